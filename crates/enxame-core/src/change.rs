@@ -1,0 +1,115 @@
+//! A change: one thing to do on one node, why, and how dangerous it is.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::names::NodeName;
+
+/// A kind of resource, e.g. `hosts`; also the name by which the node finds the code that acts.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Kind(pub std::borrow::Cow<'static, str>);
+
+impl Kind {
+    /// A kind by its name.
+    #[must_use]
+    pub const fn of(name: &'static str) -> Self {
+        Self(std::borrow::Cow::Borrowed(name))
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+/// What a change can break while it is made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Risk {
+    /// Nothing that runs notices.
+    Safe,
+    /// A service restarts, and nothing of the users' depends on it yet.
+    Restarts(String),
+    /// Running workloads notice: one node at a time, and only while the swarm keeps its quorum.
+    Disruptive(String),
+}
+
+/// One value that differs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Difference {
+    /// What differs, e.g. `net.ipv4.ip_forward` or `packages.docker.io`.
+    pub field: String,
+    /// What is there; `None` means absent.
+    pub old: Option<String>,
+    /// What will be there; `None` means absent.
+    pub new: Option<String>,
+}
+
+impl Difference {
+    /// Something that is absent and will be there.
+    pub fn added(field: impl Into<String>, new: impl Into<String>) -> Self {
+        Self { field: field.into(), old: None, new: Some(new.into()) }
+    }
+
+    /// Something that is there and will be absent.
+    pub fn removed(field: impl Into<String>, old: impl Into<String>) -> Self {
+        Self { field: field.into(), old: Some(old.into()), new: None }
+    }
+
+    /// Something that will be another.
+    pub fn changed(field: impl Into<String>, old: impl Into<String>, new: impl Into<String>) -> Self {
+        Self { field: field.into(), old: Some(old.into()), new: Some(new.into()) }
+    }
+}
+
+/// Something that another node hands over while the plan is applied, because it must not be in the plan.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Handover {
+    /// The swarm's manager token, from this node's engine.
+    ManagerToken {
+        /// The manager to ask.
+        from: NodeName,
+    },
+}
+
+/// A change's identity: `<node>/<kind>` and, where a kind has several, `/<item>`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ChangeId(pub String);
+
+impl fmt::Display for ChangeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+/// One thing to do on one node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Change {
+    /// Its identity.
+    pub id: ChangeId,
+    /// The node that acts.
+    pub node: NodeName,
+    /// The resource it belongs to.
+    pub kind: Kind,
+    /// The manual's section it carries out, e.g. `2.1`.
+    pub section: String,
+    /// What will be done, in the imperative.
+    pub summary: String,
+    /// Why it is needed.
+    pub reason: String,
+    /// What differs.
+    pub differences: Vec<Difference>,
+    /// What can break meanwhile.
+    pub risk: Risk,
+    /// The changes that must be done before.
+    pub after: Vec<ChangeId>,
+    /// What another node must hand over first.
+    pub handover: Option<Handover>,
+    /// What the resource's own code reads: its desired state, typed there.
+    pub action: serde_json::Value,
+}

@@ -1,0 +1,79 @@
+//! Errors of `cluster.yaml`: every problem with its line and column, all of them at once.
+
+use miette::{Diagnostic, NamedSource, SourceSpan};
+use serde_saphyr::Location;
+use thiserror::Error;
+
+/// What is wrong with a `cluster.yaml`. Rendered by miette, it shows each place in the file.
+#[derive(Debug, Error, Diagnostic)]
+#[error("{name}: {}", count(problems.len()))]
+#[diagnostic(code(enxame::config))]
+pub struct ConfigError {
+    name: String,
+    #[related]
+    problems: Vec<Problem>,
+}
+
+/// One problem and its place.
+#[derive(Debug, Error, Diagnostic)]
+#[error("{place}: {message}")]
+pub struct Problem {
+    message: String,
+    place: String,
+    #[source_code]
+    file: NamedSource<String>,
+    #[label("here")]
+    span: Option<SourceSpan>,
+    #[help]
+    hint: Option<String>,
+}
+
+impl ConfigError {
+    /// What the YAML reader or a type refused.
+    pub(super) fn of_yaml(name: &str, text: &str, error: &serde_saphyr::Error) -> Self {
+        let message = error.without_snippet().to_string();
+        // The reader repeats the place in its text; ours stands in front already.
+        let message = message.split(" at line ").next().unwrap_or(&message).to_owned();
+        let place = error.location().unwrap_or(Location::UNKNOWN);
+        let hint = "`enxame schema` prints the JSON Schema of this file; editors can check against it".to_owned();
+        Self { name: name.to_owned(), problems: vec![Problem::new((name, text), message, place, Some(hint))] }
+    }
+
+    /// Problems found after the file was read; `None` when there are none.
+    pub(super) fn of_problems(name: &str, problems: Vec<Problem>) -> Option<Self> {
+        (!problems.is_empty()).then(|| Self { name: name.to_owned(), problems })
+    }
+
+    /// The problems, in the file's order.
+    #[must_use]
+    pub fn problems(&self) -> &[Problem] {
+        &self.problems
+    }
+}
+
+impl Problem {
+    pub(super) fn new(
+        (name, text): (&str, &str),
+        message: String,
+        place: Location,
+        hint: Option<String>,
+    ) -> Self {
+        let known = place != Location::UNKNOWN;
+        let written = if known { format!("{name}:{}:{}", place.line(), place.column()) } else { name.to_owned() };
+        let span = place.span();
+        let bytes = span.byte_offset().zip(span.byte_len()).filter(|_| known);
+        let span = bytes.and_then(|(at, length)| {
+            let at = usize::try_from(at).ok().filter(|at| *at <= text.len())?;
+            let length = usize::try_from(length).ok()?.clamp(1, (text.len() - at).max(1));
+            Some(SourceSpan::new(at.into(), length))
+        });
+        Self { message, place: written, file: NamedSource::new(name, text.to_owned()), span, hint }
+    }
+}
+
+fn count(problems: usize) -> String {
+    match problems {
+        1 => "1 problem".to_owned(),
+        several => format!("{several} problems"),
+    }
+}

@@ -1,0 +1,245 @@
+//! `cluster.yaml`, version 1, as it stands in the file: defaults, units and places of values.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use ipnet::IpNet;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_saphyr::Spanned;
+
+use super::ConfigError;
+use crate::names::{NodeName, ObjectName};
+
+/// A swarm of a few servers, from one file.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(title = "enxame cluster.yaml")]
+pub(super) struct ClusterFile {
+    /// The version of this file's shape: 1.
+    #[schemars(with = "u32", range(min = 1, max = 1))]
+    pub(super) version: Spanned<u32>,
+    /// The cluster's name, for people.
+    pub(super) cluster: ObjectName,
+    /// How to reach the servers. What is not said here is left to OpenSSH's own configuration.
+    #[serde(default)]
+    pub(super) ssh: SshFile,
+    /// The servers. Three make a swarm that survives the loss of one.
+    #[schemars(with = "Vec<NodeFile>", length(min = 1))]
+    pub(super) nodes: Spanned<Vec<NodeFile>>,
+    /// The container engine.
+    #[serde(default)]
+    pub(super) engine: EngineFile,
+    /// The swarm.
+    #[serde(default)]
+    pub(super) swarm: SwarmFile,
+    /// The overlay networks.
+    #[serde(default)]
+    pub(super) networks: NetworksFile,
+    /// Sysctl values beyond, or instead of, the manual's; keys with dots.
+    #[serde(default)]
+    #[schemars(with = "BTreeMap<String, String>")]
+    pub(super) sysctl: BTreeMap<String, Spanned<String>>,
+}
+
+/// How to reach the servers.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SshFile {
+    /// The remote account: root, or one with passwordless sudo.
+    #[schemars(with = "Option<String>")]
+    pub(super) user: Option<Spanned<String>>,
+    /// The remote port.
+    pub(super) port: Option<u16>,
+    /// An `ssh_config` to use instead of yours; relative paths are relative to this file.
+    pub(super) config_file: Option<PathBuf>,
+}
+
+/// One server.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NodeFile {
+    /// Its name, which becomes its host name.
+    #[schemars(with = "NodeName")]
+    pub(super) name: Spanned<NodeName>,
+    /// The public address its peers reach it at.
+    #[schemars(with = "IpAddr")]
+    pub(super) address: Spanned<IpAddr>,
+    /// What to give to `ssh`, when it is not the address: a name or an alias in your `ssh_config`.
+    #[schemars(with = "Option<String>")]
+    pub(super) ssh_host: Option<Spanned<String>>,
+    /// What it is for.
+    #[serde(default)]
+    pub(super) roles: BTreeSet<Role>,
+    /// Whether it founds the swarm and should lead it; at most one.
+    #[schemars(with = "Option<bool>")]
+    pub(super) preferred_leader: Option<Spanned<bool>>,
+    /// Labels of your own (`node.labels.KEY`).
+    #[serde(default)]
+    #[schemars(with = "BTreeMap<String, String>")]
+    pub(super) labels: BTreeMap<String, Spanned<String>>,
+}
+
+/// What a server is for, besides running containers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// It holds the shared files.
+    Storage,
+    /// It runs the databases.
+    Db,
+    /// It runs the reverse proxy.
+    Proxy,
+}
+
+impl Role {
+    /// The key of the label the role becomes.
+    #[must_use]
+    pub fn label_key(self) -> &'static str {
+        match self {
+            Self::Storage => "storage",
+            Self::Db => "db",
+            Self::Proxy => "proxy",
+        }
+    }
+}
+
+/// Where the engine comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum EngineSource {
+    /// Docker's own repository (`docker-ce`).
+    #[default]
+    DockerCe,
+    /// The distribution's package (`docker.io`).
+    Distribution,
+}
+
+/// The container engine.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct EngineFile {
+    /// Where it comes from.
+    pub(super) source: EngineSource,
+    /// Docker's repository.
+    pub(super) repository: RepositoryFile,
+    /// The version to install and hold, e.g. `28.3.3`; without it, the newest there is at the first apply is held.
+    #[schemars(with = "Option<String>")]
+    pub(super) version: Option<Spanned<String>>,
+    /// The size at which a container's log file is rotated.
+    #[schemars(with = "String")]
+    pub(super) log_max_size: Spanned<String>,
+    /// How many log files a container keeps.
+    pub(super) log_max_files: u32,
+    /// The pools that bridge networks on a node take their subnets from.
+    #[schemars(with = "Vec<PoolFile>")]
+    pub(super) address_pools: Vec<Spanned<PoolFile>>,
+    /// Accounts to put in the group `docker`. Whoever is in it is root.
+    pub(super) docker_group: BTreeSet<String>,
+}
+
+impl Default for EngineFile {
+    fn default() -> Self {
+        Self {
+            source: EngineSource::default(),
+            repository: RepositoryFile::default(),
+            version: None,
+            log_max_size: unplaced("10m".to_owned()),
+            log_max_files: 3,
+            address_pools: Vec::new(),
+            docker_group: BTreeSet::new(),
+        }
+    }
+}
+
+/// Docker's repository.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RepositoryFile {
+    /// Its address, up to the distribution's name.
+    #[schemars(with = "String")]
+    pub(super) url: Spanned<String>,
+    /// The fingerprint its signing key must have.
+    #[schemars(with = "String")]
+    pub(super) key_fingerprint: Spanned<String>,
+}
+
+impl Default for RepositoryFile {
+    fn default() -> Self {
+        Self {
+            url: unplaced("https://download.docker.com/linux".to_owned()),
+            // https://docs.docker.com/engine/install/debian/ and .../ubuntu/ name the same key.
+            key_fingerprint: unplaced("9DC858229FC7DD38854AE2D88D81803C0EBFCD88".to_owned()),
+        }
+    }
+}
+
+/// A pool of addresses.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PoolFile {
+    /// The pool, e.g. `10.0.0.0/8`.
+    #[schemars(with = "String")]
+    pub(super) base: IpNet,
+    /// The prefix length of each subnet taken from it.
+    pub(super) size: u8,
+}
+
+/// The swarm.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct SwarmFile {
+    /// The pool that overlay networks take their subnets from.
+    #[schemars(with = "PoolFile")]
+    pub(super) address_pool: Spanned<PoolFile>,
+    /// The UDP port of VXLAN.
+    #[schemars(with = "u16", range(min = 1024, max = 49151))]
+    pub(super) data_path_port: Spanned<u16>,
+    /// The dispatcher's heartbeat, in seconds; a node is down after three are missed.
+    #[schemars(with = "u64", range(min = 1, max = 60))]
+    pub(super) heartbeat_seconds: Spanned<u64>,
+    /// Whether managers must be unlocked after a restart.
+    pub(super) autolock: bool,
+}
+
+impl Default for SwarmFile {
+    fn default() -> Self {
+        Self {
+            address_pool: unplaced(PoolFile { base: super::validate::default_overlay_pool(), size: 24 }),
+            data_path_port: unplaced(4789),
+            heartbeat_seconds: unplaced(5),
+            autolock: false,
+        }
+    }
+}
+
+/// The overlay networks.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct NetworksFile {
+    /// The encrypted network's name.
+    pub(super) secure: ObjectName,
+    /// An unencrypted network's name, when you want one for traffic that is not sensitive.
+    #[schemars(with = "Option<ObjectName>")]
+    pub(super) plaintext: Option<Spanned<ObjectName>>,
+    /// The MTU between the servers in bytes; without it, it is measured.
+    #[schemars(with = "Option<u32>", range(min = 1280, max = 9000))]
+    pub(super) underlay_mtu: Option<Spanned<u32>>,
+}
+
+impl Default for NetworksFile {
+    fn default() -> Self {
+        Self { secure: super::validate::default_secure_network(), plaintext: None, underlay_mtu: None }
+    }
+}
+
+/// A value that does not stand in the file.
+fn unplaced<T>(value: T) -> Spanned<T> {
+    Spanned::new(value, serde_saphyr::Location::UNKNOWN, serde_saphyr::Location::UNKNOWN)
+}
+
+/// Reads the file's shape.
+pub(super) fn parse(name: &str, text: &str) -> Result<ClusterFile, ConfigError> {
+    serde_saphyr::from_str(text).map_err(|error| ConfigError::of_yaml(name, text, &error))
+}

@@ -1,0 +1,252 @@
+//! From the file's shape to a [`Config`]: everything that types alone cannot refuse.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+use ipnet::{IpNet, Ipv4Net};
+use serde_saphyr::{Location, Spanned};
+
+use super::error::Problem;
+use super::v1::{ClusterFile, EngineFile, NetworksFile, NodeFile, PoolFile, SshFile, SwarmFile};
+use super::{
+    AddressPool, Config, ConfigError, EngineConfig, NetworksConfig, NodeConfig, RepositoryConfig, SshConfig,
+    SwarmConfig,
+};
+use crate::names::ObjectName;
+use crate::version::EngineVersion;
+
+/// `10.0.0.0/8` is swarmkit's default pool; `/24` its subnets.
+pub(super) fn default_overlay_pool() -> IpNet {
+    IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(10, 0, 0, 0), 8))
+}
+
+#[expect(clippy::expect_used, reason = "a constant that the tests cover")]
+pub(super) fn default_secure_network() -> ObjectName {
+    ObjectName::new("swarm-secure-net").expect("a valid constant")
+}
+
+/// The problems found so far, and where they are.
+struct Findings<'a> {
+    name: &'a str,
+    text: &'a str,
+    problems: Vec<Problem>,
+}
+
+impl Findings<'_> {
+    fn add(&mut self, place: Location, message: impl Into<String>, hint: &str) {
+        let hint = Some(hint.to_owned()).filter(|hint| !hint.is_empty());
+        self.problems.push(Problem::new((self.name, self.text), message.into(), place, hint));
+    }
+}
+
+pub(super) fn check(name: &str, text: &str, file: ClusterFile) -> Result<Config, ConfigError> {
+    let mut found = Findings { name, text, problems: Vec::new() };
+    if file.version.value != 1 {
+        let message = format!("version {} is not known", file.version.value);
+        found.add(file.version.referenced, message, "this build reads version 1");
+    }
+    check_sysctl(&file.sysctl, &mut found);
+    let config = Config {
+        cluster: file.cluster,
+        ssh: ssh(file.ssh, &mut found),
+        nodes: nodes(file.nodes, &mut found),
+        engine: engine(file.engine, &mut found),
+        swarm: swarm(&file.swarm, &mut found),
+        networks: networks(file.networks, &mut found),
+        sysctl: file.sysctl.into_iter().map(|(key, value)| (key, value.value)).collect(),
+    };
+    ConfigError::of_problems(name, found.problems).map_or(Ok(config), Err)
+}
+
+fn ssh(file: SshFile, found: &mut Findings<'_>) -> SshConfig {
+    if let Some(user) = &file.user {
+        check_ssh_word(user, "account", found);
+    }
+    SshConfig { user: file.user.map(|user| user.value), port: file.port, config_file: file.config_file }
+}
+
+/// A word that becomes an argument of `ssh`: it must not be taken for an option.
+fn check_ssh_word(word: &Spanned<String>, what: &str, found: &mut Findings<'_>) {
+    let text = &word.value;
+    if text.is_empty() || text.starts_with('-') || text.chars().any(|c| c.is_whitespace() || c.is_control()) {
+        found.add(word.referenced, format!("`{text}` is not a {what} that ssh can take"), "");
+    }
+}
+
+fn nodes(file: Spanned<Vec<NodeFile>>, found: &mut Findings<'_>) -> Vec<NodeConfig> {
+    if file.value.is_empty() {
+        found.add(file.referenced, "there are no nodes", "three make a swarm that survives the loss of one");
+    }
+    let (mut names, mut addresses) = (BTreeMap::new(), BTreeMap::new());
+    let mut leader = None;
+    for node in &file.value {
+        let line = node.name.referenced.line();
+        if let Some(first) = names.insert(node.name.value.clone(), line) {
+            let message = format!("the name `{}` is taken by the node on line {first}", node.name.value);
+            found.add(node.name.referenced, message, "a node's name becomes its host name: each needs its own");
+        }
+        if let Some(first) = addresses.insert(node.address.value, line) {
+            let message = format!("the address {} is taken by the node on line {first}", node.address.value);
+            found.add(node.address.referenced, message, "");
+        }
+        check_address(&node.address, found);
+        if let Some(host) = &node.ssh_host {
+            check_ssh_word(host, "host", found);
+        }
+        check_labels(&node.labels, found);
+        if let Some(wish) = node.preferred_leader.as_ref().filter(|wish| wish.value)
+            && let Some(first) = leader.replace(line)
+        {
+            let message = format!("the node on line {first} is the preferred leader already");
+            found.add(wish.referenced, message, "a swarm has one leader: keep one of the two");
+        }
+    }
+    let families = file.value.iter().map(|node| node.address.value.is_ipv4());
+    if families.clone().any(|v4| v4) && families.clone().any(|v4| !v4) {
+        let message = "some nodes have IPv4 addresses and some IPv6";
+        found.add(file.referenced, message, "VXLAN runs over one of the two: give all nodes the same kind");
+    }
+    file.value.into_iter().map(node).collect()
+}
+
+fn node(file: NodeFile) -> NodeConfig {
+    let address = file.address.value;
+    NodeConfig {
+        name: file.name.value,
+        address,
+        ssh_host: file.ssh_host.map_or_else(|| address.to_string(), |host| host.value),
+        roles: file.roles,
+        is_preferred_leader: file.preferred_leader.is_some_and(|wish| wish.value),
+        labels: file.labels.into_iter().map(|(key, value)| (key, value.value)).collect(),
+    }
+}
+
+fn check_address(address: &Spanned<IpAddr>, found: &mut Findings<'_>) {
+    let ip = address.value;
+    let unusable = match ip {
+        IpAddr::V4(v4) => v4.is_broadcast() || v4.is_link_local(),
+        IpAddr::V6(v6) => v6.is_unicast_link_local(),
+    };
+    if unusable || ip.is_loopback() || ip.is_multicast() || ip.is_unspecified() {
+        let message = format!("{ip} is not an address that other servers can reach");
+        found.add(address.referenced, message, "give the server's public address");
+    }
+}
+
+fn check_labels(labels: &BTreeMap<String, Spanned<String>>, found: &mut Findings<'_>) {
+    for (key, value) in labels {
+        if ["role", "storage", "db", "proxy"].contains(&key.as_str()) {
+            let message = format!("the label `{key}` is set from the node's roles");
+            found.add(value.referenced, message, "say it with `roles: [storage, db, proxy]`");
+        } else if ObjectName::new(key.as_str()).is_err() {
+            found.add(value.referenced, format!("`{key}` is not a label's key"), "");
+        }
+    }
+}
+
+fn engine(file: EngineFile, found: &mut Findings<'_>) -> EngineConfig {
+    let version = file.version.as_ref().and_then(|text| {
+        let version = EngineVersion::parse(&text.value);
+        match version {
+            None => found.add(text.referenced, format!("`{}` is not an engine version", text.value), "e.g. 28.3.3"),
+            Some(version) if version.leaks_encrypted_overlays() => found.add(
+                text.referenced,
+                format!("engine {version} may send encrypted networks' traffic in clear (CVE-2023-28841)"),
+                "use 20.10.24, 23.0.3 or later",
+            ),
+            Some(_) => {}
+        }
+        version
+    });
+    let size = &file.log_max_size;
+    let (digits, unit) = size.value.split_at(size.value.len() - usize::from(size.value.ends_with(['k', 'm', 'g'])));
+    if digits.parse::<u32>().is_err() || unit.is_empty() {
+        found.add(size.referenced, format!("`{}` is not a size", size.value), "a number and k, m or g: `10m`");
+    }
+    let url = &file.repository.url;
+    if !(url.value.starts_with("https://") || url.value.starts_with("http://"))
+        || url.value.chars().any(|c| c.is_whitespace() || c.is_control())
+    {
+        found.add(url.referenced, format!("`{}` is not a repository's address", url.value), "");
+    }
+    let key = &file.repository.key_fingerprint;
+    let fingerprint: String = key.value.chars().filter(|c| !c.is_whitespace()).collect();
+    if fingerprint.len() != 40 || !fingerprint.bytes().all(|b| b.is_ascii_hexdigit()) {
+        found.add(key.referenced, "a key's fingerprint is 40 hexadecimal digits", "");
+    }
+    EngineConfig {
+        source: file.source,
+        repository: RepositoryConfig {
+            url: file.repository.url.value.trim_end_matches('/').to_owned(),
+            key_fingerprint: fingerprint.to_ascii_uppercase(),
+        },
+        version,
+        log_max_size: file.log_max_size.value,
+        log_max_files: file.log_max_files.max(1),
+        address_pools: file.address_pools.iter().map(|pool| address_pool(pool, found)).collect(),
+        docker_group: file.docker_group,
+    }
+}
+
+fn address_pool(file: &Spanned<PoolFile>, found: &mut Findings<'_>) -> AddressPool {
+    let PoolFile { base, size } = file.value.clone();
+    if base.addr() != base.network() {
+        let message = format!("{base} has bits beyond its prefix");
+        found.add(file.referenced, message, &format!("did you mean {}?", base.trunc()));
+    }
+    if size <= base.prefix_len() || size > base.max_prefix_len() - 2 {
+        let message = format!("subnets of /{size} cannot be taken from {base}");
+        found.add(file.referenced, message, "the size is a prefix length, longer than the pool's own");
+    }
+    AddressPool { base, size }
+}
+
+fn swarm(file: &SwarmFile, found: &mut Findings<'_>) -> SwarmConfig {
+    let port = &file.data_path_port;
+    if !(1024..=49151).contains(&port.value) || port.value == super::SWARM_MANAGEMENT_PORT || port.value == 7946 {
+        found.add(port.referenced, format!("{} cannot be the data-path port", port.value), "1024 to 49151; 4789");
+    }
+    let heartbeat = &file.heartbeat_seconds;
+    if !(1..=60).contains(&heartbeat.value) {
+        let message = format!("a heartbeat of {} s", heartbeat.value);
+        found.add(heartbeat.referenced, message, "1 to 60 seconds");
+    }
+    SwarmConfig {
+        address_pool: address_pool(&file.address_pool, found),
+        data_path_port: port.value,
+        heartbeat: Duration::from_secs(heartbeat.value),
+        autolock: file.autolock,
+    }
+}
+
+fn networks(file: NetworksFile, found: &mut Findings<'_>) -> NetworksConfig {
+    if let Some(plain) = &file.plaintext
+        && (plain.value == file.secure || plain.value.as_str() == "ingress")
+    {
+        let message = format!("`{}` is the name of an encrypted network", plain.value);
+        found.add(plain.referenced, message, "give the unencrypted network a name of its own");
+    }
+    if let Some(mtu) = &file.underlay_mtu
+        && !(1280..=9000).contains(&mtu.value)
+    {
+        found.add(mtu.referenced, format!("an MTU of {} bytes", mtu.value), "1280 to 9000");
+    }
+    NetworksConfig {
+        secure: file.secure,
+        plaintext: file.plaintext.map(|plain| plain.value),
+        underlay_mtu_bytes: file.underlay_mtu.map(|mtu| mtu.value),
+    }
+}
+
+fn check_sysctl(values: &BTreeMap<String, Spanned<String>>, found: &mut Findings<'_>) {
+    for (key, value) in values {
+        let known = key.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'));
+        if !known || !key.contains('.') || key.contains("..") {
+            found.add(value.referenced, format!("`{key}` is not a sysctl key"), "e.g. net.core.somaxconn");
+        }
+        if value.value.contains(['\n', '\r']) || value.value.is_empty() {
+            found.add(value.referenced, format!("`{key}` needs a value of one line"), "");
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! What is there: everything one request learns about a node.
+//!
+//! Facts are observations, never wishes. What could not be observed says so ([`Observed::Unknown`]) and is
+//! never mistaken for absence. [`NodeFacts::volatile`] holds what changes by itself (clock, free memory,
+//! round-trip times) and does not take part in a plan's digest.
+
+mod digest;
+mod engine;
+mod machine;
+mod query;
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+pub use digest::{FactsDigest, digest_of};
+pub use engine::{
+    EngineFacts, EngineState, LocalSwarmState, NetworkFacts, SwarmFacts, SwarmNodeFacts, SwarmSettings,
+};
+pub use machine::{
+    CloudInit, Hardware, InterfaceFacts, Kernel, ModuleState, OperatingSystem, PackageFacts, UnitFacts,
+};
+pub use query::FactsQuery;
+
+/// The facts of all nodes that answered.
+pub type ClusterFacts = BTreeMap<crate::names::NodeName, NodeFacts>;
+
+/// An observation that may have failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Observed<T> {
+    /// Looked and saw.
+    Known(T),
+    /// Could not look; the text says why.
+    Unknown(String),
+}
+
+impl<T> Observed<T> {
+    /// The value, when there is one.
+    pub fn known(&self) -> Option<&T> {
+        match self {
+            Self::Known(value) => Some(value),
+            Self::Unknown(_) => None,
+        }
+    }
+}
+
+/// A file that was asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FileFacts {
+    /// There is nothing at that path.
+    Absent,
+    /// A regular file with this text.
+    Text {
+        /// Its content; files over 1 MiB or not UTF-8 are [`FileFacts::Unreadable`].
+        content: String,
+        /// Permission bits, e.g. `0o644`.
+        mode: u32,
+        /// Owner.
+        uid: u32,
+        /// Group.
+        gid: u32,
+    },
+    /// Something is there that could not be read as text; the text says why.
+    Unreadable(String),
+}
+
+impl FileFacts {
+    /// The file's text, when it is a readable file.
+    #[must_use]
+    pub fn content(&self) -> Option<&str> {
+        match self {
+            Self::Text { content, .. } => Some(content),
+            Self::Absent | Self::Unreadable(_) => None,
+        }
+    }
+}
+
+/// The way from a node to one of its peers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RouteFacts {
+    /// The source address the kernel picks (moby#53004: it must be the data-path address).
+    pub source: IpAddr,
+    /// The interface it leaves by.
+    pub interface: String,
+    /// The MTU of the route or, without one, of the interface, in bytes.
+    pub mtu_bytes: u32,
+    /// The largest IP packet that came back with DF set, in bytes.
+    pub path_mtu_bytes: Observed<u32>,
+}
+
+/// A change that an earlier run began on this node and did not end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InterruptedChange {
+    /// The change's identity in that run.
+    pub change: String,
+    /// Who ran it.
+    pub operator: String,
+}
+
+/// All that is known of one node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeFacts {
+    /// `/etc/os-release`.
+    pub os: OperatingSystem,
+    /// The running kernel.
+    pub kernel: Kernel,
+    /// `/etc/machine-id`: two nodes with the same one are clones of an image.
+    pub machine_id: String,
+    /// The host name the kernel has now.
+    pub hostname: String,
+    /// Processors, memory, disk.
+    pub hardware: Hardware,
+    /// The files that were asked for, by path.
+    pub files: BTreeMap<String, FileFacts>,
+    /// The kernel modules that were asked for, by name.
+    pub modules: BTreeMap<String, ModuleState>,
+    /// Whether an `rfc4106(gcm(aes))` ESP association can really be added (tried in a network namespace that is
+    /// thrown away). Not tried while `esp4` is not loaded, so that looking changes nothing.
+    pub esp: Observed<bool>,
+    /// The live sysctl values that were asked for; `None` where the kernel has no such key.
+    pub sysctl: BTreeMap<String, Option<String>>,
+    /// The packages that were asked for and are known to dpkg.
+    pub packages: BTreeMap<String, PackageFacts>,
+    /// The systemd units that were asked for.
+    pub units: BTreeMap<String, UnitFacts>,
+    /// The container engine.
+    pub engine: EngineFacts,
+    /// The interfaces and their addresses.
+    pub interfaces: Vec<InterfaceFacts>,
+    /// The way to each peer that was asked for.
+    pub routes: BTreeMap<IpAddr, Observed<RouteFacts>>,
+    /// Whether cloud-init is there and what it would rewrite at boot.
+    pub cloud_init: CloudInit,
+    /// Whether a snap called `docker` is installed.
+    pub has_docker_snap: bool,
+    /// Whether unattended upgrades are installed and enabled.
+    pub upgrades_unattended: bool,
+    /// Accounts that belong to the group `docker`.
+    pub docker_group_members: Option<Vec<String>>,
+    /// Changes that were begun and not ended.
+    pub interrupted: Vec<InterruptedChange>,
+    /// What changes by itself.
+    pub volatile: VolatileFacts,
+}
+
+/// What changes by itself from one look to the next.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Default)]
+pub struct VolatileFacts {
+    /// The node's clock, in milliseconds since 1970.
+    pub clock_unix_ms: u64,
+    /// Whether the kernel says that its clock is synchronised (`adjtimex`).
+    pub clock_synchronised: bool,
+    /// Memory available, in bytes.
+    pub memory_available_bytes: u64,
+    /// Space free for root on the engine's filesystem, in bytes.
+    pub disk_available_bytes: u64,
+    /// Round-trip time to each peer, in microseconds; `None` when it did not answer.
+    pub round_trip_us: BTreeMap<IpAddr, Option<u64>>,
+}

@@ -1,0 +1,2 @@
+//! enxame
+fn main(){}
