@@ -1,0 +1,80 @@
+//! A node in memory, for unit tests: files in a map, commands answered from a script and remembered.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use enxame_core::facts::FileFacts;
+
+use super::{Command, Finished, Host, HostError};
+
+/// A node in memory.
+#[derive(Debug, Default)]
+pub struct FakeHost {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    files: BTreeMap<PathBuf, (Vec<u8>, u32)>,
+    answers: Vec<(String, Finished)>,
+    ran: Vec<Command>,
+}
+
+impl FakeHost {
+    /// Puts a file there.
+    #[must_use]
+    pub fn with_file(self, path: &str, content: &str) -> Self {
+        self.state().files.insert(path.into(), (content.as_bytes().to_vec(), 0o644));
+        self
+    }
+
+    /// Scripts the answer to commands whose line begins with `prefix`; others are not found.
+    #[must_use]
+    pub fn answering(self, prefix: &str, finished: Finished) -> Self {
+        self.state().answers.push((prefix.to_owned(), finished));
+        self
+    }
+
+    /// The commands that were run, in order.
+    pub fn ran(&self) -> Vec<Command> {
+        self.state().ran.clone()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Host for FakeHost {
+    fn read(&self, path: &Path) -> FileFacts {
+        match self.state().files.get(path) {
+            None => FileFacts::Absent,
+            Some((bytes, mode)) => match String::from_utf8(bytes.clone()) {
+                Ok(content) => FileFacts::Text { content, mode: *mode, uid: 0, gid: 0 },
+                Err(_) => FileFacts::Unreadable("not UTF-8".to_owned()),
+            },
+        }
+    }
+
+    fn write(&self, path: &Path, content: &[u8], mode: u32) -> Result<(), HostError> {
+        self.state().files.insert(path.to_owned(), (content.to_vec(), mode));
+        Ok(())
+    }
+
+    fn remove(&self, path: &Path) -> Result<(), HostError> {
+        self.state().files.remove(path);
+        Ok(())
+    }
+
+    fn run(&self, command: &Command) -> Result<Finished, HostError> {
+        let line = command.to_string();
+        let mut state = self.state();
+        state.ran.push(command.clone());
+        let answer = state.answers.iter().find(|(prefix, _)| line.starts_with(prefix)).map(|(_, a)| a.clone());
+        answer.ok_or_else(|| HostError::Start {
+            command: line,
+            source: std::io::ErrorKind::NotFound.into(),
+        })
+    }
+}

@@ -1,0 +1,108 @@
+//! The node as resources see it: files, commands, nothing else.
+//!
+//! [`RealHost`] is the machine; with a root directory other than `/` its files live below that directory, which is
+//! what tests use. [`FakeHost`] keeps files in memory and answers commands from a script. Both are held to the same
+//! behaviour by the same test.
+
+mod command;
+mod fake;
+mod real;
+
+use std::path::Path;
+use std::time::Duration;
+
+use enxame_core::facts::FileFacts;
+
+pub use command::{Command, Finished};
+pub use fake::FakeHost;
+pub use real::RealHost;
+
+/// Why something on the host did not work.
+#[derive(Debug, thiserror::Error)]
+pub enum HostError {
+    /// A file could not be read or written.
+    #[error("cannot {verb} {path}")]
+    File {
+        /// `read`, `write`, `remove`.
+        verb: &'static str,
+        /// The file.
+        path: String,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A command could not be started or watched.
+    #[error("cannot run `{command}`")]
+    Start {
+        /// The command line.
+        command: String,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A command said no.
+    #[error("`{command}` ended with {status}: {message}")]
+    Refused {
+        /// The command line.
+        command: String,
+        /// How it ended.
+        status: String,
+        /// The end of what it wrote to its standard error, or output.
+        message: String,
+    },
+    /// A command did not end in time and was killed.
+    #[error("`{command}` did not end within {} s and was killed", after.as_secs())]
+    TimedOut {
+        /// The command line.
+        command: String,
+        /// How long it was given.
+        after: Duration,
+    },
+}
+
+/// A node.
+pub trait Host: Sync {
+    /// Reads a file. Absence is an answer, not an error.
+    fn read(&self, path: &Path) -> FileFacts;
+
+    /// Replaces a file atomically: temporary file in the same directory, fsync, rename, fsync of the directory.
+    /// Missing directories are made (0755). Owner is root.
+    ///
+    /// # Errors
+    /// [`HostError::File`]; the old file is untouched then.
+    fn write(&self, path: &Path, content: &[u8], mode: u32) -> Result<(), HostError>;
+
+    /// Removes a file; one that is absent already is fine.
+    ///
+    /// # Errors
+    /// [`HostError::File`].
+    fn remove(&self, path: &Path) -> Result<(), HostError>;
+
+    /// Runs a command to its end or its deadline.
+    ///
+    /// # Errors
+    /// [`HostError::Start`] and [`HostError::TimedOut`]; a non-zero exit is in [`Finished`].
+    fn run(&self, command: &Command) -> Result<Finished, HostError>;
+}
+
+impl dyn Host + '_ {
+    /// Runs a command that must succeed and gives its standard output.
+    ///
+    /// # Errors
+    /// As [`Host::run`], and [`HostError::Refused`] when it exits with another code than 0.
+    pub fn run_ok(&self, command: &Command) -> Result<String, HostError> {
+        let finished = self.run(command)?;
+        if finished.succeeded() {
+            Ok(finished.stdout)
+        } else {
+            Err(HostError::Refused {
+                command: command.to_string(),
+                status: finished.status_text(),
+                message: finished.last_words(),
+            })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

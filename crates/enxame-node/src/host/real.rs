@@ -1,0 +1,184 @@
+//! The machine itself.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use enxame_core::facts::FileFacts;
+
+use super::{Command, Finished, Host, HostError};
+
+/// The largest file that is read as text.
+const MAX_TEXT_BYTES: u64 = 1024 * 1024;
+
+/// The machine, or a directory that stands for its root.
+#[derive(Clone, Debug)]
+pub struct RealHost {
+    root: PathBuf,
+}
+
+impl RealHost {
+    /// The machine.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::rooted("/")
+    }
+
+    /// A machine whose files live below `root`; commands are the machine's all the same.
+    pub fn rooted(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+
+    fn at(&self, path: &Path) -> PathBuf {
+        self.root.join(path.strip_prefix("/").unwrap_or(path))
+    }
+}
+
+impl Default for RealHost {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Host for RealHost {
+    fn read(&self, path: &Path) -> FileFacts {
+        match read_text(&self.at(path)) {
+            Ok(facts) => facts,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => FileFacts::Absent,
+            Err(error) => FileFacts::Unreadable(error.to_string()),
+        }
+    }
+
+    fn write(&self, path: &Path, content: &[u8], mode: u32) -> Result<(), HostError> {
+        replace(&self.at(path), content, mode).map_err(|source| failed("write", path, source))
+    }
+
+    fn remove(&self, path: &Path) -> Result<(), HostError> {
+        match fs::remove_file(self.at(path)) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => Err(failed("remove", path, source)),
+            _ => Ok(()),
+        }
+    }
+
+    fn run(&self, command: &Command) -> Result<Finished, HostError> {
+        let start = |source| HostError::Start { command: command.to_string(), source };
+        let (program, arguments) = command
+            .argv
+            .split_first()
+            .ok_or_else(|| start(io::Error::new(io::ErrorKind::InvalidInput, "an empty command line")))?;
+        let mut child = std::process::Command::new(program)
+            .args(arguments)
+            .env_clear()
+            .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+            .env("LC_ALL", "C.UTF-8")
+            .env("HOME", "/root")
+            .envs(command.environment.iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            // A group of its own, so that a deadline ends its children too.
+            .process_group(0)
+            .spawn()
+            .map_err(start)?;
+        watch(&mut child, command)
+    }
+}
+
+fn failed(verb: &'static str, path: &Path, source: io::Error) -> HostError {
+    HostError::File { verb, path: path.display().to_string(), source }
+}
+
+fn read_text(path: &Path) -> io::Result<FileFacts> {
+    let mut file = OpenOptions::new().read(true).custom_flags(nix::libc::O_NONBLOCK).open(path)?;
+    let about = file.metadata()?;
+    if !about.is_file() {
+        return Ok(FileFacts::Unreadable("not a regular file".to_owned()));
+    }
+    if about.len() > MAX_TEXT_BYTES {
+        return Ok(FileFacts::Unreadable(format!("{} bytes", about.len())));
+    }
+    let mut bytes = Vec::new();
+    Read::by_ref(&mut file).take(MAX_TEXT_BYTES).read_to_end(&mut bytes)?;
+    Ok(match String::from_utf8(bytes) {
+        Ok(content) => FileFacts::Text { content, mode: about.mode() & 0o7777, uid: about.uid(), gid: about.gid() },
+        Err(_) => FileFacts::Unreadable("not UTF-8".to_owned()),
+    })
+}
+
+fn replace(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
+    // A symbolic link (e.g. to a file that a distribution keeps elsewhere) is followed, not replaced.
+    let path = &fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let directory = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
+    let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_string_lossy();
+    fs::create_dir_all(directory)?;
+    // Leading dot: programs that read whole directories (modules-load.d, sysctl.d) pass over it.
+    let temporary = directory.join(format!(".{name}.enxame-{}", std::process::id()));
+    let written = write_new(&temporary, content, mode).and_then(|()| fs::rename(&temporary, path));
+    if written.is_err() {
+        // The first error is the one to tell; a left-over is replaced at the next write.
+        drop(fs::remove_file(&temporary));
+    }
+    written?;
+    File::open(directory)?.sync_all()
+}
+
+fn write_new(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
+    drop(fs::remove_file(path));
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(content)?;
+    file.set_permissions(fs::Permissions::from_mode(mode))?;
+    file.sync_all()
+}
+
+/// Feeds and drains a child on threads of their own, and ends its whole group at the deadline.
+fn watch(child: &mut Child, command: &Command) -> Result<Finished, HostError> {
+    let failed = |source| HostError::Start { command: command.to_string(), source };
+    let input = command.stdin.clone();
+    let stdin = child.stdin.take();
+    let feeder = thread::spawn(move || stdin.map(|mut pipe| pipe.write_all(&input)));
+    let stdout = drain(child.stdout.take());
+    let stderr = drain(child.stderr.take());
+    let end = Instant::now() + command.deadline;
+    let mut pause = Duration::from_millis(1);
+    let status = loop {
+        if let Some(status) = child.try_wait().map_err(failed)? {
+            break status;
+        }
+        if Instant::now() >= end {
+            end_group(child);
+            return Err(HostError::TimedOut { command: command.to_string(), after: command.deadline });
+        }
+        thread::sleep(pause);
+        pause = (pause * 2).min(Duration::from_millis(50));
+    };
+    drop(feeder.join());
+    Ok(Finished {
+        code: status.code(),
+        stdout: stdout.join().unwrap_or_default(),
+        stderr: stderr.join().unwrap_or_default(),
+    })
+}
+
+fn drain(pipe: Option<impl Read + Send + 'static>) -> thread::JoinHandle<String> {
+    thread::spawn(move || {
+        let mut bytes = Vec::new();
+        if let Some(mut pipe) = pipe {
+            // What came before an error is still worth having.
+            drop(pipe.read_to_end(&mut bytes));
+        }
+        String::from_utf8_lossy(&bytes).into_owned()
+    })
+}
+
+fn end_group(child: &mut Child) {
+    if let Ok(id) = i32::try_from(child.id()) {
+        let group = nix::unistd::Pid::from_raw(id);
+        drop(nix::sys::signal::killpg(group, nix::sys::signal::Signal::SIGKILL));
+    }
+    drop(child.wait());
+}

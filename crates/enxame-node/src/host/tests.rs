@@ -1,0 +1,61 @@
+use super::*;
+
+/// What both hosts must do alike; each fake is checked against the real thing by this one test.
+fn behaves_as_a_host(host: &dyn Host) {
+    let path = Path::new("/etc/enxame.test");
+    assert_eq!(host.read(path), FileFacts::Absent);
+    host.write(path, b"one\n", 0o600).unwrap();
+    host.write(path, b"two\n", 0o640).unwrap();
+    assert_eq!(host.read(path).content(), Some("two\n"));
+    assert!(matches!(host.read(path), FileFacts::Text { mode: 0o640, .. }));
+    host.write(path, &[0xff, 0xfe], 0o600).unwrap();
+    assert_eq!(host.read(path), FileFacts::Unreadable("not UTF-8".to_owned()));
+    host.remove(path).unwrap();
+    host.remove(path).unwrap();
+    assert_eq!(host.read(path), FileFacts::Absent);
+
+    assert_eq!(host.run_ok(&Command::new(["echo", "hello"])).unwrap(), "hello\n");
+    let refused = host.run_ok(&Command::new(["false"])).unwrap_err();
+    assert!(matches!(refused, HostError::Refused { ref status, .. } if status == "exit code 1"), "{refused}");
+    let missing = host.run(&Command::new(["enxame-no-such-program"])).unwrap_err();
+    assert!(matches!(missing, HostError::Start { .. }), "{missing}");
+}
+
+#[test]
+fn the_fake_host_and_the_real_one_behave_alike() {
+    let root = tempfile::tempdir().unwrap();
+    behaves_as_a_host(&RealHost::rooted(root.path()));
+    let hello = Finished { code: Some(0), stdout: "hello\n".to_owned(), stderr: String::new() };
+    let no = Finished { code: Some(1), ..Finished::default() };
+    behaves_as_a_host(&FakeHost::default().answering("echo hello", hello).answering("false", no));
+}
+
+#[test]
+fn a_command_that_hangs_is_killed_at_its_deadline_with_its_children() {
+    let host: &dyn Host = &RealHost::new();
+    let command = Command::new(["sh", "-c", "sleep 60 & wait"]).within(Duration::from_millis(200));
+    let error = host.run(&command).unwrap_err();
+    assert!(matches!(error, HostError::TimedOut { .. }), "{error}");
+}
+
+#[test]
+fn a_write_that_fails_leaves_the_old_file_and_no_other() {
+    let root = tempfile::tempdir().unwrap();
+    let host = RealHost::rooted(root.path());
+    host.write(Path::new("/d/file"), b"old", 0o644).unwrap();
+    // The temporary file's place is taken by a directory that cannot be removed as a file.
+    let blocker = root.path().join(format!("d/.file.enxame-{}", std::process::id()));
+    std::fs::create_dir(&blocker).unwrap();
+    assert!(matches!(host.write(Path::new("/d/file"), b"new", 0o644), Err(HostError::File { verb: "write", .. })));
+    assert_eq!(host.read(Path::new("/d/file")).content(), Some("old"));
+}
+
+#[test]
+fn a_symbolic_link_is_written_through() {
+    let root = tempfile::tempdir().unwrap();
+    std::fs::write(root.path().join("target"), "old").unwrap();
+    std::os::unix::fs::symlink(root.path().join("target"), root.path().join("link")).unwrap();
+    RealHost::rooted(root.path()).write(Path::new("/link"), b"new", 0o644).unwrap();
+    assert_eq!(std::fs::read_to_string(root.path().join("target")).unwrap(), "new");
+    assert!(root.path().join("link").is_symlink());
+}
