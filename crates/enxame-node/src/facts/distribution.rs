@@ -1,0 +1,115 @@
+//! What the distribution brings that works against or beside enxame: packages, cloud-init, snaps, upgrades.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+
+use enxame_core::facts::{CloudInit, PackageFacts};
+
+use super::{exists, long_text, packages, text};
+use crate::host::Host;
+
+const UNATTENDED_UPGRADES: &str = "unattended-upgrades";
+
+/// What was seen of the distribution.
+pub(super) struct Distribution {
+    /// The packages that were asked for.
+    pub(super) packages: BTreeMap<String, PackageFacts>,
+    /// cloud-init.
+    pub(super) cloud_init: CloudInit,
+    /// Whether the snap called `docker` is there.
+    pub(super) has_docker_snap: bool,
+    /// Whether unattended upgrades are installed and enabled.
+    pub(super) upgrades_unattended: bool,
+}
+
+/// Looks at dpkg's status once, and at a few files.
+pub(super) fn look(host: &dyn Host, wanted: &BTreeSet<String>) -> Distribution {
+    let mut names = wanted.clone();
+    names.insert(UNATTENDED_UPGRADES.to_owned());
+    let mut packages = packages::packages(&long_text(host, packages::STATUS), &names);
+    let has_upgrades = packages
+        .get(UNATTENDED_UPGRADES)
+        .is_some_and(|package| package.installed.is_some());
+    packages.retain(|name, _| wanted.contains(name));
+    Distribution {
+        packages,
+        cloud_init: CloudInit {
+            is_active: exists(host, "/usr/bin/cloud-init") && !exists(host, "/etc/cloud/cloud-init.disabled"),
+        },
+        has_docker_snap: exists(host, "/snap/docker") || has_snap_file(),
+        upgrades_unattended: has_upgrades
+            && enables_upgrades(&text(host, "/etc/apt/apt.conf.d/20auto-upgrades")),
+    }
+}
+
+/// Whether snapd keeps a revision of `docker`, be it disabled.
+fn has_snap_file() -> bool {
+    fs::read_dir("/var/lib/snapd/snaps").is_ok_and(|entries| {
+        entries
+            .flatten()
+            .any(|entry| is_docker_snap(&entry.file_name().to_string_lossy()))
+    })
+}
+
+/// `docker_2976.snap`, and neither `docker-compose_1.snap` nor a partial download.
+fn is_docker_snap(file: &str) -> bool {
+    file.starts_with("docker_") && file.strip_suffix(".snap").is_some()
+}
+
+/// Whether apt's configuration turns unattended upgrades on; the last line that mentions them counts.
+fn enables_upgrades(configuration: &str) -> bool {
+    configuration
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("APT::Periodic::Unattended-Upgrade"))
+        .filter(|rest| rest.starts_with([' ', '\t', '"']))
+        .map(|rest| rest.trim().trim_end_matches(';').trim().trim_matches('"'))
+        .next_back()
+        .is_some_and(|value| !matches!(value, "" | "0"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::FakeHost;
+
+    const STATUS: &str = "Package: unattended-upgrades\nStatus: install ok installed\nVersion: 2.9.1\n\n\
+                          Package: curl\nStatus: install ok installed\nVersion: 7.88.1-10\n";
+    const ENABLED: &str =
+        "APT::Periodic::Update-Package-Lists \"1\";\nAPT::Periodic::Unattended-Upgrade \"1\";\n";
+
+    #[test]
+    fn unattended_upgrades_need_the_package_and_its_switch() {
+        let with = |status: &str, switch: &str| {
+            let host = FakeHost::default()
+                .with_file(packages::STATUS, status)
+                .with_file("/etc/apt/apt.conf.d/20auto-upgrades", switch);
+            look(&host, &BTreeSet::new()).upgrades_unattended
+        };
+        assert!(with(STATUS, ENABLED));
+        assert!(!with(STATUS, "APT::Periodic::Unattended-Upgrade \"0\";\n"));
+        assert!(!with(STATUS, "// APT::Periodic::Unattended-Upgrade \"1\";\n"));
+        assert!(!with("", ENABLED));
+    }
+
+    #[test]
+    fn only_the_packages_asked_for_are_told() {
+        let host = FakeHost::default().with_file(packages::STATUS, STATUS);
+        let seen = look(&host, &BTreeSet::from(["curl".to_owned(), "wget".to_owned()]));
+        assert_eq!(seen.packages.keys().collect::<Vec<_>>(), ["curl"]);
+    }
+
+    #[test]
+    fn cloud_init_is_active_until_it_is_disabled() {
+        let host = || FakeHost::default().with_file("/usr/bin/cloud-init", "#!/usr/bin/python3\n");
+        let is_active = |host: FakeHost| look(&host, &BTreeSet::new()).cloud_init.is_active;
+        assert!(is_active(host()));
+        assert!(!is_active(host().with_file("/etc/cloud/cloud-init.disabled", "")));
+        assert!(!is_active(FakeHost::default()));
+    }
+
+    #[test]
+    fn the_docker_snap_is_told_from_its_namesakes() {
+        assert!(is_docker_snap("docker_2976.snap"));
+        assert!(!is_docker_snap("docker-compose_1.snap") && !is_docker_snap("docker_2976.snap.partial"));
+    }
+}

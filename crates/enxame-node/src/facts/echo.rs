@@ -1,0 +1,258 @@
+//! ICMP echo requests (RFC 792, RFC 4443) that are never fragmented, over a raw socket. Needs `CAP_NET_RAW`.
+
+use std::io::{self, Read};
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::AsRawFd;
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::{Duration, Instant};
+
+use nix::libc;
+use socket2::{Domain, Protocol, Socket, Type};
+
+use super::path_mtu::Echo;
+
+/// Type, code, checksum, identifier, sequence.
+const ECHO_HEADER_BYTES: usize = 8;
+/// What ping(8) sends by default.
+const SMALL_PAYLOAD_BYTES: u32 = 56;
+
+/// Tells this process's sockets apart; the process id tells processes apart.
+static NEXT_SOCKET: AtomicU16 = AtomicU16::new(0);
+
+/// A socket to one peer.
+pub(super) struct EchoSocket {
+    socket: Socket,
+    family: Family,
+    identifier: u16,
+    sequence: u16,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Family {
+    V4,
+    V6,
+}
+
+impl Family {
+    /// Length of the IP header the kernel puts before what is sent.
+    fn header_bytes(self) -> u32 {
+        match self {
+            Self::V4 => 20,
+            Self::V6 => 40,
+        }
+    }
+
+    fn request_type(self) -> u8 {
+        match self {
+            Self::V4 => 8,
+            Self::V6 => 128,
+        }
+    }
+
+    fn reply_type(self) -> u8 {
+        match self {
+            Self::V4 => 0,
+            Self::V6 => 129,
+        }
+    }
+}
+
+impl EchoSocket {
+    /// Opens a socket that hears this peer only.
+    pub(super) fn open(peer: IpAddr) -> io::Result<Self> {
+        let (family, domain, protocol) = match peer {
+            IpAddr::V4(_) => (Family::V4, Domain::IPV4, Protocol::ICMPV4),
+            IpAddr::V6(_) => (Family::V6, Domain::IPV6, Protocol::ICMPV6),
+        };
+        let socket = Socket::new(domain, Type::RAW, Some(protocol))?;
+        never_fragment(&socket, family)?;
+        socket.connect(&SocketAddr::new(peer, 0).into())?;
+        // The low half of the process id is unlike that of its neighbours, which is all that is needed.
+        let process = u16::try_from(std::process::id() & 0xffff).unwrap_or_default();
+        let identifier = process ^ NEXT_SOCKET.fetch_add(1, Ordering::Relaxed).rotate_left(8);
+        Ok(Self {
+            socket,
+            family,
+            identifier,
+            sequence: 0,
+        })
+    }
+
+    fn send(&mut self, size_bytes: u32) -> io::Result<u16> {
+        self.sequence = self.sequence.wrapping_add(1);
+        let length =
+            usize::try_from(size_bytes.saturating_sub(self.family.header_bytes())).unwrap_or_default();
+        let request = echo_request(self.family, self.identifier, self.sequence, length);
+        // An ICMP error about an earlier packet waits on the socket and would be this send's result.
+        drop(self.socket.take_error());
+        self.socket.send(&request)?;
+        Ok(self.sequence)
+    }
+
+    /// Waits for one packet; `None` when it is no reply to this socket or the time is over.
+    fn receive(&mut self, wait: Duration, buffer: &mut [u8]) -> Option<u16> {
+        self.socket
+            .set_read_timeout(Some(wait.max(Duration::from_millis(1))))
+            .ok()?;
+        let length = self.socket.read(buffer).ok()?;
+        reply_sequence(self.family, self.identifier, buffer.get(..length)?)
+    }
+}
+
+impl Echo for EchoSocket {
+    fn smallest_bytes(&self) -> u32 {
+        self.family.header_bytes() + 8 + SMALL_PAYLOAD_BYTES
+    }
+
+    fn round(&mut self, sizes_bytes: &[u32], wait: Duration) -> Vec<(u32, Duration)> {
+        let mut buffer = vec![0; 65_536];
+        let end = Instant::now() + wait;
+        let mut waiting = Vec::new();
+        for size in sizes_bytes {
+            let sent = Instant::now();
+            // A size that the interface refuses is one that does not come back.
+            if let Ok(sequence) = self.send(*size) {
+                waiting.push((sequence, *size, sent));
+            }
+        }
+        let mut answered = Vec::new();
+        while !waiting.is_empty() {
+            let Some(left) = end
+                .checked_duration_since(Instant::now())
+                .filter(|left| !left.is_zero())
+            else {
+                break;
+            };
+            let Some(sequence) = self.receive(left, &mut buffer) else {
+                continue;
+            };
+            if let Some(place) = waiting.iter().position(|(waited, ..)| *waited == sequence) {
+                let (_, size, sent) = waiting.swap_remove(place);
+                answered.push((size, sent.elapsed()));
+            }
+        }
+        answered
+    }
+}
+
+/// DF on every packet, whatever path MTU the kernel remembers (ip(7), ipv6(7): `IP_PMTUDISC_PROBE`).
+#[expect(unsafe_code, reason = "neither socket2 nor nix has IP_MTU_DISCOVER")]
+fn never_fragment(socket: &Socket, family: Family) -> io::Result<()> {
+    let (level, option, value) = match family {
+        Family::V4 => (libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_PROBE),
+        Family::V6 => (
+            libc::IPPROTO_IPV6,
+            libc::IPV6_MTU_DISCOVER,
+            libc::IPV6_PMTUDISC_PROBE,
+        ),
+    };
+    let length = libc::socklen_t::try_from(size_of::<libc::c_int>()).map_err(io::Error::other)?;
+    // SAFETY: the socket is open, and the kernel reads `length` bytes of `value`, which outlives the call.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            level,
+            option,
+            (&raw const value).cast(),
+            length,
+        )
+    };
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+/// An echo request of `length` bytes, header and all.
+fn echo_request(family: Family, identifier: u16, sequence: u16, length: usize) -> Vec<u8> {
+    let [identifier_high, identifier_low] = identifier.to_be_bytes();
+    let [sequence_high, sequence_low] = sequence.to_be_bytes();
+    let header = |sum: [u8; 2]| {
+        [
+            family.request_type(),
+            0,
+            sum[0],
+            sum[1],
+            identifier_high,
+            identifier_low,
+            sequence_high,
+            sequence_low,
+        ]
+    };
+    let mut message = header([0, 0]).to_vec();
+    message.resize(length.max(ECHO_HEADER_BYTES), 0);
+    // For ICMPv6 the kernel puts its own checksum (ipv6(7)).
+    let sum = header(checksum(&message).to_be_bytes());
+    message.splice(..ECHO_HEADER_BYTES, sum);
+    message
+}
+
+/// The Internet checksum (RFC 1071).
+fn checksum(message: &[u8]) -> u16 {
+    let words = message.chunks(2).map(|pair| {
+        let high = pair.first().copied().unwrap_or_default();
+        let low = pair.get(1).copied().unwrap_or_default();
+        u32::from(u16::from_be_bytes([high, low]))
+    });
+    let mut sum: u32 = words.sum();
+    while sum > 0xffff {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    !u16::try_from(sum).unwrap_or_default()
+}
+
+/// The sequence number of an echo reply to `identifier`. IPv4 raw sockets give the IP header too, IPv6 ones do not.
+fn reply_sequence(family: Family, identifier: u16, packet: &[u8]) -> Option<u16> {
+    let message = match family {
+        Family::V4 => packet.get(usize::from(packet.first()? & 0x0f) * 4..)?,
+        Family::V6 => packet,
+    };
+    let header: [u8; ECHO_HEADER_BYTES] = message.get(..ECHO_HEADER_BYTES)?.try_into().ok()?;
+    let [kind, code, _, _, id_high, id_low, sequence_high, sequence_low] = header;
+    let is_ours =
+        kind == family.reply_type() && code == 0 && u16::from_be_bytes([id_high, id_low]) == identifier;
+    is_ours.then(|| u16::from_be_bytes([sequence_high, sequence_low]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_has_its_length_and_a_checksum_that_sums_to_zero() {
+        for length in [8, 9, 64, 1472] {
+            let request = echo_request(Family::V4, 0xabcd, 7, length);
+            assert_eq!(request.len(), length);
+            assert_eq!(checksum(&request), 0, "{length}");
+        }
+    }
+
+    #[test]
+    fn only_replies_to_this_socket_count() {
+        let reply = [0, 0, 0x12, 0x34, 0xab, 0xcd, 0, 7, 1, 2];
+        let mut packet = vec![0x45];
+        packet.resize(20, 0);
+        packet.extend(reply);
+        assert_eq!(reply_sequence(Family::V4, 0xabcd, &packet), Some(7));
+        assert_eq!(reply_sequence(Family::V4, 0xabce, &packet), None);
+        packet[20] = 8;
+        assert_eq!(reply_sequence(Family::V4, 0xabcd, &packet), None);
+        let mut with_options = vec![0x46];
+        with_options.resize(24, 0);
+        with_options.extend(reply);
+        assert_eq!(reply_sequence(Family::V4, 0xabcd, &with_options), Some(7));
+        assert_eq!(
+            reply_sequence(Family::V6, 0xabcd, &[129, 0, 0, 0, 0xab, 0xcd, 0, 9]),
+            Some(9)
+        );
+    }
+
+    #[test]
+    fn cut_packets_are_no_replies() {
+        for packet in [&[][..], &[0x45], &[0x4f; 30], &[129, 0, 0]] {
+            assert_eq!(reply_sequence(Family::V4, 0, packet), None);
+        }
+        assert_eq!(reply_sequence(Family::V6, 0, &[129, 0, 0]), None);
+    }
+}

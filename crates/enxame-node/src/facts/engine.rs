@@ -1,0 +1,171 @@
+//! The container engine, over its socket and never by starting it.
+//!
+//! `docker.socket` starts the daemon on the first connection, which would be a change: the socket is used only while a
+//! dockerd runs.
+
+use std::fs;
+use std::future::Future;
+use std::time::Duration;
+
+use bollard::models::{SystemInfo, SystemVersion};
+use bollard::query_parameters::{ListNetworksOptions, ListNodesOptions, ListServicesOptions};
+use enxame_core::facts::{EngineFacts, EngineState};
+use enxame_core::version::EngineVersion;
+use tokio::time::timeout;
+
+use super::{exists, swarm, text};
+use crate::engine::{Engine, EngineError, SOCKET};
+use crate::host::Host;
+
+/// Where distributions, Docker and snapd put the daemon.
+const DAEMONS: [&str; 3] = ["/usr/bin/dockerd", "/usr/sbin/dockerd", "/snap/bin/docker"];
+/// The deadline of each call.
+const CALL: Duration = Duration::from_secs(10);
+/// The engine itself gives its swarm 20 s before it answers `/info` and names the missing quorum (moby,
+/// daemon/cluster/cluster.go: `swarmRequestTimeout`).
+const INFO_CALL: Duration = Duration::from_secs(25);
+
+/// Looks at the engine.
+pub(super) fn look(host: &dyn Host) -> EngineFacts {
+    EngineFacts { state: state(host) }
+}
+
+fn state(host: &dyn Host) -> EngineState {
+    if !exists(host, SOCKET) {
+        return if DAEMONS.iter().any(|daemon| exists(host, daemon)) {
+            EngineState::NotAnswering(format!("{SOCKET} is not there"))
+        } else {
+            EngineState::Absent
+        };
+    }
+    if !daemon_runs(host) {
+        return EngineState::NotAnswering("dockerd is not running".to_owned());
+    }
+    match Engine::connect().and_then(|engine| ask(&engine)) {
+        Ok(answers) => running(answers),
+        Err(error) => EngineState::NotAnswering(chain(&error)),
+    }
+}
+
+/// Whether a dockerd runs: the one its pid file names or, where that is elsewhere (snap), any.
+fn daemon_runs(host: &dyn Host) -> bool {
+    let is_dockerd = |pid: &str| text(host, &format!("/proc/{pid}/comm")).trim() == "dockerd";
+    let named = text(host, "/run/docker.pid");
+    let is_number = |pid: &str| !pid.is_empty() && pid.bytes().all(|byte| byte.is_ascii_digit());
+    if is_number(named.trim()) && is_dockerd(named.trim()) {
+        return true;
+    }
+    fs::read_dir("/proc").is_ok_and(|entries| {
+        entries.flatten().any(|entry| {
+            let pid = entry.file_name().to_string_lossy().into_owned();
+            is_number(&pid) && is_dockerd(&pid)
+        })
+    })
+}
+
+struct Answers {
+    version: SystemVersion,
+    info: SystemInfo,
+    swarm: swarm::Lists,
+}
+
+/// Two trips: what every engine tells, then what only a manager with quorum does.
+fn ask(engine: &Engine) -> Result<Answers, EngineError> {
+    let api = engine.api();
+    let overlays = ListNetworksOptions {
+        filters: Some([("driver".to_owned(), vec!["overlay".to_owned()])].into()),
+    };
+    let first = engine.call("tell its version, state and networks", INFO_CALL * 2, async {
+        Ok(futures::join!(
+            within(CALL, api.version()),
+            within(INFO_CALL, api.info()),
+            // Without quorum the swarm's networks take as long as `/info`.
+            within(INFO_CALL, api.list_networks(Some(overlays))),
+        ))
+    })?;
+    let refused = |attempt: &str| {
+        let attempt = attempt.to_owned();
+        move |source| EngineError::Refused { attempt, source }
+    };
+    let version = first.0.map_err(refused("tell its version"))?;
+    let info = first.1.map_err(refused("tell its state"))?;
+    let mut swarm = swarm::Lists {
+        networks: first.2.unwrap_or_default(),
+        ..swarm::Lists::default()
+    };
+    if info.swarm.as_ref().is_some_and(swarm::has_quorum) {
+        (swarm.nodes, swarm.services) = engine.call("tell its nodes and services", CALL * 2, async {
+            let (nodes, services) = futures::join!(
+                within(CALL, api.list_nodes(None::<ListNodesOptions>)),
+                within(CALL, api.list_services(None::<ListServicesOptions>)),
+            );
+            Ok((nodes?, services?))
+        })?;
+    }
+    Ok(Answers { version, info, swarm })
+}
+
+async fn within<T>(
+    deadline: Duration,
+    call: impl Future<Output = Result<T, bollard::errors::Error>>,
+) -> Result<T, bollard::errors::Error> {
+    timeout(deadline, call)
+        .await
+        .unwrap_or(Err(bollard::errors::Error::RequestTimeoutError))
+}
+
+fn running(answers: Answers) -> EngineState {
+    let Answers { version, info, swarm } = answers;
+    let version_text = version.version.unwrap_or_default();
+    EngineState::Running {
+        version: EngineVersion::parse(&version_text),
+        version_text,
+        api_version: version.api_version.unwrap_or_default(),
+        minimum_api_version: version.min_api_version.unwrap_or_default(),
+        storage_driver: info.driver.unwrap_or_default(),
+        live_restore: info.live_restore_enabled.unwrap_or_default(),
+        swarm: Box::new(swarm::facts(info.swarm.unwrap_or_default(), swarm)),
+    }
+}
+
+/// An error with its causes, as one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(source) = cause {
+        text = format!("{text}: {source}");
+        cause = source.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::FakeHost;
+
+    #[test]
+    fn an_engine_is_absent_without_daemon_and_socket() {
+        assert_eq!(look(&FakeHost::default()).state, EngineState::Absent);
+    }
+
+    #[test]
+    fn a_daemon_without_its_socket_does_not_answer() {
+        let host = FakeHost::default().with_file("/usr/sbin/dockerd", "");
+        assert_eq!(
+            look(&host).state,
+            EngineState::NotAnswering(format!("{SOCKET} is not there"))
+        );
+    }
+
+    #[test]
+    fn a_socket_whose_daemon_rests_is_left_alone() {
+        let host = FakeHost::default()
+            .with_file(SOCKET, "")
+            .with_file("/run/docker.pid", "");
+        assert_eq!(
+            look(&host).state,
+            EngineState::NotAnswering("dockerd is not running".to_owned())
+        );
+    }
+}

@@ -1,0 +1,172 @@
+//! The machine below the engine: distribution, kernel, processors, memory, disk.
+
+use enxame_core::facts::{Hardware, Kernel, OperatingSystem};
+use nix::sys::statvfs::statvfs;
+use nix::sys::utsname::uname;
+
+use super::text;
+use crate::host::Host;
+
+/// Reads `os-release(5)`.
+pub(super) fn operating_system(os_release: &str) -> OperatingSystem {
+    let mut os = OperatingSystem::default();
+    for (key, value) in os_release.lines().filter_map(|line| line.trim().split_once('=')) {
+        let field = match key {
+            "ID" => &mut os.id,
+            "VERSION_ID" => &mut os.version_id,
+            "VERSION_CODENAME" => &mut os.codename,
+            "PRETTY_NAME" => &mut os.pretty_name,
+            _ => continue,
+        };
+        *field = unquoted(value);
+    }
+    os
+}
+
+/// Takes off the shell quotes and backslashes that `os-release(5)` allows.
+fn unquoted(value: &str) -> String {
+    let value = value.trim();
+    let inner = ['"', '\'']
+        .into_iter()
+        .find_map(|quote| value.strip_prefix(quote)?.strip_suffix(quote))
+        .unwrap_or(value);
+    let mut text = String::with_capacity(inner.len());
+    let mut characters = inner.chars();
+    while let Some(character) = characters.next() {
+        text.extend(if character == '\\' {
+            characters.next()
+        } else {
+            Some(character)
+        });
+    }
+    text
+}
+
+/// The running kernel.
+pub(super) fn kernel() -> Kernel {
+    uname().map_or_else(
+        |_| Kernel::default(),
+        |name| Kernel {
+            release: name.release().to_string_lossy().into_owned(),
+            architecture: name.machine().to_string_lossy().into_owned(),
+        },
+    )
+}
+
+/// The host name the kernel has now.
+pub(super) fn hostname() -> String {
+    uname()
+        .map(|name| name.nodename().to_string_lossy().into_owned())
+        .unwrap_or_default()
+}
+
+/// Hardware, and how much of it is free now.
+pub(super) struct Observation {
+    /// What stays.
+    pub(super) stable: Hardware,
+    /// `MemAvailable`, in bytes.
+    pub(super) memory_available_bytes: u64,
+    /// Space free for root where the engine keeps its data, in bytes.
+    pub(super) disk_available_bytes: u64,
+}
+
+/// Looks at `/proc/meminfo`, `/sys/devices/system/cpu/online` and the filesystem of `/var/lib`.
+pub(super) fn hardware(host: &dyn Host) -> Observation {
+    let memory = text(host, "/proc/meminfo");
+    let (disk_bytes, disk_available_bytes) = disk("/var/lib");
+    Observation {
+        stable: Hardware {
+            processors: processors(&text(host, "/sys/devices/system/cpu/online")),
+            memory_bytes: meminfo_bytes(&memory, "MemTotal"),
+            disk_bytes,
+        },
+        memory_available_bytes: meminfo_bytes(&memory, "MemAvailable"),
+        // The engine's data may have a filesystem of its own.
+        disk_available_bytes: match disk("/var/lib/docker") {
+            (0, _) => disk_available_bytes,
+            (_, available) => available,
+        },
+    }
+}
+
+/// Size of the filesystem and space free for root, in bytes; zeros where there is no such directory.
+fn disk(path: &str) -> (u64, u64) {
+    // Root may use the reserved blocks too: `f_bfree`, not `f_bavail` (statvfs(3)).
+    statvfs(path).map_or((0, 0), |about| {
+        (
+            about.blocks() * about.fragment_size(),
+            about.blocks_free() * about.fragment_size(),
+        )
+    })
+}
+
+/// Counts a list of processors such as `0-3,5`.
+fn processors(online: &str) -> u32 {
+    let count = |range: &str| {
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        let (first, last): (u32, u32) = (first.parse().ok()?, last.parse().ok()?);
+        (last.checked_sub(first)?).checked_add(1)
+    };
+    online
+        .trim()
+        .split(',')
+        .filter_map(count)
+        .fold(0, u32::saturating_add)
+}
+
+fn meminfo_bytes(meminfo: &str, key: &str) -> u64 {
+    meminfo
+        .lines()
+        .find_map(|line| {
+            line.strip_prefix(key)?
+                .strip_prefix(':')?
+                .trim()
+                .strip_suffix("kB")?
+                .trim()
+                .parse()
+                .ok()
+        })
+        .map_or(0, |kibibytes: u64| kibibytes.saturating_mul(1024))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn os_release_is_read_with_and_without_quotes() {
+        let trixie = "PRETTY_NAME=\"Debian GNU/Linux 13 (trixie)\"\nNAME=\"Debian GNU/Linux\"\nVERSION_ID=\"13\"\n\
+                      VERSION=\"13 (trixie)\"\nVERSION_CODENAME=trixie\nID=debian\nHOME_URL=\"https://www.debian.org/\"\n";
+        let os = operating_system(trixie);
+        assert_eq!(
+            (os.id.as_str(), os.version_id.as_str(), os.codename.as_str()),
+            ("debian", "13", "trixie")
+        );
+        assert_eq!(os.pretty_name, "Debian GNU/Linux 13 (trixie)");
+        assert_eq!(operating_system("ID='a\\$b'\n# ID=no\n").id, "a$b");
+        assert_eq!(operating_system(""), OperatingSystem::default());
+    }
+
+    #[test]
+    fn processors_online_are_counted_over_gaps() {
+        for (list, count) in [
+            ("0\n", 1),
+            ("0-3\n", 4),
+            ("0-1,3,5-6\n", 5),
+            ("", 0),
+            ("3-1", 0),
+            ("0-4294967295", 0),
+        ] {
+            assert_eq!(processors(list), count, "{list:?}");
+        }
+    }
+
+    #[test]
+    fn memory_is_read_in_bytes() {
+        let meminfo =
+            "MemTotal:        2014432 kB\nMemFree:          133404 kB\nMemAvailable:    1561012 kB\n";
+        assert_eq!(meminfo_bytes(meminfo, "MemTotal"), 2_014_432 * 1024);
+        assert_eq!(meminfo_bytes(meminfo, "MemAvailable"), 1_561_012 * 1024);
+        assert_eq!(meminfo_bytes(meminfo, "Mem"), 0);
+    }
+}

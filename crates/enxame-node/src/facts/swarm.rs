@@ -1,0 +1,192 @@
+//! From the API's answers to facts about the swarm.
+
+use std::collections::{BTreeMap, HashMap};
+
+use bollard::models::{
+    ClusterInfo, EndpointPortConfig, EndpointPortConfigPublishModeEnum as PublishMode, LocalNodeState,
+    Network, Node, NodeSpecRoleEnum, Service, SwarmInfo,
+};
+use enxame_core::facts::{LocalSwarmState, NetworkFacts, SwarmFacts, SwarmNodeFacts, SwarmSettings};
+
+/// What the API lists.
+#[derive(Default)]
+pub(super) struct Lists {
+    /// Overlay networks.
+    pub(super) networks: Vec<Network>,
+    /// Nodes; empty but on managers with quorum.
+    pub(super) nodes: Vec<Node>,
+    /// Services; empty but on managers with quorum.
+    pub(super) services: Vec<Service>,
+}
+
+/// Moby's port of VXLAN when none was chosen (daemon/libnetwork/drivers/overlay/overlayutils).
+const DEFAULT_DATA_PATH_PORT: u16 = 4789;
+
+/// Whether the node manages and the swarm answered it: without quorum `/info` carries an error and no cluster.
+pub(super) fn has_quorum(swarm: &SwarmInfo) -> bool {
+    swarm.control_available == Some(true)
+        && swarm.error.as_deref().unwrap_or_default().is_empty()
+        && swarm
+            .cluster
+            .as_ref()
+            .is_some_and(|cluster| cluster.id.as_deref().is_some_and(|id| !id.is_empty()))
+}
+
+/// Facts from `Swarm` of `GET /info` and the lists.
+pub(super) fn facts(swarm: SwarmInfo, lists: Lists) -> SwarmFacts {
+    let is_manager_with_quorum = has_quorum(&swarm);
+    let cluster = swarm.cluster.unwrap_or_default();
+    let mut nodes: Vec<_> = lists.nodes.into_iter().map(node).collect();
+    nodes.sort_by(|a, b| a.id.cmp(&b.id));
+    let mut networks: Vec<_> = lists
+        .networks
+        .into_iter()
+        .filter(is_overlay)
+        .map(network)
+        .collect();
+    networks.sort_by(|a, b| (&a.name, &a.id).cmp(&(&b.name, &b.id)));
+    let mut publishing: Vec<_> = lists
+        .services
+        .into_iter()
+        .filter(publishes_through_ingress)
+        .filter_map(|service| service.spec?.name)
+        .collect();
+    publishing.sort();
+    SwarmFacts {
+        local: local(swarm.local_node_state),
+        error: swarm.error.unwrap_or_default(),
+        node_id: swarm.node_id.unwrap_or_default(),
+        node_address: swarm.node_addr.unwrap_or_default(),
+        cluster_id: cluster.id.clone().filter(|id| !id.is_empty()),
+        is_manager_with_quorum,
+        settings: is_manager_with_quorum.then(|| settings(cluster)),
+        nodes,
+        networks,
+        services_publishing_through_ingress: publishing,
+    }
+}
+
+fn local(state: Option<LocalNodeState>) -> LocalSwarmState {
+    match state {
+        None | Some(LocalNodeState::EMPTY | LocalNodeState::INACTIVE) => LocalSwarmState::Inactive,
+        Some(LocalNodeState::PENDING) => LocalSwarmState::Pending,
+        Some(LocalNodeState::ACTIVE) => LocalSwarmState::Active,
+        Some(LocalNodeState::ERROR) => LocalSwarmState::Error,
+        Some(LocalNodeState::LOCKED) => LocalSwarmState::Locked,
+    }
+}
+
+fn settings(cluster: ClusterInfo) -> SwarmSettings {
+    let spec = cluster.spec.unwrap_or_default();
+    let port = cluster
+        .data_path_port
+        .and_then(|port| u16::try_from(port).ok())
+        .filter(|port| *port != 0);
+    let heartbeat = spec.dispatcher.and_then(|dispatcher| dispatcher.heartbeat_period);
+    SwarmSettings {
+        address_pool: cluster.default_addr_pool.unwrap_or_default(),
+        subnet_prefix_length: cluster.subnet_size.unwrap_or_default(),
+        data_path_port: port.unwrap_or(DEFAULT_DATA_PATH_PORT),
+        heartbeat_ns: heartbeat
+            .and_then(|period| u64::try_from(period).ok())
+            .unwrap_or_default(),
+        autolock: spec
+            .encryption_config
+            .and_then(|encryption| encryption.auto_lock_managers)
+            .unwrap_or_default(),
+    }
+}
+
+fn node(node: Node) -> SwarmNodeFacts {
+    let spec = node.spec.unwrap_or_default();
+    let description = node.description.unwrap_or_default();
+    let status = node.status.unwrap_or_default();
+    let manager = node.manager_status;
+    // `Status.Addr` is where the connection came from, wrong for managers (moby#35437: 0.0.0.0, moby#30119: 127.0.0.1).
+    let managed_at = manager
+        .as_ref()
+        .and_then(|manager| Some(manager.addr.as_deref()?.rsplit_once(':')?.0));
+    let address = managed_at
+        .map(|address| address.trim_matches(['[', ']']))
+        .filter(|address| !address.is_empty());
+    SwarmNodeFacts {
+        id: node.id.unwrap_or_default(),
+        hostname: description.hostname.unwrap_or_default(),
+        address: address.map_or_else(|| status.addr.unwrap_or_default(), str::to_owned),
+        state: word(status.state),
+        availability: word(spec.availability),
+        is_manager: spec.role == Some(NodeSpecRoleEnum::MANAGER),
+        is_leader: manager
+            .as_ref()
+            .and_then(|manager| manager.leader)
+            .unwrap_or_default(),
+        reachability: word(manager.and_then(|manager| manager.reachability)),
+        engine_version: description
+            .engine
+            .and_then(|engine| engine.engine_version)
+            .unwrap_or_default(),
+        labels: sorted(spec.labels),
+    }
+}
+
+fn network(network: Network) -> NetworkFacts {
+    let options = network.options.unwrap_or_default();
+    let subnets = network.ipam.and_then(|ipam| ipam.config).unwrap_or_default();
+    let vnis = options
+        .get("com.docker.network.driver.overlay.vxlanid_list")
+        .map(String::as_str)
+        .unwrap_or_default();
+    NetworkFacts {
+        id: network.id.unwrap_or_default(),
+        name: network.name.unwrap_or_default(),
+        is_ingress: network.ingress.unwrap_or_default(),
+        is_attachable: network.attachable.unwrap_or_default(),
+        is_encrypted: options.contains_key("encrypted"),
+        underlay_mtu_bytes: options
+            .get("com.docker.network.driver.mtu")
+            .and_then(|mtu| mtu.parse().ok()),
+        vnis: vnis
+            .split(',')
+            .filter_map(|vni| vni.trim().parse().ok())
+            .collect(),
+        subnets: subnets.into_iter().filter_map(|subnet| subnet.subnet).collect(),
+        labels: sorted(network.labels),
+    }
+}
+
+fn is_overlay(network: &Network) -> bool {
+    network.driver.as_deref() == Some("overlay")
+}
+
+/// The specification counts as well as the endpoint: the endpoint is empty until the service is allocated.
+fn publishes_through_ingress(service: &Service) -> bool {
+    let specified = service
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.endpoint_spec.as_ref()?.ports.as_ref());
+    let allocated = service
+        .endpoint
+        .as_ref()
+        .and_then(|endpoint| endpoint.ports.as_ref());
+    specified
+        .into_iter()
+        .chain(allocated)
+        .flatten()
+        .any(|port: &EndpointPortConfig| {
+            matches!(
+                port.publish_mode,
+                None | Some(PublishMode::EMPTY | PublishMode::INGRESS)
+            )
+        })
+}
+
+fn word(value: Option<impl ToString>) -> String {
+    value.map(|value| value.to_string()).unwrap_or_default()
+}
+
+fn sorted(map: Option<HashMap<String, String>>) -> BTreeMap<String, String> {
+    map.unwrap_or_default().into_iter().collect()
+}
+
+#[cfg(test)]
+mod tests;
