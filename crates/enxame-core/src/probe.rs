@@ -42,6 +42,11 @@ pub enum ProbeRequest {
     WatchStart(Watch),
     /// Run the probe on every node: [`ProbeReply::Deployed`]. For one manager.
     Deploy(Deployment),
+    /// Find this node's probe container: [`ProbeReply::Located`].
+    Locate {
+        /// The run whose container it is.
+        run: String,
+    },
     /// What was seen up to now: [`ProbeReply::Wire`].
     WatchRead,
     /// Talk to every peer's task on one network: [`ProbeReply::Traffic`].
@@ -71,6 +76,8 @@ pub enum ProbeReply {
     },
     /// The probe was deployed.
     Deployed(Deployed),
+    /// This node's probe container.
+    Located(ProbeTask),
     /// What was seen on the wire.
     Wire(WireView),
     /// What came of the exchanges on one network.
@@ -88,18 +95,18 @@ pub struct Deployed {
     pub service: String,
     /// The port the routing mesh publishes it at; `None` when the engine gave none in time.
     pub published_port: Option<u16>,
-    /// The tasks that run, by the id of their node.
-    pub tasks: BTreeMap<String, ProbeTask>,
+    /// The ids of the nodes on which a task runs.
+    pub running: BTreeSet<String>,
     /// Why no task runs on a node that should have one, by the id of the node.
     pub missing: BTreeMap<String, String>,
 }
 
-/// A task of the probe.
+/// A node's own task of the probe, as its engine has it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProbeTask {
     /// Its container.
     pub container: String,
-    /// Its addresses, by the id of the network.
+    /// Its addresses, by the id of the network; the ingress network's among them.
     pub addresses: BTreeMap<String, IpAddr>,
 }
 

@@ -4,17 +4,31 @@
 //! [`Probes`] is dropped because the operator's side went away. Judges nothing.
 
 mod error;
+mod exchange;
+mod image;
+mod names;
+mod namespace;
+mod netlink;
 pub mod responder;
+mod service;
+mod traffic;
+mod watch;
 
 use enxame_core::probe::{ProbeReply, ProbeRequest};
 
 pub use error::ProbeError;
 
+use self::watch::Watcher;
 use crate::engine::Engine;
 
 /// What this agent has running for a proof.
 #[derive(Debug, Default)]
-pub struct Probes {}
+pub struct Probes {
+    watcher: Option<Watcher>,
+    /// The run whose service this agent deployed.
+    deployed: Option<String>,
+    has_image: bool,
+}
 
 impl Probes {
     /// Nothing running.
@@ -33,8 +47,74 @@ impl Probes {
         engine: &Engine,
         progress: &mut dyn FnMut(&str),
     ) -> Result<ProbeReply, ProbeError> {
-        let _ = (request, engine);
-        progress("nothing");
-        Err(ProbeError::NotWatching)
+        match request {
+            ProbeRequest::PrepareImage => {
+                progress("loading the probe's image");
+                self.has_image = true;
+                Ok(ProbeReply::Image { id: service::load_image(engine)? })
+            }
+            ProbeRequest::WatchStart(watch) => {
+                self.watcher = None;
+                self.watcher.insert(Watcher::start(watch)?).read().map(ProbeReply::Wire)
+            }
+            ProbeRequest::Deploy(deployment) => {
+                service::remove_leftovers(engine, progress)?;
+                self.deployed = Some(deployment.run.clone());
+                service::deploy(engine, deployment, progress).map(ProbeReply::Deployed)
+            }
+            ProbeRequest::Locate { run } => service::locate(engine, run).map(ProbeReply::Located),
+            ProbeRequest::WatchRead => self.watcher()?.read().map(ProbeReply::Wire),
+            ProbeRequest::Traffic(order) => {
+                progress(&format!("talking to {} peers on {}", order.peers.len(), order.network.name));
+                let process = service::process_of(engine, &order.container)?;
+                namespace::inside_of(process, || traffic::traffic(order)).map(ProbeReply::Traffic)
+            }
+            ProbeRequest::Mesh(order) => {
+                progress(&format!("talking to port {} through the routing mesh", order.port));
+                Ok(ProbeReply::Mesh(traffic::mesh(order)))
+            }
+            ProbeRequest::WatchStop => {
+                let view = self.watcher()?.read();
+                self.watcher = None;
+                view.map(ProbeReply::Wire)
+            }
+            ProbeRequest::RemoveService { run } => {
+                service::remove_service(engine, run)?;
+                self.deployed = None;
+                Ok(ProbeReply::Cleaned)
+            }
+            ProbeRequest::Clean => {
+                self.watcher = None;
+                progress("waiting for the probe's containers to go");
+                service::await_no_containers(engine)?;
+                service::remove_images(engine, None)?;
+                self.has_image = false;
+                Ok(ProbeReply::Cleaned)
+            }
+        }
+    }
+
+    fn watcher(&self) -> Result<&Watcher, ProbeError> {
+        self.watcher.as_ref().ok_or(ProbeError::NotWatching)
+    }
+
+    /// Takes away what is left; nobody is there any more to be told about errors, and the next run's start
+    /// removes what could not be removed now.
+    fn abandon(&mut self) -> Result<(), ProbeError> {
+        if self.deployed.is_none() && !self.has_image {
+            return Ok(());
+        }
+        let engine = Engine::connect()?;
+        if let Some(run) = self.deployed.take() {
+            service::remove_service(&engine, &run)?;
+        }
+        service::await_no_containers(&engine)?;
+        service::remove_images(&engine, None)
+    }
+}
+
+impl Drop for Probes {
+    fn drop(&mut self) {
+        let _ = self.abandon();
     }
 }
