@@ -9,21 +9,13 @@ pub(super) fn members_of(name: &str, group: &str, passwd: &str) -> Option<Vec<St
         .map(|line| line.split(':').collect::<Vec<_>>())
         .find(|fields| fields.first() == Some(&name))?;
     let group_id = fields.get(2).copied().unwrap_or_default();
-    let listed = fields
-        .get(3)
-        .copied()
-        .unwrap_or_default()
-        .split(',')
-        .map(str::trim);
+    let listed = fields.get(3).copied().unwrap_or_default().split(',').map(str::trim);
     let by_own_group = passwd.lines().filter_map(|line| {
         let mut fields = line.split(':');
         let account = fields.next()?;
         (fields.nth(2)? == group_id).then_some(account)
     });
-    let members: BTreeSet<&str> = listed
-        .chain(by_own_group)
-        .filter(|account| !account.is_empty())
-        .collect();
+    let members: BTreeSet<&str> = listed.chain(by_own_group).filter(|account| !account.is_empty()).collect();
     Some(members.into_iter().map(str::to_owned).collect())
 }
 
@@ -36,10 +28,7 @@ mod tests {
 
     #[test]
     fn members_are_those_listed_and_those_whose_own_group_it_is() {
-        assert_eq!(
-            members_of("docker", GROUP, PASSWD).unwrap(),
-            ["admin", "ci", "zoe"]
-        );
+        assert_eq!(members_of("docker", GROUP, PASSWD).unwrap(), ["admin", "ci", "zoe"]);
         assert_eq!(members_of("root", GROUP, "").unwrap(), Vec::<String>::new());
     }
 

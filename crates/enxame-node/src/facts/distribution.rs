@@ -27,9 +27,7 @@ pub(super) fn look(host: &dyn Host, wanted: &BTreeSet<String>) -> Distribution {
     let mut names = wanted.clone();
     names.insert(UNATTENDED_UPGRADES.to_owned());
     let mut packages = packages::packages(&long_text(host, packages::STATUS), &names);
-    let has_upgrades = packages
-        .get(UNATTENDED_UPGRADES)
-        .is_some_and(|package| package.installed.is_some());
+    let has_upgrades = packages.get(UNATTENDED_UPGRADES).is_some_and(|package| package.installed.is_some());
     packages.retain(|name, _| wanted.contains(name));
     Distribution {
         packages,
@@ -45,9 +43,7 @@ pub(super) fn look(host: &dyn Host, wanted: &BTreeSet<String>) -> Distribution {
 /// Whether snapd keeps a revision of `docker`, be it disabled.
 fn has_snap_file() -> bool {
     fs::read_dir("/var/lib/snapd/snaps").is_ok_and(|entries| {
-        entries
-            .flatten()
-            .any(|entry| is_docker_snap(&entry.file_name().to_string_lossy()))
+        entries.flatten().any(|entry| is_docker_snap(&entry.file_name().to_string_lossy()))
     })
 }
 

@@ -70,12 +70,7 @@ impl EchoSocket {
         // The low half of the process id is unlike that of its neighbours, which is all that is needed.
         let process = u16::try_from(std::process::id() & 0xffff).unwrap_or_default();
         let identifier = process ^ NEXT_SOCKET.fetch_add(1, Ordering::Relaxed).rotate_left(8);
-        Ok(Self {
-            socket,
-            family,
-            identifier,
-            sequence: 0,
-        })
+        Ok(Self { socket, family, identifier, sequence: 0 })
     }
 
     fn send(&mut self, size_bytes: u32) -> io::Result<u16> {
@@ -91,9 +86,7 @@ impl EchoSocket {
 
     /// Waits for one packet; `None` when it is no reply to this socket or the time is over.
     fn receive(&mut self, wait: Duration, buffer: &mut [u8]) -> Option<u16> {
-        self.socket
-            .set_read_timeout(Some(wait.max(Duration::from_millis(1))))
-            .ok()?;
+        self.socket.set_read_timeout(Some(wait.max(Duration::from_millis(1)))).ok()?;
         let length = self.socket.read(buffer).ok()?;
         reply_sequence(self.family, self.identifier, buffer.get(..length)?)
     }
@@ -117,10 +110,7 @@ impl Echo for EchoSocket {
         }
         let mut answered = Vec::new();
         while !waiting.is_empty() {
-            let Some(left) = end
-                .checked_duration_since(Instant::now())
-                .filter(|left| !left.is_zero())
-            else {
+            let Some(left) = end.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) else {
                 break;
             };
             let Some(sequence) = self.receive(left, &mut buffer) else {
@@ -140,28 +130,13 @@ impl Echo for EchoSocket {
 fn never_fragment(socket: &Socket, family: Family) -> io::Result<()> {
     let (level, option, value) = match family {
         Family::V4 => (libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_PROBE),
-        Family::V6 => (
-            libc::IPPROTO_IPV6,
-            libc::IPV6_MTU_DISCOVER,
-            libc::IPV6_PMTUDISC_PROBE,
-        ),
+        Family::V6 => (libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, libc::IPV6_PMTUDISC_PROBE),
     };
     let length = libc::socklen_t::try_from(size_of::<libc::c_int>()).map_err(io::Error::other)?;
     // SAFETY: the socket is open, and the kernel reads `length` bytes of `value`, which outlives the call.
-    let result = unsafe {
-        libc::setsockopt(
-            socket.as_raw_fd(),
-            level,
-            option,
-            (&raw const value).cast(),
-            length,
-        )
-    };
-    if result == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
-    }
+    let result =
+        unsafe { libc::setsockopt(socket.as_raw_fd(), level, option, (&raw const value).cast(), length) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// An echo request of `length` bytes, header and all.
@@ -242,10 +217,7 @@ mod tests {
         with_options.resize(24, 0);
         with_options.extend(reply);
         assert_eq!(reply_sequence(Family::V4, 0xabcd, &with_options), Some(7));
-        assert_eq!(
-            reply_sequence(Family::V6, 0xabcd, &[129, 0, 0, 0, 0xab, 0xcd, 0, 9]),
-            Some(9)
-        );
+        assert_eq!(reply_sequence(Family::V6, 0xabcd, &[129, 0, 0, 0, 0xab, 0xcd, 0, 9]), Some(9));
     }
 
     #[test]

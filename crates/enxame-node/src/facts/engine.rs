@@ -72,9 +72,8 @@ struct Answers {
 /// Two trips: what every engine tells, then what only a manager with quorum does.
 fn ask(engine: &Engine) -> Result<Answers, EngineError> {
     let api = engine.api();
-    let overlays = ListNetworksOptions {
-        filters: Some([("driver".to_owned(), vec!["overlay".to_owned()])].into()),
-    };
+    let overlays =
+        ListNetworksOptions { filters: Some([("driver".to_owned(), vec!["overlay".to_owned()])].into()) };
     let first = engine.call("tell its version, state and networks", INFO_CALL * 2, async {
         Ok(futures::join!(
             within(CALL, api.version()),
@@ -89,10 +88,7 @@ fn ask(engine: &Engine) -> Result<Answers, EngineError> {
     };
     let version = first.0.map_err(refused("tell its version"))?;
     let info = first.1.map_err(refused("tell its state"))?;
-    let mut swarm = swarm::Lists {
-        networks: first.2.unwrap_or_default(),
-        ..swarm::Lists::default()
-    };
+    let mut swarm = swarm::Lists { networks: first.2.unwrap_or_default(), ..swarm::Lists::default() };
     if info.swarm.as_ref().is_some_and(swarm::has_quorum) {
         (swarm.nodes, swarm.services) = engine.call("tell its nodes and services", CALL * 2, async {
             let (nodes, services) = futures::join!(
@@ -109,9 +105,7 @@ async fn within<T>(
     deadline: Duration,
     call: impl Future<Output = Result<T, bollard::errors::Error>>,
 ) -> Result<T, bollard::errors::Error> {
-    timeout(deadline, call)
-        .await
-        .unwrap_or(Err(bollard::errors::Error::RequestTimeoutError))
+    timeout(deadline, call).await.unwrap_or(Err(bollard::errors::Error::RequestTimeoutError))
 }
 
 fn running(answers: Answers) -> EngineState {
@@ -152,20 +146,12 @@ mod tests {
     #[test]
     fn a_daemon_without_its_socket_does_not_answer() {
         let host = FakeHost::default().with_file("/usr/sbin/dockerd", "");
-        assert_eq!(
-            look(&host).state,
-            EngineState::NotAnswering(format!("{SOCKET} is not there"))
-        );
+        assert_eq!(look(&host).state, EngineState::NotAnswering(format!("{SOCKET} is not there")));
     }
 
     #[test]
     fn a_socket_whose_daemon_rests_is_left_alone() {
-        let host = FakeHost::default()
-            .with_file(SOCKET, "")
-            .with_file("/run/docker.pid", "");
-        assert_eq!(
-            look(&host).state,
-            EngineState::NotAnswering("dockerd is not running".to_owned())
-        );
+        let host = FakeHost::default().with_file(SOCKET, "").with_file("/run/docker.pid", "");
+        assert_eq!(look(&host).state, EngineState::NotAnswering("dockerd is not running".to_owned()));
     }
 }

@@ -10,7 +10,7 @@ use enxame_core::facts::Observed;
 use nix::sched::{CloneFlags, unshare};
 
 use super::{gave_up, machine, modules, text};
-use crate::host::{Command, Host, HostError};
+use crate::host::{Command, Finished, Host, HostError};
 
 /// What the kernel would load by itself during the trial. The AEAD comes from `gcm` or, with AES-NI, from
 /// `aesni_intel`; `seqiv` makes its IVs; `xfrm_user` takes the request.
@@ -32,12 +32,7 @@ pub(super) fn look(host: &dyn Host) -> Observed<bool> {
 /// Adds an association as Docker would (moby, libnetwork/drivers/overlay/encryption.go: transport mode, 8-byte ICV)
 /// in a namespace that is thrown away. May load modules.
 pub fn try_esp(host: &dyn Host) -> Observed<bool> {
-    thread::scope(|scope| {
-        scope
-            .spawn(|| try_in_new_namespace(host))
-            .join()
-            .unwrap_or_else(|_| gave_up())
-    })
+    thread::scope(|scope| scope.spawn(|| try_in_new_namespace(host)).join().unwrap_or_else(|_| gave_up()))
 }
 
 fn try_in_new_namespace(host: &dyn Host) -> Observed<bool> {
@@ -49,18 +44,22 @@ fn try_in_new_namespace(host: &dyn Host) -> Observed<bool> {
     let key = format!("0x{}", "0".repeat(40));
     let line = "ip xfrm state add src 127.0.0.1 dst 127.0.0.1 proto esp spi 0x1 mode transport aead rfc4106(gcm(aes))";
     let command = Command::new(line.split(' ').chain([key.as_str(), "64"])).within(Duration::from_secs(10));
-    verdict(host.run_ok(&command))
+    verdict(host.run(&command))
 }
 
-/// The kernel's refusal is an answer; a program that is not there or a missing right is not.
-fn verdict(ended: Result<String, HostError>) -> Observed<bool> {
+/// The kernel's refusal, with which ip(8) exits with 2 whatever the words (6.2 and later have their own, older ones
+/// `RTNETLINK answers`), is an answer. A command line that ip(8) refuses (255) or a missing right is not.
+fn verdict(ended: Result<Finished, HostError>) -> Observed<bool> {
     match ended {
-        Ok(_) => Observed::Known(true),
-        Err(HostError::Refused { message, .. })
-            if message.contains("RTNETLINK answers") && !message.contains("Operation not permitted") =>
-        {
+        Ok(finished) if finished.succeeded() => Observed::Known(true),
+        Ok(finished) if finished.code == Some(2) && !finished.stderr.contains("Operation not permitted") => {
             Observed::Known(false)
         }
+        Ok(finished) => Observed::Unknown(format!(
+            "ip xfrm ended with {}: {}",
+            finished.status_text(),
+            finished.last_words()
+        )),
         Err(error) => Observed::Unknown(error.to_string()),
     }
 }
@@ -76,50 +75,27 @@ fn has_algorithm(proc_crypto: &str, wanted: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::host::{FakeHost, Finished};
+    use crate::host::FakeHost;
 
-    fn refused(message: &str) -> Result<String, HostError> {
-        let (command, status) = ("ip xfrm".to_owned(), "exit code 2".to_owned());
-        Err(HostError::Refused {
-            command,
-            status,
-            message: message.to_owned(),
-        })
+    fn ended(code: i32, stderr: &str) -> Observed<bool> {
+        verdict(Ok(Finished { code: Some(code), stdout: String::new(), stderr: stderr.to_owned() }))
     }
 
     #[test]
     fn only_the_kernels_own_refusal_counts_as_no() {
-        assert_eq!(verdict(Ok(String::new())), Observed::Known(true));
-        assert_eq!(
-            verdict(refused("RTNETLINK answers: Function not implemented")),
-            Observed::Known(false)
-        );
-        assert!(
-            verdict(refused("RTNETLINK answers: Operation not permitted"))
-                .known()
-                .is_none()
-        );
-        assert!(
-            verdict(refused("Error: argument \"aead\" is wrong"))
-                .known()
-                .is_none()
-        );
+        assert_eq!(ended(0, ""), Observed::Known(true));
+        // Kernel 6.1 and 6.18.
+        assert_eq!(ended(2, "RTNETLINK answers: Function not implemented\n"), Observed::Known(false));
+        assert_eq!(ended(2, "Error: Requested AEAD algorithm not found.\n"), Observed::Known(false));
+        assert!(ended(2, "RTNETLINK answers: Operation not permitted\n").known().is_none());
+        assert!(ended(255, "Error: argument \"aead\" is wrong: ALGO-NAME\n").known().is_none());
     }
 
     #[test]
     fn nothing_is_tried_that_would_load_a_module() {
         let host = FakeHost::default()
-            .with_file(
-                "/proc/modules",
-                "esp4 32768 0 - Live 0x0\nxfrm_user 53248 0 - Live 0x0\n",
-            )
-            .answering(
-                "ip xfrm",
-                Finished {
-                    code: Some(0),
-                    ..Finished::default()
-                },
-            );
+            .with_file("/proc/modules", "esp4 32768 0 - Live 0x0\nxfrm_user 53248 0 - Live 0x0\n")
+            .answering("ip xfrm", Finished { code: Some(0), ..Finished::default() });
         let release = machine::kernel().release;
         if modules::in_kernel(&host, &release, &["seqiv"]).is_empty() {
             assert_eq!(look(&host), Observed::Unknown("seqiv is not loaded".to_owned()));
@@ -132,9 +108,6 @@ mod tests {
         let crypto = "name         : rfc4106(gcm(aes))\ndriver       : rfc4106-gcm-aesni\nmodule       : aesni_intel\n";
         assert!(has_algorithm(crypto, "rfc4106(gcm(aes))"));
         assert!(!has_algorithm(crypto, "gcm(aes)"));
-        assert!(!has_algorithm(
-            "driver : rfc4106(gcm(aes))\n",
-            "rfc4106(gcm(aes))"
-        ));
+        assert!(!has_algorithm("driver : rfc4106(gcm(aes))\n", "rfc4106(gcm(aes))"));
     }
 }

@@ -25,9 +25,7 @@ pub(super) fn look() -> Vec<InterfaceFacts> {
             addresses: Vec::new(),
             name,
         });
-        interface
-            .addresses
-            .extend(entry.address.as_ref().and_then(ip_address));
+        interface.addresses.extend(entry.address.as_ref().and_then(ip_address));
     }
     interfaces
         .into_values()
@@ -41,11 +39,7 @@ pub(super) fn look() -> Vec<InterfaceFacts> {
 
 /// The MTU of an interface, in bytes.
 pub(super) fn mtu_bytes(interface: &str) -> Option<u32> {
-    fs::read_to_string(format!("/sys/class/net/{interface}/mtu"))
-        .ok()?
-        .trim()
-        .parse()
-        .ok()
+    fs::read_to_string(format!("/sys/class/net/{interface}/mtu")).ok()?.trim().parse().ok()
 }
 
 fn ip_address(address: &SockaddrStorage) -> Option<IpAddr> {
@@ -63,21 +57,12 @@ mod tests {
 
     #[test]
     fn interfaces_of_containers_are_passed_over() {
-        for (name, own) in [
-            ("eth0", true),
-            ("ens3", true),
-            ("bridge0", true),
-            ("lo", false),
-            ("docker0", false),
-        ] {
+        for (name, own) in
+            [("eth0", true), ("ens3", true), ("bridge0", true), ("lo", false), ("docker0", false)]
+        {
             assert_eq!(is_the_nodes_own(name), own, "{name}");
         }
-        for name in [
-            "docker_gwbridge",
-            "veth1a2b3c4",
-            "br-0123456789ab",
-            "vx-001001-abcde",
-        ] {
+        for name in ["docker_gwbridge", "veth1a2b3c4", "br-0123456789ab", "vx-001001-abcde"] {
             assert!(!is_the_nodes_own(name), "{name}");
         }
     }

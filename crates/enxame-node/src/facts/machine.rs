@@ -33,11 +33,7 @@ fn unquoted(value: &str) -> String {
     let mut text = String::with_capacity(inner.len());
     let mut characters = inner.chars();
     while let Some(character) = characters.next() {
-        text.extend(if character == '\\' {
-            characters.next()
-        } else {
-            Some(character)
-        });
+        text.extend(if character == '\\' { characters.next() } else { Some(character) });
     }
     text
 }
@@ -55,9 +51,7 @@ pub(super) fn kernel() -> Kernel {
 
 /// The host name the kernel has now.
 pub(super) fn hostname() -> String {
-    uname()
-        .map(|name| name.nodename().to_string_lossy().into_owned())
-        .unwrap_or_default()
+    uname().map(|name| name.nodename().to_string_lossy().into_owned()).unwrap_or_default()
 }
 
 /// Hardware, and how much of it is free now.
@@ -93,10 +87,7 @@ pub(super) fn hardware(host: &dyn Host) -> Observation {
 fn disk(path: &str) -> (u64, u64) {
     // Root may use the reserved blocks too: `f_bfree`, not `f_bavail` (statvfs(3)).
     statvfs(path).map_or((0, 0), |about| {
-        (
-            about.blocks() * about.fragment_size(),
-            about.blocks_free() * about.fragment_size(),
-        )
+        (about.blocks() * about.fragment_size(), about.blocks_free() * about.fragment_size())
     })
 }
 
@@ -107,24 +98,14 @@ fn processors(online: &str) -> u32 {
         let (first, last): (u32, u32) = (first.parse().ok()?, last.parse().ok()?);
         (last.checked_sub(first)?).checked_add(1)
     };
-    online
-        .trim()
-        .split(',')
-        .filter_map(count)
-        .fold(0, u32::saturating_add)
+    online.trim().split(',').filter_map(count).fold(0, u32::saturating_add)
 }
 
 fn meminfo_bytes(meminfo: &str, key: &str) -> u64 {
     meminfo
         .lines()
         .find_map(|line| {
-            line.strip_prefix(key)?
-                .strip_prefix(':')?
-                .trim()
-                .strip_suffix("kB")?
-                .trim()
-                .parse()
-                .ok()
+            line.strip_prefix(key)?.strip_prefix(':')?.trim().strip_suffix("kB")?.trim().parse().ok()
         })
         .map_or(0, |kibibytes: u64| kibibytes.saturating_mul(1024))
 }
@@ -149,14 +130,9 @@ mod tests {
 
     #[test]
     fn processors_online_are_counted_over_gaps() {
-        for (list, count) in [
-            ("0\n", 1),
-            ("0-3\n", 4),
-            ("0-1,3,5-6\n", 5),
-            ("", 0),
-            ("3-1", 0),
-            ("0-4294967295", 0),
-        ] {
+        for (list, count) in
+            [("0\n", 1), ("0-3\n", 4), ("0-1,3,5-6\n", 5), ("", 0), ("3-1", 0), ("0-4294967295", 0)]
+        {
             assert_eq!(processors(list), count, "{list:?}");
         }
     }

@@ -30,6 +30,7 @@ use enxame_core::facts::{
 };
 
 use crate::host::Host;
+use crate::journal;
 
 pub use esp::try_esp;
 
@@ -53,18 +54,12 @@ pub fn gather(host: &dyn Host, query: &FactsQuery) -> NodeFacts {
             machine_id: text(host, "/etc/machine-id").trim().to_owned(),
             hostname: machine::hostname(),
             hardware: hardware.stable,
-            files: query
-                .files
-                .iter()
-                .map(|path| (path.clone(), host.read(Path::new(path))))
-                .collect(),
+            files: query.files.iter().map(|path| (path.clone(), host.read(Path::new(path)))).collect(),
             esp: Observed::Unknown(String::new()),
             sysctl: sysctl::look(host, &query.sysctl),
             packages: distribution.packages,
             units: BTreeMap::new(),
-            engine: EngineFacts {
-                state: EngineState::Absent,
-            },
+            engine: EngineFacts { state: EngineState::Absent },
             interfaces: interfaces::look(),
             routes: BTreeMap::new(),
             cloud_init: distribution.cloud_init,
@@ -75,7 +70,7 @@ pub fn gather(host: &dyn Host, query: &FactsQuery) -> NodeFacts {
                 &text(host, "/etc/group"),
                 &text(host, "/etc/passwd"),
             ),
-            interrupted: Vec::new(),
+            interrupted: journal::interrupted(host),
             volatile: VolatileFacts {
                 clock_unix_ms,
                 clock_synchronised,
@@ -115,9 +110,9 @@ fn long_text(host: &dyn Host, path: &str) -> String {
     match host.read(Path::new(path)) {
         FileFacts::Text { content, .. } => content,
         FileFacts::Absent => String::new(),
-        FileFacts::Unreadable(_) => fs::read(path)
-            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
-            .unwrap_or_default(),
+        FileFacts::Unreadable(_) => {
+            fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Kernel modules: in the kernel, on the disk, or neither.
 //!
-//! Names are the modules' own, not aliases: `ghash_generic`, not `ghash`. `-` and `_` are equal, as for modprobe(8).
+//! `-` and `_` are equal, as for modprobe(8). A name that is no module's may be an alias (`ghash` is one of
+//! `ghash_generic`); it is as present as the most present module behind it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,12 +19,18 @@ pub(super) fn look(
     if wanted.is_empty() {
         return BTreeMap::new();
     }
+    let directory = format!("/lib/modules/{release}");
     let lists = Lists {
         loaded: &text(host, "/proc/modules"),
-        built_in: &long_text(host, &format!("/lib/modules/{release}/modules.builtin")),
-        loadable: &long_text(host, &format!("/lib/modules/{release}/modules.dep")),
+        built_in: &long_text(host, &format!("{directory}/modules.builtin")),
+        loadable: &long_text(host, &format!("{directory}/modules.dep")),
     };
-    states(&lists, wanted)
+    let mut states = states(&lists, wanted);
+    // The list of aliases is the longest; most looks need none of it.
+    if states.values().any(|state| *state == ModuleState::Missing) {
+        resolve(&mut states, &lists, &long_text(host, &format!("{directory}/modules.alias")));
+    }
+    states
 }
 
 /// Which of these modules are in the kernel now.
@@ -35,11 +42,7 @@ pub(super) fn in_kernel(host: &dyn Host, release: &str, names: &[&str]) -> BTree
         loadable: "",
     };
     let states = states(&lists, &wanted);
-    states
-        .into_iter()
-        .filter(|(_, state)| *state == ModuleState::Loaded)
-        .map(|(name, _)| name)
-        .collect()
+    states.into_iter().filter(|(_, state)| *state == ModuleState::Loaded).map(|(name, _)| name).collect()
 }
 
 /// The texts of the three lists.
@@ -56,17 +59,11 @@ fn states(lists: &Lists<'_>, wanted: &BTreeSet<String>) -> BTreeMap<String, Modu
     // Only what was asked for is kept: modules.dep has some 4,000 lines.
     let names: BTreeSet<String> = wanted.iter().map(|name| normal(name)).collect();
     let listed = |name: Option<&str>| name.map(normal).filter(|name| names.contains(name));
-    let loaded = lists
-        .loaded
-        .lines()
-        .filter_map(|line| listed(line.split_whitespace().next()));
+    let loaded = lists.loaded.lines().filter_map(|line| listed(line.split_whitespace().next()));
     let built_in = lists.built_in.lines().filter_map(|line| listed(module_of(line)));
     let in_kernel: BTreeSet<String> = loaded.chain(built_in).collect();
-    let on_disk: BTreeSet<String> = lists
-        .loadable
-        .lines()
-        .filter_map(|line| listed(module_of(line)))
-        .collect();
+    let on_disk: BTreeSet<String> =
+        lists.loadable.lines().filter_map(|line| listed(module_of(line))).collect();
     let state = |name: &str| {
         let name = normal(name);
         if in_kernel.contains(&name) {
@@ -78,6 +75,29 @@ fn states(lists: &Lists<'_>, wanted: &BTreeSet<String>) -> BTreeMap<String, Modu
         }
     };
     wanted.iter().map(|name| (name.clone(), state(name))).collect()
+}
+
+/// Gives missing names the state of the modules they are aliases of. Patterns (`pci:*`) are no names and match none.
+fn resolve(states: &mut BTreeMap<String, ModuleState>, lists: &Lists<'_>, aliases: &str) {
+    let missing: BTreeMap<String, String> = states
+        .iter()
+        .filter(|(_, state)| **state == ModuleState::Missing)
+        .map(|(name, _)| (normal(name), name.clone()))
+        .collect();
+    for line in aliases.lines() {
+        let mut words = line.split(' ');
+        let (Some("alias"), Some(alias), Some(module)) = (words.next(), words.next(), words.next()) else {
+            continue;
+        };
+        let Some(name) = missing.get(&normal(alias)) else { continue };
+        let behind = self::states(lists, &BTreeSet::from([module.to_owned()])).into_values().next();
+        match (states.get(name), behind) {
+            (Some(ModuleState::Missing), Some(state)) | (_, Some(state @ ModuleState::Loaded)) => {
+                states.insert(name.clone(), state);
+            }
+            _ => {}
+        }
+    }
 }
 
 /// `kernel/net/ipv4/esp4.ko.xz: ...` is `esp4`.
@@ -104,20 +124,13 @@ mod tests {
                             kernel/drivers/net/vxlan/vxlan.ko.zst: kernel/net/ipv4/udp_tunnel.ko.zst\n";
 
     fn state_of(name: &str) -> ModuleState {
-        let lists = Lists {
-            loaded: LOADED,
-            built_in: BUILT_IN,
-            loadable: LOADABLE,
-        };
+        let lists = Lists { loaded: LOADED, built_in: BUILT_IN, loadable: LOADABLE };
         states(&lists, &BTreeSet::from([name.to_owned()]))[name]
     }
 
     #[test]
     fn a_module_is_loaded_when_it_runs_or_is_built_in() {
-        assert_eq!(
-            [state_of("esp4"), state_of("gcm"), state_of("nf-conntrack")],
-            [ModuleState::Loaded; 3]
-        );
+        assert_eq!([state_of("esp4"), state_of("gcm"), state_of("nf-conntrack")], [ModuleState::Loaded; 3]);
     }
 
     #[test]
@@ -132,5 +145,17 @@ mod tests {
         for name in ["udp_tunnel", "esp", "conntrack", "xfrm_algo", "ghash"] {
             assert_eq!(state_of(name), ModuleState::Missing, "{name}");
         }
+    }
+
+    #[test]
+    fn an_alias_is_as_present_as_the_most_present_module_behind_it() {
+        let aliases = "# Aliases extracted from modules themselves.\nalias pci:v* esp4\nalias crypto-ghash esp4\n\
+                       alias ghash ghash_generic\nalias one-of-two ghash_generic\nalias one-of-two esp4\n";
+        let lists = Lists { loaded: LOADED, built_in: BUILT_IN, loadable: LOADABLE };
+        let mut states = states(&lists, &["ghash", "one_of_two", "bogus"].map(str::to_owned).into());
+        resolve(&mut states, &lists, aliases);
+        assert_eq!(states["ghash"], ModuleState::Loadable);
+        assert_eq!(states["one_of_two"], ModuleState::Loaded);
+        assert_eq!(states["bogus"], ModuleState::Missing);
     }
 }

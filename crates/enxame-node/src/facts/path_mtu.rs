@@ -62,20 +62,14 @@ pub(super) fn measure(echo: &mut dyn Echo, interface_mtu_bytes: u32) -> Measured
     let (mut passes, mut fails) = (smallest, largest);
     while fails - passes > 1 {
         if Instant::now() >= end {
-            let why = format!(
-                "has a path MTU of {passes} to {} bytes, not narrowed down in time",
-                fails - 1
-            );
+            let why = format!("has a path MTU of {passes} to {} bytes, not narrowed down in time", fails - 1);
             return search.done(Observed::Unknown(why));
         }
         let sizes = between(passes, fails);
         let twice: Vec<u32> = sizes.iter().chain(&sizes).copied().collect();
         let answered = search.round(&twice, SEARCH_WAIT);
         passes = answered.iter().copied().fold(passes, u32::max);
-        fails = sizes
-            .into_iter()
-            .filter(|size| *size > passes)
-            .fold(fails, u32::min);
+        fails = sizes.into_iter().filter(|size| *size > passes).fold(fails, u32::min);
     }
     search.done(if passes < SMALLEST_PATH_MTU_BYTES {
         Observed::Unknown(format!("answers echo requests of up to {passes} bytes only"))
@@ -87,9 +81,7 @@ pub(super) fn measure(echo: &mut dyn Echo, interface_mtu_bytes: u32) -> Measured
 /// Evenly spaced sizes strictly between two, in ascending order.
 fn between(low: u32, high: u32) -> Vec<u32> {
     let count = SIZES_PER_ROUND.min(high - low - 1);
-    (1..=count)
-        .map(|step| low + (high - low) * step / (count + 1))
-        .collect()
+    (1..=count).map(|step| low + (high - low) * step / (count + 1)).collect()
 }
 
 struct Search<'a> {
@@ -100,19 +92,12 @@ struct Search<'a> {
 impl Search<'_> {
     fn round(&mut self, sizes: &[u32], wait: Duration) -> Vec<u32> {
         let answered = self.echo.round(sizes, wait);
-        self.best = self
-            .best
-            .into_iter()
-            .chain(answered.iter().map(|(_, time)| *time))
-            .min();
+        self.best = self.best.into_iter().chain(answered.iter().map(|(_, time)| *time)).min();
         answered.into_iter().map(|(size, _)| size).collect()
     }
 
     fn done(self, path_mtu_bytes: Observed<u32>) -> Measured {
-        Measured {
-            path_mtu_bytes,
-            round_trip: self.best,
-        }
+        Measured { path_mtu_bytes, round_trip: self.best }
     }
 }
 
@@ -130,12 +115,7 @@ mod tests {
 
     impl Path {
         fn taking(takes: u32) -> Self {
-            Self {
-                takes,
-                loses_every: usize::MAX,
-                sent: 0,
-                rounds: 0,
-            }
+            Self { takes, loses_every: usize::MAX, sent: 0, rounds: 0 }
         }
     }
 
@@ -172,24 +152,15 @@ mod tests {
             // Two of 1 s and the rest of 500 ms each.
             assert!(path.rounds <= 2 + 8, "{} rounds for {takes}", path.rounds);
         }
-        assert_eq!(
-            measure(&mut Path::taking(8951), 9000).path_mtu_bytes,
-            Observed::Known(8951)
-        );
-        assert_eq!(
-            measure(&mut Path::taking(65_535), 65_536).path_mtu_bytes,
-            Observed::Known(65_535)
-        );
+        assert_eq!(measure(&mut Path::taking(8951), 9000).path_mtu_bytes, Observed::Known(8951));
+        assert_eq!(measure(&mut Path::taking(65_535), 65_536).path_mtu_bytes, Observed::Known(65_535));
     }
 
     #[test]
     fn lost_packets_do_not_narrow_the_path() {
         for loses_every in [5, 7, 11] {
             for takes in [1280, 1392, 1400, 1450, 1476, 1492, 1499, 1500] {
-                let mut path = Path {
-                    loses_every,
-                    ..Path::taking(takes)
-                };
+                let mut path = Path { loses_every, ..Path::taking(takes) };
                 assert_eq!(
                     measure(&mut path, 1500).path_mtu_bytes,
                     Observed::Known(takes),
@@ -202,10 +173,7 @@ mod tests {
     #[test]
     fn a_peer_that_never_answers_is_unknown_and_has_no_time() {
         let measured = measure(&mut Path::taking(0), 1500);
-        assert_eq!(
-            measured.path_mtu_bytes,
-            Observed::Unknown("does not answer echo requests".to_owned())
-        );
+        assert_eq!(measured.path_mtu_bytes, Observed::Unknown("does not answer echo requests".to_owned()));
         assert_eq!(measured.round_trip, None);
     }
 

@@ -48,10 +48,7 @@ fn measured(peer: IpAddr, chosen: Observed<Chosen>) -> (Observed<RouteFacts>, Op
     };
     let interface_mtu = interfaces::mtu_bytes(&chosen.interface);
     let Some(mtu_bytes) = chosen.mtu_bytes.or(interface_mtu) else {
-        return (
-            Observed::Unknown(format!("the MTU of {} cannot be read", chosen.interface)),
-            None,
-        );
+        return (Observed::Unknown(format!("the MTU of {} cannot be read", chosen.interface)), None);
     };
     let (path_mtu_bytes, round_trip) = match echo::EchoSocket::open(peer) {
         Ok(mut socket) => {
@@ -62,17 +59,9 @@ fn measured(peer: IpAddr, chosen: Observed<Chosen>) -> (Observed<RouteFacts>, Op
             };
             (path_mtu, measured.round_trip)
         }
-        Err(error) => (
-            Observed::Unknown(format!("cannot send echo requests to {peer}: {error}")),
-            None,
-        ),
+        Err(error) => (Observed::Unknown(format!("cannot send echo requests to {peer}: {error}")), None),
     };
-    let route = RouteFacts {
-        source: chosen.source,
-        interface: chosen.interface,
-        mtu_bytes,
-        path_mtu_bytes,
-    };
+    let route = RouteFacts { source: chosen.source, interface: chosen.interface, mtu_bytes, path_mtu_bytes };
     let round_trip_us = round_trip.and_then(|time| u64::try_from(time.as_micros()).ok());
     (Observed::Known(route), round_trip_us)
 }
@@ -87,21 +76,16 @@ struct Chosen {
 }
 
 fn chosen_routes(host: &dyn Host, peers: &BTreeSet<IpAddr>) -> BTreeMap<IpAddr, Observed<Chosen>> {
-    let batch: String = peers.iter().map(|peer| format!("route get {peer}\n")).collect();
-    let command = Command::new(["ip", "-j", "-force", "-batch", "-"])
-        .reading(batch)
-        .within(Duration::from_secs(5));
+    let batch =
+        peers.iter().fold(String::new(), |batch, peer| batch + "route get " + &peer.to_string() + "\n");
+    let command =
+        Command::new(["ip", "-j", "-force", "-batch", "-"]).reading(batch).within(Duration::from_secs(5));
     match host.run(&command) {
         Ok(finished) => {
             let routes = routes(&finished.stdout);
             let refusals = refusals(&finished.stderr);
             let answer = |(line, peer): (usize, &IpAddr)| {
-                let refusal = || {
-                    refusals
-                        .get(&(line + 1))
-                        .copied()
-                        .unwrap_or("ip(8) said nothing of it")
-                };
+                let refusal = || refusals.get(&(line + 1)).copied().unwrap_or("ip(8) said nothing of it");
                 let answer = routes.get(peer).and_then(chosen);
                 (
                     *peer,
@@ -113,10 +97,7 @@ fn chosen_routes(host: &dyn Host, peers: &BTreeSet<IpAddr>) -> BTreeMap<IpAddr, 
             };
             peers.iter().enumerate().map(answer).collect()
         }
-        Err(error) => peers
-            .iter()
-            .map(|peer| (*peer, Observed::Unknown(error.to_string())))
-            .collect(),
+        Err(error) => peers.iter().map(|peer| (*peer, Observed::Unknown(error.to_string()))).collect(),
     }
 }
 
@@ -151,16 +132,8 @@ fn routes(stdout: &str) -> BTreeMap<IpAddr, Route> {
 fn chosen(route: &Route) -> Option<Chosen> {
     // An MTU that the kernel learned by itself is forgotten after ten minutes: not a fact about the route, and the
     // echoes find it anyway.
-    let configured = route
-        .metrics
-        .iter()
-        .find_map(|metrics| metrics.mtu)
-        .filter(|_| route.expires.is_none());
-    Some(Chosen {
-        source: route.prefsrc?,
-        interface: route.dev.clone()?,
-        mtu_bytes: configured,
-    })
+    let configured = route.metrics.iter().find_map(|metrics| metrics.mtu).filter(|_| route.expires.is_none());
+    Some(Chosen { source: route.prefsrc?, interface: route.dev.clone()?, mtu_bytes: configured })
 }
 
 /// Why a line of the batch was refused, by the line's number: the message comes before `Command failed -:N`.
@@ -168,10 +141,7 @@ fn refusals(stderr: &str) -> BTreeMap<usize, &str> {
     let mut refusals = BTreeMap::new();
     let mut message = "";
     for line in stderr.lines() {
-        match line
-            .strip_prefix("Command failed -:")
-            .map(|number| number.trim().parse())
-        {
+        match line.strip_prefix("Command failed -:").map(|number| number.trim().parse()) {
             Some(Ok(number)) => drop(refusals.insert(number, message)),
             Some(Err(_)) => {}
             None => message = line.strip_prefix("RTNETLINK answers: ").unwrap_or(line),
@@ -194,11 +164,7 @@ mod tests {
     const REFUSALS: &str = "RTNETLINK answers: Network is unreachable\nCommand failed -:1\n";
 
     fn ask(peers: &[&str], stdout: &str, stderr: &str) -> BTreeMap<IpAddr, Observed<Chosen>> {
-        let finished = Finished {
-            code: Some(0),
-            stdout: stdout.to_owned(),
-            stderr: stderr.to_owned(),
-        };
+        let finished = Finished { code: Some(0), stdout: stdout.to_owned(), stderr: stderr.to_owned() };
         let host = FakeHost::default().answering("ip -j -force -batch -", finished);
         chosen_routes(&host, &peers.iter().map(|peer| peer.parse().unwrap()).collect())
     }
@@ -215,13 +181,7 @@ mod tests {
     fn the_kernels_choice_is_read_for_every_peer() {
         let chosen = ask(&["203.0.113.14", "203.0.113.18"], ANSWERS, "");
         let chosen: Vec<_> = chosen.into_values().collect();
-        assert_eq!(
-            chosen,
-            [
-                known("203.0.113.12", "ens3", None),
-                known("203.0.113.13", "ens4", Some(1400))
-            ]
-        );
+        assert_eq!(chosen, [known("203.0.113.12", "ens3", None), known("203.0.113.13", "ens4", Some(1400))]);
     }
 
     #[test]
@@ -232,9 +192,8 @@ mod tests {
 
     #[test]
     fn a_peer_without_a_route_says_why_and_leaves_the_others_alone() {
-        let chosen: Vec<_> = ask(&["198.51.100.1", "203.0.113.14"], ANSWERS, REFUSALS)
-            .into_values()
-            .collect();
+        let chosen: Vec<_> =
+            ask(&["198.51.100.1", "203.0.113.14"], ANSWERS, REFUSALS).into_values().collect();
         let why = Observed::Unknown("no route: Network is unreachable".to_owned());
         assert_eq!(chosen, [why, known("203.0.113.12", "ens3", None)]);
     }

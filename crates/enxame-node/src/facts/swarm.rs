@@ -38,12 +38,7 @@ pub(super) fn facts(swarm: SwarmInfo, lists: Lists) -> SwarmFacts {
     let cluster = swarm.cluster.unwrap_or_default();
     let mut nodes: Vec<_> = lists.nodes.into_iter().map(node).collect();
     nodes.sort_by(|a, b| a.id.cmp(&b.id));
-    let mut networks: Vec<_> = lists
-        .networks
-        .into_iter()
-        .filter(is_overlay)
-        .map(network)
-        .collect();
+    let mut networks: Vec<_> = lists.networks.into_iter().filter(is_overlay).map(network).collect();
     networks.sort_by(|a, b| (&a.name, &a.id).cmp(&(&b.name, &b.id)));
     let mut publishing: Vec<_> = lists
         .services
@@ -78,18 +73,13 @@ fn local(state: Option<LocalNodeState>) -> LocalSwarmState {
 
 fn settings(cluster: ClusterInfo) -> SwarmSettings {
     let spec = cluster.spec.unwrap_or_default();
-    let port = cluster
-        .data_path_port
-        .and_then(|port| u16::try_from(port).ok())
-        .filter(|port| *port != 0);
+    let port = cluster.data_path_port.and_then(|port| u16::try_from(port).ok()).filter(|port| *port != 0);
     let heartbeat = spec.dispatcher.and_then(|dispatcher| dispatcher.heartbeat_period);
     SwarmSettings {
         address_pool: cluster.default_addr_pool.unwrap_or_default(),
         subnet_prefix_length: cluster.subnet_size.unwrap_or_default(),
         data_path_port: port.unwrap_or(DEFAULT_DATA_PATH_PORT),
-        heartbeat_ns: heartbeat
-            .and_then(|period| u64::try_from(period).ok())
-            .unwrap_or_default(),
+        heartbeat_ns: heartbeat.and_then(|period| u64::try_from(period).ok()).unwrap_or_default(),
         autolock: spec
             .encryption_config
             .and_then(|encryption| encryption.auto_lock_managers)
@@ -103,12 +93,9 @@ fn node(node: Node) -> SwarmNodeFacts {
     let status = node.status.unwrap_or_default();
     let manager = node.manager_status;
     // `Status.Addr` is where the connection came from, wrong for managers (moby#35437: 0.0.0.0, moby#30119: 127.0.0.1).
-    let managed_at = manager
-        .as_ref()
-        .and_then(|manager| Some(manager.addr.as_deref()?.rsplit_once(':')?.0));
-    let address = managed_at
-        .map(|address| address.trim_matches(['[', ']']))
-        .filter(|address| !address.is_empty());
+    let managed_at = manager.as_ref().and_then(|manager| Some(manager.addr.as_deref()?.rsplit_once(':')?.0));
+    let address =
+        managed_at.map(|address| address.trim_matches(['[', ']'])).filter(|address| !address.is_empty());
     SwarmNodeFacts {
         id: node.id.unwrap_or_default(),
         hostname: description.hostname.unwrap_or_default(),
@@ -116,15 +103,9 @@ fn node(node: Node) -> SwarmNodeFacts {
         state: word(status.state),
         availability: word(spec.availability),
         is_manager: spec.role == Some(NodeSpecRoleEnum::MANAGER),
-        is_leader: manager
-            .as_ref()
-            .and_then(|manager| manager.leader)
-            .unwrap_or_default(),
+        is_leader: manager.as_ref().and_then(|manager| manager.leader).unwrap_or_default(),
         reachability: word(manager.and_then(|manager| manager.reachability)),
-        engine_version: description
-            .engine
-            .and_then(|engine| engine.engine_version)
-            .unwrap_or_default(),
+        engine_version: description.engine.and_then(|engine| engine.engine_version).unwrap_or_default(),
         labels: sorted(spec.labels),
     }
 }
@@ -132,23 +113,16 @@ fn node(node: Node) -> SwarmNodeFacts {
 fn network(network: Network) -> NetworkFacts {
     let options = network.options.unwrap_or_default();
     let subnets = network.ipam.and_then(|ipam| ipam.config).unwrap_or_default();
-    let vnis = options
-        .get("com.docker.network.driver.overlay.vxlanid_list")
-        .map(String::as_str)
-        .unwrap_or_default();
+    let vnis =
+        options.get("com.docker.network.driver.overlay.vxlanid_list").map(String::as_str).unwrap_or_default();
     NetworkFacts {
         id: network.id.unwrap_or_default(),
         name: network.name.unwrap_or_default(),
         is_ingress: network.ingress.unwrap_or_default(),
         is_attachable: network.attachable.unwrap_or_default(),
         is_encrypted: options.contains_key("encrypted"),
-        underlay_mtu_bytes: options
-            .get("com.docker.network.driver.mtu")
-            .and_then(|mtu| mtu.parse().ok()),
-        vnis: vnis
-            .split(',')
-            .filter_map(|vni| vni.trim().parse().ok())
-            .collect(),
+        underlay_mtu_bytes: options.get("com.docker.network.driver.mtu").and_then(|mtu| mtu.parse().ok()),
+        vnis: vnis.split(',').filter_map(|vni| vni.trim().parse().ok()).collect(),
         subnets: subnets.into_iter().filter_map(|subnet| subnet.subnet).collect(),
         labels: sorted(network.labels),
     }
@@ -160,24 +134,11 @@ fn is_overlay(network: &Network) -> bool {
 
 /// The specification counts as well as the endpoint: the endpoint is empty until the service is allocated.
 fn publishes_through_ingress(service: &Service) -> bool {
-    let specified = service
-        .spec
-        .as_ref()
-        .and_then(|spec| spec.endpoint_spec.as_ref()?.ports.as_ref());
-    let allocated = service
-        .endpoint
-        .as_ref()
-        .and_then(|endpoint| endpoint.ports.as_ref());
-    specified
-        .into_iter()
-        .chain(allocated)
-        .flatten()
-        .any(|port: &EndpointPortConfig| {
-            matches!(
-                port.publish_mode,
-                None | Some(PublishMode::EMPTY | PublishMode::INGRESS)
-            )
-        })
+    let specified = service.spec.as_ref().and_then(|spec| spec.endpoint_spec.as_ref()?.ports.as_ref());
+    let allocated = service.endpoint.as_ref().and_then(|endpoint| endpoint.ports.as_ref());
+    specified.into_iter().chain(allocated).flatten().any(|port: &EndpointPortConfig| {
+        matches!(port.publish_mode, None | Some(PublishMode::EMPTY | PublishMode::INGRESS))
+    })
 }
 
 fn word(value: Option<impl ToString>) -> String {

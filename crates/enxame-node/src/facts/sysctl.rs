@@ -42,12 +42,8 @@ mod tests {
             .with_file("/proc/sys/net/ipv4/ip_local_port_range", "32768\t60999\n")
             .with_file("/proc/sys/vm/swappiness", "60\n")
             .with_file("/proc/sys/net/ipv4/tcp_available_ulp", "\n");
-        let keys = [
-            "net.ipv4.ip_local_port_range",
-            "vm.swappiness",
-            "net.ipv4.tcp_available_ulp",
-            "vm.no_such",
-        ];
+        let keys =
+            ["net.ipv4.ip_local_port_range", "vm.swappiness", "net.ipv4.tcp_available_ulp", "vm.no_such"];
         let values = look(&host, &keys.map(str::to_owned).into());
         let value = |key: &str| values[key].as_deref();
         assert_eq!(keys.map(value), [Some("32768 60999"), Some("60"), Some(""), None]);
@@ -55,10 +51,7 @@ mod tests {
 
     #[test]
     fn a_key_cannot_leave_the_tree() {
-        assert_eq!(
-            path_of("net.ipv4.ip_forward").as_deref(),
-            Some("/proc/sys/net/ipv4/ip_forward")
-        );
+        assert_eq!(path_of("net.ipv4.ip_forward").as_deref(), Some("/proc/sys/net/ipv4/ip_forward"));
         for key in ["", ".", "net..x", "/etc/passwd", "net/../../x"] {
             assert_eq!(path_of(key), None, "{key:?}");
         }

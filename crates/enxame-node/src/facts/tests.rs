@@ -14,13 +14,9 @@ fn gathering_on_this_machine_sees_what_is_true_on_any() {
     let nobody: IpAddr = NOBODY.parse().unwrap();
     let myself: IpAddr = "127.0.0.1".parse().unwrap();
     let query = FactsQuery {
-        files: ["/etc/os-release", "/etc/enxame-no-such-file"]
-            .map(str::to_owned)
-            .into(),
+        files: ["/etc/os-release", "/etc/enxame-no-such-file"].map(str::to_owned).into(),
         modules: ["enxame_no_such_module".to_owned()].into(),
-        sysctl: ["kernel.ostype", "kernel.enxame_no_such_key"]
-            .map(str::to_owned)
-            .into(),
+        sysctl: ["kernel.ostype", "kernel.enxame_no_such_key"].map(str::to_owned).into(),
         packages: ["dpkg", "enxame-no-such-package"].map(str::to_owned).into(),
         units: ["enxame-no-such.service".to_owned()].into(),
         peers: [nobody, myself].into(),
@@ -42,12 +38,7 @@ fn gathering_on_this_machine_sees_what_is_true_on_any() {
     assert!(facts.packages["dpkg"].installed.is_some());
     assert!(!facts.packages.contains_key("enxame-no-such-package"));
     // Where systemd does not run nothing is known of units; where it does, this one is not there.
-    assert!(
-        !facts
-            .units
-            .get("enxame-no-such.service")
-            .is_some_and(|unit| unit.exists)
-    );
+    assert!(!facts.units.get("enxame-no-such.service").is_some_and(|unit| unit.exists));
     assert!(!facts.interfaces.iter().any(|interface| interface.name == "lo"));
     assert_eq!(facts.volatile.round_trip_us[&nobody], None);
     if let Observed::Known(route) = &facts.routes[&nobody] {
@@ -59,10 +50,7 @@ fn gathering_on_this_machine_sees_what_is_true_on_any() {
 fn a_node_without_anything_is_described_without_failing() {
     let facts = gather(&crate::host::FakeHost::default(), &FactsQuery::default());
     assert_eq!(facts.engine.state, EngineState::Absent);
-    assert_eq!(
-        (facts.machine_id.as_str(), facts.docker_group_members),
-        ("", None)
-    );
+    assert_eq!((facts.machine_id.as_str(), facts.docker_group_members), ("", None));
     assert!(facts.esp.known().is_none());
 }
 

@@ -12,14 +12,7 @@ pub(super) fn look(host: &dyn Host, wanted: &BTreeSet<String>) -> BTreeMap<Strin
     if wanted.is_empty() {
         return BTreeMap::new();
     }
-    let options = [
-        "systemctl",
-        "show",
-        "--no-pager",
-        "-p",
-        "Id,LoadState,ActiveState,UnitFileState",
-        "--",
-    ];
+    let options = ["systemctl", "show", "--no-pager", "-p", "Id,LoadState,ActiveState,UnitFileState", "--"];
     let arguments = options.into_iter().chain(wanted.iter().map(String::as_str));
     // What it printed counts even if one name was refused, which makes it exit with 1.
     host.run(&Command::new(arguments).within(Duration::from_secs(10)))
@@ -30,17 +23,10 @@ pub(super) fn look(host: &dyn Host, wanted: &BTreeSet<String>) -> BTreeMap<Strin
 /// Reads blocks of `key=value` lines. They come in the order asked for, which is what tells an alias apart
 /// (`sshd.service` answers with `Id=ssh.service`); if blocks are missing, only `Id` can be trusted.
 fn units(shown: &str, wanted: &BTreeSet<String>) -> BTreeMap<String, UnitFacts> {
-    let blocks: Vec<(String, UnitFacts)> = shown
-        .split("\n\n")
-        .filter(|block| !block.trim().is_empty())
-        .map(unit)
-        .collect();
+    let blocks: Vec<(String, UnitFacts)> =
+        shown.split("\n\n").filter(|block| !block.trim().is_empty()).map(unit).collect();
     if blocks.len() == wanted.len() {
-        wanted
-            .iter()
-            .cloned()
-            .zip(blocks.into_iter().map(|(_, facts)| facts))
-            .collect()
+        wanted.iter().cloned().zip(blocks.into_iter().map(|(_, facts)| facts)).collect()
     } else {
         blocks.into_iter().filter(|(id, _)| wanted.contains(id)).collect()
     }
@@ -71,27 +57,14 @@ mod tests {
                          Id=no-such.service\nLoadState=not-found\nActiveState=inactive\nUnitFileState=\n\n\
                          Id=rpcbind.socket\nLoadState=masked\nActiveState=inactive\nUnitFileState=masked\n\n\
                          Id=ssh.service\nLoadState=loaded\nActiveState=active\nUnitFileState=enabled\n";
-    const NAMES: [&str; 4] = [
-        "docker.service",
-        "no-such.service",
-        "rpcbind.socket",
-        "sshd.service",
-    ];
+    const NAMES: [&str; 4] = ["docker.service", "no-such.service", "rpcbind.socket", "sshd.service"];
 
     fn facts(exists: bool, active: &str, enabled: &str) -> UnitFacts {
-        UnitFacts {
-            exists,
-            active: active.to_owned(),
-            enabled: enabled.to_owned(),
-        }
+        UnitFacts { exists, active: active.to_owned(), enabled: enabled.to_owned() }
     }
 
     fn look_at(names: &[&str], code: i32, shown: &str) -> BTreeMap<String, UnitFacts> {
-        let finished = Finished {
-            code: Some(code),
-            stdout: shown.to_owned(),
-            stderr: String::new(),
-        };
+        let finished = Finished { code: Some(code), stdout: shown.to_owned(), stderr: String::new() };
         let host = FakeHost::default().answering("systemctl show", finished);
         look(&host, &names.iter().map(|name| (*name).to_owned()).collect())
     }
@@ -107,17 +80,8 @@ mod tests {
 
     #[test]
     fn a_refused_name_leaves_the_others_readable() {
-        let units = look_at(
-            &[
-                "docker.service",
-                "no-such.service",
-                "rpcbind.socket",
-                "ssh.service",
-                "x@",
-            ],
-            1,
-            SHOWN,
-        );
+        let units =
+            look_at(&["docker.service", "no-such.service", "rpcbind.socket", "ssh.service", "x@"], 1, SHOWN);
         assert_eq!(units["ssh.service"], facts(true, "active", "enabled"));
         assert_eq!(units.get("x@"), None);
     }
@@ -125,9 +89,6 @@ mod tests {
     #[test]
     fn without_systemd_no_unit_is_said_to_be_absent() {
         assert_eq!(look_at(&NAMES, 1, ""), BTreeMap::new());
-        assert_eq!(
-            look(&FakeHost::default(), &NAMES.map(str::to_owned).into()),
-            BTreeMap::new()
-        );
+        assert_eq!(look(&FakeHost::default(), &NAMES.map(str::to_owned).into()), BTreeMap::new());
     }
 }

@@ -26,10 +26,7 @@ fn list<T: serde::de::DeserializeOwned>(value: serde_json::Value) -> Vec<T> {
 fn a_managers_swarm_is_read_with_its_settings() {
     let swarm = facts(manager(), Lists::default());
     assert_eq!(swarm.local, LocalSwarmState::Active);
-    assert_eq!(
-        (swarm.node_address.as_str(), swarm.cluster_id.as_deref()),
-        ("203.0.113.12", Some("k8w2"))
-    );
+    assert_eq!((swarm.node_address.as_str(), swarm.cluster_id.as_deref()), ("203.0.113.12", Some("k8w2")));
     assert!(swarm.is_manager_with_quorum);
     assert_eq!(
         swarm.settings.unwrap(),
@@ -46,27 +43,13 @@ fn a_managers_swarm_is_read_with_its_settings() {
 #[test]
 fn a_manager_whose_swarm_has_no_leader_has_no_quorum() {
     let error = "rpc error: code = Unknown desc = The swarm does not have a leader.".to_owned();
-    let swarm = facts(
-        SwarmInfo {
-            error: Some(error.clone()),
-            cluster: None,
-            ..manager()
-        },
-        Lists::default(),
-    );
-    assert_eq!(
-        (swarm.is_manager_with_quorum, swarm.settings, swarm.error),
-        (false, None, error)
-    );
+    let swarm = facts(SwarmInfo { error: Some(error.clone()), cluster: None, ..manager() }, Lists::default());
+    assert_eq!((swarm.is_manager_with_quorum, swarm.settings, swarm.error), (false, None, error));
 }
 
 #[test]
 fn a_worker_and_a_lone_engine_are_told_apart() {
-    let worker = SwarmInfo {
-        control_available: Some(false),
-        cluster: None,
-        ..manager()
-    };
+    let worker = SwarmInfo { control_available: Some(false), cluster: None, ..manager() };
     let worker = facts(worker, Lists::default());
     assert_eq!(
         (worker.local, worker.is_manager_with_quorum, worker.cluster_id),
@@ -90,19 +73,9 @@ fn networks_tell_their_encryption_identifiers_and_underlay() {
         {"Name": "bridge", "Id": "n0", "Driver": "bridge", "Options": {}},
         {"Name": "ingress", "Id": "n1", "Driver": "overlay", "Ingress": true, "IPAM": {"Config": null}, "Options": null},
     ]));
-    let networks = facts(
-        manager(),
-        Lists {
-            networks,
-            ..Lists::default()
-        },
-    )
-    .networks;
+    let networks = facts(manager(), Lists { networks, ..Lists::default() }).networks;
     assert_eq!(
-        networks
-            .iter()
-            .map(|network| network.name.as_str())
-            .collect::<Vec<_>>(),
+        networks.iter().map(|network| network.name.as_str()).collect::<Vec<_>>(),
         ["ingress", "swarm-secure-net"]
     );
     assert!(networks[0].is_ingress && !networks[0].is_encrypted && networks[0].vnis.is_empty());
@@ -112,10 +85,7 @@ fn networks_tell_their_encryption_identifiers_and_underlay() {
         (networks[1].underlay_mtu_bytes, networks[1].vnis.as_slice()),
         (Some(1450), &[4097, 4098][..])
     );
-    assert_eq!(
-        (networks[1].subnets[0].as_str(), networks[1].labels["a"].as_str()),
-        ("10.64.1.0/24", "b")
-    );
+    assert_eq!((networks[1].subnets[0].as_str(), networks[1].labels["a"].as_str()), ("10.64.1.0/24", "b"));
 }
 
 #[test]
@@ -128,31 +98,12 @@ fn nodes_are_sorted_and_a_managers_address_is_the_one_it_manages_at() {
          "Status": {"State": "ready", "Addr": "0.0.0.0"},
          "ManagerStatus": {"Leader": true, "Reachability": "reachable", "Addr": "[2001:db8::12]:2377"}},
     ]));
-    let nodes = facts(
-        manager(),
-        Lists {
-            nodes,
-            ..Lists::default()
-        },
-    )
-    .nodes;
-    assert_eq!(
-        (nodes[0].id.as_str(), nodes[0].address.as_str()),
-        ("a", "2001:db8::12")
-    );
+    let nodes = facts(manager(), Lists { nodes, ..Lists::default() }).nodes;
+    assert_eq!((nodes[0].id.as_str(), nodes[0].address.as_str()), ("a", "2001:db8::12"));
     assert!(nodes[0].is_manager && nodes[0].is_leader);
-    assert_eq!(
-        (nodes[0].state.as_str(), nodes[0].reachability.as_str()),
-        ("ready", "reachable")
-    );
-    assert_eq!(
-        (nodes[1].state.as_str(), nodes[1].availability.as_str()),
-        ("down", "drain")
-    );
-    assert_eq!(
-        (nodes[1].address.as_str(), nodes[1].reachability.as_str()),
-        ("203.0.113.18", "")
-    );
+    assert_eq!((nodes[0].state.as_str(), nodes[0].reachability.as_str()), ("ready", "reachable"));
+    assert_eq!((nodes[1].state.as_str(), nodes[1].availability.as_str()), ("down", "drain"));
+    assert_eq!((nodes[1].address.as_str(), nodes[1].reachability.as_str()), ("203.0.113.18", ""));
     assert!(!nodes[1].is_manager && nodes[1].labels["db"] == "true");
     assert_eq!(nodes[1].engine_version, "26.1.5+dfsg1");
 }
@@ -167,15 +118,6 @@ fn only_services_on_the_routing_mesh_are_named() {
         service("default", json!([{"TargetPort": 90}])),
         {"Spec": {"Name": "older"}, "Endpoint": {"Ports": [{"PublishedPort": 443, "PublishMode": "ingress"}]}},
     ]));
-    let swarm = facts(
-        manager(),
-        Lists {
-            services,
-            ..Lists::default()
-        },
-    );
-    assert_eq!(
-        swarm.services_publishing_through_ingress,
-        ["default", "older", "web"]
-    );
+    let swarm = facts(manager(), Lists { services, ..Lists::default() });
+    assert_eq!(swarm.services_publishing_through_ingress, ["default", "older", "web"]);
 }
