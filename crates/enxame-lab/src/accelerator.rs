@@ -101,9 +101,6 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let home = Home::find(Some(directory.path())).unwrap();
         fs::write(home.inner("accelerator"), "software\n").unwrap();
-        assert_eq!(
-            Accelerator::of_this_machine(&home).unwrap(),
-            Accelerator::Software
-        );
+        assert_eq!(Accelerator::of_this_machine(&home).unwrap(), Accelerator::Software);
     }
 }

@@ -2,7 +2,11 @@
 //!
 //! Invariant: host keys are made here, before a node first boots, so no connection ever trusts on first use.
 
-use std::{fmt::Write as _, fs, path::PathBuf};
+use std::{
+    fmt::Write as _,
+    fs,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, Result};
 
@@ -38,13 +42,7 @@ pub(crate) fn prepare(home: &Home) -> Result<()> {
     for node in &NODES {
         make_key(&host_key(home, node), node.name)?;
         let public = public_key(&host_key(home, node))?;
-        writeln!(
-            known_hosts,
-            "{},{},{} {public}",
-            node.name,
-            node.address(),
-            node.address6()
-        )?;
+        writeln!(known_hosts, "{},{},{} {public}", node.name, node.address(), node.address6())?;
     }
     replace_file(&home.known_hosts(), known_hosts.as_bytes())?;
     replace_file(&home.ssh_config(), ssh_config(home).as_bytes())?;
@@ -60,38 +58,33 @@ pub(crate) fn host_key(home: &Home, node: &Node) -> PathBuf {
 }
 
 /// The public half of a key, without its comment.
-pub(crate) fn public_key(private: &std::path::Path) -> Result<String> {
+pub(crate) fn public_key(private: &Path) -> Result<String> {
     let path = private.with_extension("pub");
     let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
     Ok(text.split_whitespace().take(2).collect::<Vec<_>>().join(" "))
 }
 
-fn make_key(path: &std::path::Path, comment: &str) -> Result<()> {
+fn make_key(path: &Path, comment: &str) -> Result<()> {
     if path.exists() {
         return Ok(());
     }
     if let Some(parent) = path.parent() {
         fs::create_dir_all(parent).with_context(|| format!("cannot create {}", parent.display()))?;
     }
-    Tool::new("ssh-keygen")
-        .args(["-q", "-t", "ed25519", "-N", "", "-C", comment, "-f"])
-        .arg(path)
-        .run()?;
+    Tool::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-C", comment, "-f"]).arg(path).run()?;
     Ok(())
 }
 
 fn ssh_config(home: &Home) -> String {
-    let mut hosts = String::new();
-    for node in &NODES {
+    let host = |node: &Node| {
         let (name, address, address6) = (node.name, node.address(), node.address6());
-        hosts.push_str(&format!(
-            "Host {name}\n    HostName {address}\n\nHost {name} {address} {address6}\n    User root\n\n"
-        ));
-    }
+        format!("Host {name}\n    HostName {address}\n\nHost {name} {address} {address6}\n    User root\n\n")
+    };
     format!(
         "# Made by enxame-lab at every `up`. Works in the operator's place: enxame-lab exec -- ssh -F ...\n\n\
-         {hosts}Host *\n    IdentityFile \"{}\"\n    IdentitiesOnly yes\n    UserKnownHostsFile \"{}\"\n    \
+         {}Host *\n    IdentityFile \"{}\"\n    IdentitiesOnly yes\n    UserKnownHostsFile \"{}\"\n    \
          GlobalKnownHostsFile none\n    StrictHostKeyChecking yes\n    ConnectTimeout 20\n    LogLevel ERROR\n",
+        NODES.iter().map(host).collect::<Vec<_>>().concat(),
         home.operator_key().display(),
         home.known_hosts().display(),
     )

@@ -129,18 +129,11 @@ pub(crate) struct Up {
 
 impl Up {
     pub(crate) fn flavour(&self) -> Flavour {
-        Flavour {
-            release: self.image,
-            kind: self.kind,
-        }
+        Flavour { release: self.image, kind: self.kind }
     }
 
     pub(crate) fn start(&self) -> Start {
-        if self.fresh {
-            Start::Fresh
-        } else {
-            Start::WhereItWas
-        }
+        if self.fresh { Start::Fresh } else { Start::WhereItWas }
     }
 }
 
@@ -181,10 +174,7 @@ fn parse_loss(text: &str) -> Result<u32> {
 
 /// What `delay` asks for.
 pub(crate) fn lateness(milliseconds: u32, loss: u32) -> Lateness {
-    Lateness {
-        milliseconds,
-        lost_of_ten_thousand: loss,
-    }
+    Lateness { milliseconds, lost_of_ten_thousand: loss }
 }
 
 #[cfg(test)]
@@ -204,19 +194,14 @@ mod tests {
         assert_eq!(parse_loss("100").unwrap(), 10_000);
         assert_eq!(parse_loss("0.01%").unwrap(), 1);
         for wrong in ["101%", "-1", "1.234%", "x", "%", ""] {
-            assert!(
-                parse_loss(wrong).unwrap_err().to_string().contains("percentage"),
-                "{wrong}"
-            );
+            assert!(parse_loss(wrong).unwrap_err().to_string().contains("percentage"), "{wrong}");
         }
     }
 
     #[test]
     fn a_commands_own_options_are_its_own() {
         let cli = Cli::try_parse_from(["enxame-lab", "exec", "--", "ls", "--dir", "-l"]).unwrap();
-        let Verb::Exec(CommandLine { command }) = cli.verb else {
-            panic!("not exec")
-        };
+        let Verb::Exec(CommandLine { command }) = cli.verb else { panic!("not exec") };
         assert_eq!(command, ["ls", "--dir", "-l"]);
     }
 }

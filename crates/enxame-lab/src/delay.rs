@@ -51,28 +51,17 @@ fn give_back(mut output: File, frames: &Receiver<(Instant, Vec<u8>)>) {
 nix::ioctl_write_ptr_bad!(set_interface, libc::TUNSETIFF, libc::ifreq);
 
 /// A tap device that exists as long as the returned file (kernel documentation, networking/tuntap).
-#[expect(
-    unsafe_code,
-    reason = "the tap device is configured by an ioctl on a C structure"
-)]
+#[expect(unsafe_code, reason = "the tap device is configured by an ioctl on a C structure")]
 fn open_tap(name: &str) -> Result<File> {
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .open("/dev/net/tun")
-        .context("cannot open /dev/net/tun")?;
+    let file =
+        OpenOptions::new().read(true).write(true).open("/dev/net/tun").context("cannot open /dev/net/tun")?;
     // SAFETY: all zeroes is a valid `ifreq`: an empty name and no flags.
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
     // The last byte stays zero, so the name is always terminated.
-    for (slot, byte) in request
-        .ifr_name
-        .iter_mut()
-        .take(libc::IFNAMSIZ - 1)
-        .zip(name.bytes())
-    {
+    for (slot, byte) in request.ifr_name.iter_mut().take(libc::IFNAMSIZ - 1).zip(name.bytes()) {
         *slot = byte.cast_signed();
     }
-    request.ifr_ifru.ifru_flags = (libc::IFF_TAP | libc::IFF_NO_PI) as libc::c_short;
+    request.ifr_ifru.ifru_flags = libc::c_short::try_from(libc::IFF_TAP | libc::IFF_NO_PI)?;
     // SAFETY: the descriptor is open and the kernel only reads and writes the `ifreq` it is given.
     unsafe { set_interface(file.as_raw_fd(), &raw const request) }
         .with_context(|| format!("cannot make the device {name}"))?;

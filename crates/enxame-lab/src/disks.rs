@@ -30,10 +30,7 @@ impl DiskSet {
         let name = name.as_ref();
         let parse = || {
             let (image_key, number) = name.to_str()?.split_once('/')?;
-            Some(Self {
-                image_key: image_key.to_owned(),
-                number: number.parse().ok()?,
-            })
+            Some(Self { image_key: image_key.to_owned(), number: number.parse().ok()? })
         };
         parse().with_context(|| format!("{} names no set of disks", name.display()))
     }
@@ -44,15 +41,9 @@ impl DiskSet {
         if let (Some(set), Start::WhereItWas) = (Self::left_by_the_last(home, image_key), start) {
             return Ok(set);
         }
-        let taken = children(&all)?
-            .into_iter()
-            .filter_map(|name| name.parse::<u32>().ok())
-            .max()
-            .unwrap_or(0);
-        let set = Self {
-            image_key: image_key.to_owned(),
-            number: taken + 1,
-        };
+        let taken =
+            children(&all)?.into_iter().filter_map(|name| name.parse::<u32>().ok()).max().unwrap_or(0);
+        let set = Self { image_key: image_key.to_owned(), number: taken + 1 };
         set.create(home)?;
         set.make_current(home)?;
         Ok(set)
@@ -64,11 +55,7 @@ impl DiskSet {
             .trim()
             .parse()
             .ok()?;
-        Some(Self {
-            image_key: image_key.to_owned(),
-            number,
-        })
-        .filter(|set| set.exists(home))
+        Some(Self { image_key: image_key.to_owned(), number }).filter(|set| set.exists(home))
     }
 
     /// From now on `up` uses this set for its image.
@@ -86,9 +73,7 @@ impl DiskSet {
 
     /// Release and kind, without the recipe's hash.
     pub(crate) fn flavour(&self) -> &str {
-        self.image_key
-            .rsplit_once('-')
-            .map_or(&self.image_key, |(flavour, _)| flavour)
+        self.image_key.rsplit_once('-').map_or(&self.image_key, |(flavour, _)| flavour)
     }
 
     /// One node's disk.
@@ -102,9 +87,7 @@ impl DiskSet {
     }
 
     fn directory(&self, home: &Home) -> PathBuf {
-        home.inner("disks")
-            .join(&self.image_key)
-            .join(self.number.to_string())
+        home.inner("disks").join(&self.image_key).join(self.number.to_string())
     }
 
     fn create(&self, home: &Home) -> Result<()> {
@@ -151,10 +134,7 @@ pub(crate) fn remove_unused(home: &Home, needed: &BTreeSet<DiskSet>) -> Result<(
         let sets = home.inner("disks").join(&image_key);
         let mut remaining = 0;
         for number in children(&sets)?.iter().filter_map(|name| name.parse().ok()) {
-            let set = DiskSet {
-                image_key: image_key.clone(),
-                number,
-            };
+            let set = DiskSet { image_key: image_key.clone(), number };
             if needed.contains(&set) {
                 remaining += 1;
             } else {
@@ -180,9 +160,7 @@ fn remove_directory(directory: &Path) -> Result<()> {
 /// The names in a directory; none if it does not exist.
 pub(crate) fn children(directory: &Path) -> Result<BTreeSet<String>> {
     match fs::read_dir(directory) {
-        Ok(entries) => entries
-            .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
-            .collect(),
+        Ok(entries) => entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect(),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(BTreeSet::new()),
         Err(error) => Err(error).with_context(|| format!("cannot list {}", directory.display())),
     }
@@ -203,28 +181,14 @@ mod tests {
     fn only_what_something_needs_is_kept() {
         let directory = tempfile::tempdir().unwrap();
         let home = Home::find(Some(directory.path())).unwrap();
-        for kept in [
-            "disks/a-1/1",
-            "disks/a-1/2",
-            "disks/b-1/1",
-            "images/a-1",
-            "images/b-1",
-            "images/c-1.partial",
-        ] {
+        for kept in
+            ["disks/a-1/1", "disks/a-1/2", "disks/b-1/1", "images/a-1", "images/b-1", "images/c-1.partial"]
+        {
             fs::create_dir_all(home.inner(kept)).unwrap();
         }
         remove_unused(&home, &BTreeSet::from([DiskSet::named("a-1/2").unwrap()])).unwrap();
-        assert_eq!(
-            children(&home.inner("disks/a-1")).unwrap(),
-            BTreeSet::from(["2".to_owned()])
-        );
-        assert_eq!(
-            children(&home.inner("disks")).unwrap(),
-            BTreeSet::from(["a-1".to_owned()])
-        );
-        assert_eq!(
-            children(&home.inner("images")).unwrap(),
-            BTreeSet::from(["a-1".to_owned()])
-        );
+        assert_eq!(children(&home.inner("disks/a-1")).unwrap(), BTreeSet::from(["2".to_owned()]));
+        assert_eq!(children(&home.inner("disks")).unwrap(), BTreeSet::from(["a-1".to_owned()]));
+        assert_eq!(children(&home.inner("images")).unwrap(), BTreeSet::from(["a-1".to_owned()]));
     }
 }

@@ -91,11 +91,7 @@ impl Faults {
         let process = Tool::within(Namespace::Internet, std::env::current_exe()?)
             .args(["hold-frames", &device, &lateness.milliseconds.to_string()])
             .detach(&home.log(&device))?;
-        self.delays.push(Delay {
-            pair,
-            lateness,
-            process,
-        });
+        self.delays.push(Delay { pair, lateness, process });
         attach(&device, process, home)?;
         self.enforce()
     }
@@ -119,19 +115,15 @@ impl Faults {
         let cuts = self.cuts.iter().map(|pair| format!("cut between {pair}"));
         let delays = self.delays.iter().map(|Delay { pair, lateness, .. }| {
             let lost = f64::from(lateness.lost_of_ten_thousand) / 100.0;
-            format!(
-                "{} ms and {lost} % loss each way between {pair}",
-                lateness.milliseconds
-            )
+            format!("{} ms and {lost} % loss each way between {pair}", lateness.milliseconds)
         });
         cuts.chain(delays).collect()
     }
 
     fn forget(&mut self, pair: Pair) -> Result<()> {
         self.cuts.retain(|it| *it != pair);
-        let (ended, kept) = std::mem::take(&mut self.delays)
-            .into_iter()
-            .partition(|delay| delay.pair == pair);
+        let (ended, kept) =
+            std::mem::take(&mut self.delays).into_iter().partition(|delay| delay.pair == pair);
         self.delays = kept;
         let ended: Vec<Delay> = ended;
         if !ended.is_empty() {
@@ -141,11 +133,7 @@ impl Faults {
     }
 
     fn enforce(&self) -> Result<()> {
-        Tool::within(Namespace::Internet, "nft")
-            .args(["-f", "-"])
-            .input(self.rules())
-            .run()
-            .map(drop)
+        Tool::within(Namespace::Internet, "nft").args(["-f", "-"]).input(self.rules()).run().map(drop)
     }
 
     /// One nftables script that replaces all earlier rules at once.
@@ -153,12 +141,7 @@ impl Faults {
         let mut chains = String::new();
         let mut drops = String::new();
         for (from, to) in self.cuts.iter().flat_map(|pair| pair.directions()) {
-            let _ = writeln!(
-                drops,
-                "    iifname \"{}\" oifname \"{}\" drop",
-                from.port(),
-                to.port()
-            );
+            let _ = writeln!(drops, "    iifname \"{}\" oifname \"{}\" drop", from.port(), to.port());
         }
         for place in self.delayed_places() {
             let port = place.port();
@@ -167,18 +150,11 @@ impl Faults {
                 "  chain from-{port} {{\n    type filter hook ingress device \"{port}\" priority 0;"
             );
             for delay in &self.delays {
-                for (_, to) in delay
-                    .pair
-                    .directions()
-                    .into_iter()
-                    .filter(|(from, _)| *from == place)
-                {
+                for (_, to) in delay.pair.directions().into_iter().filter(|(from, _)| *from == place) {
                     let (mac, lost) = (to.mac(), delay.lateness.lost_of_ten_thousand);
                     if lost > 0 {
-                        let _ = writeln!(
-                            chains,
-                            "    ether daddr {mac} numgen random mod 10000 < {lost} drop"
-                        );
+                        let _ =
+                            writeln!(chains, "    ether daddr {mac} numgen random mod 10000 < {lost} drop");
                     }
                     let _ = writeln!(chains, "    ether daddr {mac} fwd to \"{}\"", device(delay.pair));
                 }
@@ -211,10 +187,7 @@ fn device(pair: Pair) -> String {
 /// Makes the holding process's device a port of the bridge that only ever gives frames back.
 fn attach(device: &str, process: Process, home: &Home) -> Result<()> {
     let since = Instant::now();
-    while Tool::new("ip")
-        .args(["-netns", Namespace::Internet.name(), "link", "show", device])
-        .run()
-        .is_err()
+    while Tool::new("ip").args(["-netns", Namespace::Internet.name(), "link", "show", device]).run().is_err()
     {
         if !process.is_alive() || since.elapsed() > DEVICE_DEADLINE {
             bail!(
@@ -246,44 +219,21 @@ mod tests {
 
     #[test]
     fn a_cut_drops_both_directions() {
-        let faults = Faults {
-            cuts: vec![Pair(place("kvm2-manager"), place("operator"))],
-            delays: Vec::new(),
-        };
+        let faults =
+            Faults { cuts: vec![Pair(place("kvm2-manager"), place("operator"))], delays: Vec::new() };
         let rules = faults.rules();
-        assert!(
-            rules.contains("iifname \"tap-12\" oifname \"operator\" drop"),
-            "{rules}"
-        );
-        assert!(
-            rules.contains("iifname \"operator\" oifname \"tap-12\" drop"),
-            "{rules}"
-        );
+        assert!(rules.contains("iifname \"tap-12\" oifname \"operator\" drop"), "{rules}");
+        assert!(rules.contains("iifname \"operator\" oifname \"tap-12\" drop"), "{rules}");
     }
 
     #[test]
     fn a_delay_loses_before_it_holds_back() {
         let pair = Pair(place("kvm2-manager"), place("kvm8-core"));
-        let lateness = Lateness {
-            milliseconds: 40,
-            lost_of_ten_thousand: 150,
-        };
+        let lateness = Lateness { milliseconds: 40, lost_of_ten_thousand: 150 };
         let process = Process::of(std::process::id()).unwrap();
-        let rules = Faults {
-            cuts: Vec::new(),
-            delays: vec![Delay {
-                pair,
-                lateness,
-                process,
-            }],
-        }
-        .rules();
-        let lost = rules
-            .find("ether daddr 52:54:00:71:00:0c numgen random mod 10000 < 150 drop")
-            .unwrap();
-        let held = rules
-            .find("ether daddr 52:54:00:71:00:0c fwd to \"delay-12-18\"")
-            .unwrap();
+        let rules = Faults { cuts: Vec::new(), delays: vec![Delay { pair, lateness, process }] }.rules();
+        let lost = rules.find("ether daddr 52:54:00:71:00:0c numgen random mod 10000 < 150 drop").unwrap();
+        let held = rules.find("ether daddr 52:54:00:71:00:0c fwd to \"delay-12-18\"").unwrap();
         assert!(lost < held, "{rules}");
     }
 
@@ -291,11 +241,6 @@ mod tests {
     fn a_pair_has_no_order() {
         let (one, other) = (place("kvm2-manager"), place("kvm4-manager"));
         assert_eq!(Pair(one, other), Pair(other, one));
-        assert!(
-            Pair::new(one, one)
-                .unwrap_err()
-                .to_string()
-                .contains("two different places")
-        );
+        assert!(Pair::new(one, one).unwrap_err().to_string().contains("two different places"));
     }
 }

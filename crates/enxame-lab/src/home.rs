@@ -26,9 +26,8 @@ impl Home {
         };
         fs::create_dir_all(directory.join("log"))
             .with_context(|| format!("cannot create {}", directory.display()))?;
-        let directory = directory
-            .canonicalize()
-            .with_context(|| format!("cannot resolve {}", directory.display()))?;
+        let directory =
+            directory.canonicalize().with_context(|| format!("cannot resolve {}", directory.display()))?;
         Ok(Self { directory })
     }
 

@@ -2,11 +2,7 @@
 //!
 //! Owns the order of things. Invariant: whatever is interrupted, the record lets the next command take over.
 
-use std::{
-    collections::BTreeSet,
-    sync::Mutex,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::{collections::BTreeSet, sync::Mutex, time::Duration};
 
 use anyhow::{Context, Result, anyhow, bail};
 
@@ -46,13 +42,14 @@ impl Lab<'_> {
                     );
                 }
                 if NODES.iter().all(|node| record.runs(node)) {
-                    self.progress
-                        .step(&format!("the laboratory is already up, with {flavour}"));
+                    self.progress.step(&format!("the laboratory is already up, with {flavour}"));
                     return Ok(());
                 }
                 record
             }
             Some(record) => {
+                // Their disks are about to be replaced: there is nothing to shut down for.
+                cut_all_power(&record)?;
                 self.end(record)?;
                 Record::new(self.home)
             }
@@ -72,12 +69,7 @@ impl Lab<'_> {
         let mut record = match Record::owned_by(self.home)?.filter(Record::is_alive) {
             Some(mut record) => {
                 record.faults.heal()?;
-                for_all_nodes(|node| {
-                    record
-                        .nodes
-                        .get(node.name)
-                        .map_or(Ok(()), |process| machine::cut_power(node, *process))
-                })?;
+                cut_all_power(&record)?;
                 record
             }
             None => Record::new(self.home),
@@ -92,42 +84,28 @@ impl Lab<'_> {
     pub(crate) fn save(&self, name: &StateName) -> Result<()> {
         let record = Record::running(self.home)?;
         if let Some(node) = NODES.iter().find(|node| !record.runs(node)) {
-            bail!(
-                "{} is off, and a state is of all nodes\nhint: enxame-lab start {0}",
-                node.name
-            );
+            bail!("{} is off, and a state is of all nodes\nhint: enxame-lab start {0}", node.name);
         }
-        let disks = DiskSet::named(
-            record
-                .disks
-                .as_deref()
-                .context("a running laboratory has disks")?,
-        )?;
+        let disks = DiskSet::named(record.disks.as_deref().context("a running laboratory has disks")?)?;
         states::save(self.home, &disks, name)?;
-        self.progress
-            .step("saved; setting the nodes' clocks, which stood still");
+        self.progress.step("saved; setting the nodes' clocks, which stood still");
         self.set_clocks()
     }
 
     /// Shuts the nodes down and removes the network. Disks, images and saved states stay.
     pub(crate) fn down(&self) -> Result<()> {
-        match Record::owned_by(self.home)? {
-            Some(record) => self.end(record),
-            None => {
-                self.progress.step("the laboratory is not up");
-                network::tear_down()
-            }
+        if let Some(record) = Record::owned_by(self.home)? {
+            return self.end(record);
         }
+        self.progress.step("the laboratory is not up");
+        network::tear_down()
     }
 
     /// Cuts one node's power.
     pub(crate) fn kill(&self, node: &'static Node) -> Result<()> {
         let record = Record::running(self.home)?;
         let process = record.nodes.get(node.name).filter(|process| process.is_alive());
-        machine::cut_power(
-            node,
-            *process.ok_or_else(|| anyhow!("{} is off already", node.name))?,
-        )
+        machine::cut_power(node, *process.ok_or_else(|| anyhow!("{} is off already", node.name))?)
     }
 
     /// Boots one node and waits until it answers.
@@ -136,12 +114,7 @@ impl Lab<'_> {
         if record.runs(node) {
             bail!("{} runs already", node.name);
         }
-        let disks = DiskSet::named(
-            record
-                .disks
-                .as_deref()
-                .context("a running laboratory has disks")?,
-        )?;
+        let disks = DiskSet::named(record.disks.as_deref().context("a running laboratory has disks")?)?;
         let rack = Rack {
             home: self.home,
             disks: &disks,
@@ -179,34 +152,17 @@ impl Lab<'_> {
         record.disks = Some(disks.to_string());
         record.write()?;
         let state = state.map(ToString::to_string);
-        let rack = Rack {
-            home: self.home,
-            disks,
-            accelerator,
-            state: state.as_deref(),
-        };
+        let rack = Rack { home: self.home, disks, accelerator, state: state.as_deref() };
         let shared = Mutex::new(record);
         for_all_nodes(|node| {
-            let locked = || {
-                shared
-                    .lock()
-                    .map_err(|_| anyhow!("another node's thread panicked"))
-            };
-            let running = locked()?
-                .nodes
-                .get(node.name)
-                .copied()
-                .filter(|process| process.is_alive());
-            let process = match running {
-                Some(process) => process,
-                None => {
-                    let process = rack.start(node)?;
-                    let mut record = locked()?;
-                    record.nodes.insert(node.name.to_owned(), process);
-                    record.write()?;
-                    process
-                }
-            };
+            let locked = || shared.lock().map_err(|_| anyhow!("another node's thread panicked"));
+            let running = locked()?.nodes.get(node.name).copied().filter(|process| process.is_alive());
+            let process = running.map_or_else(|| rack.start(node), Ok)?;
+            {
+                let mut record = locked()?;
+                record.nodes.insert(node.name.to_owned(), process);
+                record.write()?;
+            }
             machine::await_answer(self.home, node, process)?;
             self.progress.step(&format!("{} answers", node.name));
             Ok(())
@@ -215,16 +171,11 @@ impl Lab<'_> {
 
     fn end(&self, mut record: Record) -> Result<()> {
         self.progress.step("shutting the nodes down");
-        record
-            .faults
-            .heal()
-            .or_else(|error| if network::is_up() { Err(error) } else { Ok(()) })?;
-        for_all_nodes(
-            |node| match record.nodes.get(node.name).filter(|process| process.is_alive()) {
-                Some(process) => machine::shut_down(node, *process, SHUTDOWN_PATIENCE),
-                None => Ok(()),
-            },
-        )?;
+        record.faults.heal().or_else(|error| if network::is_up() { Err(error) } else { Ok(()) })?;
+        for_all_nodes(|node| match record.nodes.get(node.name).filter(|process| process.is_alive()) {
+            Some(process) => machine::shut_down(node, *process, SHUTDOWN_PATIENCE),
+            None => Ok(()),
+        })?;
         record.helpers.values().try_for_each(|process| process.end())?;
         network::tear_down()?;
         Record::remove()
@@ -232,20 +183,7 @@ impl Lab<'_> {
 
     /// Nodes that stood still, or were put back in time, learn what time it is.
     fn set_clocks(&self) -> Result<()> {
-        for_all_nodes(|node| {
-            let now = SystemTime::now()
-                .duration_since(UNIX_EPOCH)
-                .context("this machine's clock is before 1970")?;
-            machine::ssh(self.home, node)
-                .args([
-                    "date",
-                    "--utc",
-                    &format!("--set=@{}.{:03}", now.as_secs(), now.subsec_millis()),
-                ])
-                .run()
-                .map(drop)
-                .with_context(|| format!("cannot set the clock of {}", node.name))
-        })
+        for_all_nodes(|node| machine::set_clock(self.home, node))
     }
 
     /// What an older recipe of the same flavour left goes, unless a saved state needs it.
@@ -253,10 +191,14 @@ impl Lab<'_> {
         let mut needed: BTreeSet<DiskSet> = states::all(self.home)?.into_values().collect();
         needed.insert(in_use.clone());
         needed.extend(
-            disks::all_current(self.home)?
-                .into_iter()
-                .filter(|set| set.flavour() != in_use.flavour()),
+            disks::all_current(self.home)?.into_iter().filter(|set| set.flavour() != in_use.flavour()),
         );
         disks::remove_unused(self.home, &needed)
     }
+}
+
+fn cut_all_power(record: &Record) -> Result<()> {
+    for_all_nodes(|node| {
+        record.nodes.get(node.name).map_or(Ok(()), |process| machine::cut_power(node, *process))
+    })
 }

@@ -9,7 +9,7 @@ use std::{
     net::{SocketAddr, TcpStream},
     path::Path,
     thread,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -57,11 +57,7 @@ impl Rack<'_> {
             .run()
             .with_context(|| format!("cannot start {}", node.name))?;
         let pid = fs::read_to_string(pid_file(node)).context("the emulator wrote no process number")?;
-        Process::of(
-            pid.trim()
-                .parse()
-                .context("the emulator's process number is none")?,
-        )
+        Process::of(pid.trim().parse().context("the emulator's process number is none")?)
     }
 
     fn arguments(&self, node: &Node, kernel: &Path, initrd: &Path, console: &Path) -> Vec<String> {
@@ -84,10 +80,7 @@ impl Rack<'_> {
         let mut option = |name: &str, value: String| arguments.extend([name.to_owned(), value]);
         option("-m", node.memory_mib.to_string());
         option("-pidfile", pid_file(node).display().to_string());
-        option(
-            "-qmp",
-            format!("unix:{},server=on,wait=off", qmp::socket(node).display()),
-        );
+        option("-qmp", format!("unix:{},server=on,wait=off", qmp::socket(node).display()));
         option("-serial", format!("file:{}", console.display()));
         // The machine's own crash loses the laboratory anyway: waiting for its disk buys nothing.
         option(
@@ -97,25 +90,16 @@ impl Rack<'_> {
                 self.disks.disk(self.home, node).display()
             ),
         );
-        option(
-            "-netdev",
-            format!("tap,id=internet,ifname={},script=no,downscript=no", node.tap()),
-        );
-        option(
-            "-device",
-            format!("virtio-net-pci,netdev=internet,mac={},romfile=", node.mac()),
-        );
-        option(
-            "-object",
-            "rng-random,id=entropy,filename=/dev/urandom".to_owned(),
-        );
+        option("-netdev", format!("tap,id=internet,ifname={},script=no,downscript=no", node.tap()));
+        option("-device", format!("virtio-net-pci,netdev=internet,mac={},romfile=", node.mac()));
+        option("-object", "rng-random,id=entropy,filename=/dev/urandom".to_owned());
         option("-device", "virtio-rng-pci,rng=entropy".to_owned());
         option("-rtc", "base=utc,clock=host".to_owned());
         option("-kernel", kernel.display().to_string());
         option("-initrd", initrd.display().to_string());
         option(
             "-append",
-            "root=/dev/vda rw console=ttyS0 loglevel=4 fsck.mode=skip".to_owned(),
+            "root=/dev/vda rw console=ttyS0 loglevel=4 fsck.mode=skip mitigations=off".to_owned(),
         );
         if let Some(state) = self.state {
             option("-loadvm", state.to_owned());
@@ -154,9 +138,7 @@ pub(crate) fn shut_down(node: &'static Node, process: Process, patience: Duratio
 /// Waits until a node answers over ssh with the host key it was given.
 pub(crate) fn await_answer(home: &Home, node: &'static Node, process: Process) -> Result<()> {
     let since = Instant::now();
-    let address: SocketAddr = format!("{}:22", node.address())
-        .parse()
-        .context("a node's address")?;
+    let address: SocketAddr = format!("{}:22", node.address()).parse().context("a node's address")?;
     while !network::within(Namespace::Operator, move || Ok(has_banner(address)))? {
         if !process.is_alive() {
             bail!(silent(home, node, "its emulator ended"));
@@ -172,22 +154,28 @@ pub(crate) fn await_answer(home: &Home, node: &'static Node, process: Process) -
     }
     ssh(home, node)
         .arg("true")
-        .deadline(
-            ANSWER_DEADLINE
-                .saturating_sub(since.elapsed())
-                .max(Duration::from_secs(20)),
-        )
+        .deadline(ANSWER_DEADLINE.saturating_sub(since.elapsed()).max(Duration::from_secs(20)))
         .run()
         .map(drop)
         .map_err(|error| error.context(silent(home, node, "it refuses the operator")))
 }
 
+/// Tells a node that stood still, or was put back in time, what time it is.
+pub(crate) fn set_clock(home: &Home, node: &Node) -> Result<()> {
+    let now = || {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        format!("{}.{:06}\n", now.as_secs(), now.subsec_micros())
+    };
+    // The time is told once the node listens, because a new connection takes an emulated node a second.
+    ssh(home, node)
+        .arg("echo ready && read -r now && date --utc --set \"@$now\"")
+        .answer_its_first_line(now)
+        .with_context(|| format!("cannot set the clock of {}", node.name))
+}
+
 /// `ssh` to a node from the operator's place; what follows is its remaining command line.
 pub(crate) fn ssh(home: &Home, node: &Node) -> Tool {
-    Tool::within(Namespace::Operator, "ssh")
-        .arg("-F")
-        .arg(home.ssh_config())
-        .arg(node.name)
+    Tool::within(Namespace::Operator, "ssh").arg("-F").arg(home.ssh_config()).arg(node.name)
 }
 
 fn has_banner(address: SocketAddr) -> bool {
@@ -220,12 +208,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let home = Home::find(Some(directory.path())).unwrap();
         let disks = DiskSet::named("trixie-bare-0/1").unwrap();
-        let rack = Rack {
-            home: &home,
-            disks: &disks,
-            accelerator: Accelerator::Software,
-            state,
-        };
+        let rack = Rack { home: &home, disks: &disks, accelerator: Accelerator::Software, state };
         rack.arguments(&NODES[0], Path::new("k"), Path::new("i"), Path::new("c"))
             .into_iter()
             .map(|argument| argument.replace(&home.directory().display().to_string(), ".lab"))

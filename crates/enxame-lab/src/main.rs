@@ -63,16 +63,9 @@ fn run(cli: Cli) -> Result<()> {
     }
     needs::check()?;
     let home = Home::find(cli.dir.as_deref())?;
-    let _lock = if cli.verb.changes_the_laboratory() {
-        Some(record::lock()?)
-    } else {
-        None
-    };
+    let _lock = if cli.verb.changes_the_laboratory() { Some(record::lock()?) } else { None };
     let progress = Progress::start();
-    let lab = Lab {
-        home: &home,
-        progress: &progress,
-    };
+    let lab = Lab { home: &home, progress: &progress };
     match cli.verb {
         Verb::Up(up) => lab.up(up.flavour(), up.start())?,
         Verb::Down => lab.down()?,
@@ -81,38 +74,23 @@ fn run(cli: Cli) -> Result<()> {
         Verb::Outside(command) => return Err(run_at(&home, Namespace::Outsider, command)?),
         Verb::Ssh { node, command } => {
             Record::running(&home)?;
-            return Err(machine::ssh(&home, Node::named(&node)?)
-                .args(command)
-                .replace_this_process());
+            return Err(machine::ssh(&home, Node::named(&node)?).args(command).replace_this_process());
         }
         Verb::Save { name } => lab.save(&name)?,
         Verb::Load { name } => lab.load(&name)?,
         Verb::Kill { node } => lab.kill(Node::named(&node)?)?,
         Verb::Start { node } => lab.start(Node::named(&node)?)?,
         Verb::Cut { a, b } => break_network(&home, |record| record.faults.cut(Pair::new(a, b)?))?,
-        Verb::Delay {
-            a,
-            b,
-            milliseconds,
-            loss,
-        } => {
+        Verb::Delay { a, b, milliseconds, loss } => {
             break_network(&home, |record| {
-                record
-                    .faults
-                    .delay(&home, Pair::new(a, b)?, cli::lateness(milliseconds, loss))
+                record.faults.delay(&home, Pair::new(a, b)?, cli::lateness(milliseconds, loss))
             })?;
         }
         Verb::Heal => break_network(&home, |record| record.faults.heal())?,
         Verb::Capture { write, filter } => {
             Record::running(&home)?;
             let file = write.iter().flat_map(|path| {
-                [
-                    "-U".into(),
-                    "-Z".into(),
-                    "root".into(),
-                    "-w".into(),
-                    path.clone().into_os_string(),
-                ]
+                ["-U".into(), "-Z".into(), "root".into(), "-w".into(), path.clone().into_os_string()]
             });
             let tcpdump = Tool::within(Namespace::Internet, "tcpdump")
                 .args(["-i", BRIDGE, "-n", "-l"])

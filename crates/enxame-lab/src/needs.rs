@@ -30,11 +30,8 @@ pub(crate) fn check() -> Result<()> {
         env::split_paths(&path)
             .any(|directory: std::path::PathBuf| Path::new(&directory).join(program).exists())
     };
-    let mut packages: Vec<&str> = PROGRAMS
-        .iter()
-        .filter(|(program, _)| !exists(program))
-        .map(|(_, package)| *package)
-        .collect();
+    let mut packages: Vec<&str> =
+        PROGRAMS.iter().filter(|(program, _)| !exists(program)).map(|(_, package)| *package).collect();
     packages.dedup();
     if !packages.is_empty() {
         bail!(

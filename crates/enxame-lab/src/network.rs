@@ -3,14 +3,19 @@
 //! Owns the namespaces named in [`Namespace`]. Invariant: no link leads from them to the machine's own
 //! network; what the nodes may fetch goes through the package proxy, which is a socket file, not a route.
 
-use std::{fs, fs::File, path::Path, thread};
+use std::{
+    fs,
+    fs::File,
+    path::{Path, PathBuf},
+    thread,
+};
 
 use anyhow::{Context, Result, anyhow};
 use nix::sched::{CloneFlags, setns};
 
 use crate::{
     tool::Tool,
-    topology::{BRIDGE, NODES, Namespace, OPERATOR, OUTSIDER, Place, ROUTER, ROUTER6},
+    topology::{BRIDGE, NODES, Namespace, Node, OPERATOR, OUTSIDER, Place, ROUTER, ROUTER6},
 };
 
 /// Makes the whole network. What an earlier laboratory left is removed first.
@@ -46,14 +51,8 @@ pub(crate) fn set_up() -> Result<()> {
 
 /// Removes the network, as far as it exists.
 pub(crate) fn tear_down() -> Result<()> {
-    for namespace in Namespace::ALL
-        .into_iter()
-        .rev()
-        .filter(|namespace| exists(*namespace))
-    {
-        Tool::new("ip")
-            .args(["netns", "delete", namespace.name()])
-            .run()?;
+    for namespace in Namespace::ALL.into_iter().rev().filter(|namespace| exists(*namespace)) {
+        Tool::new("ip").args(["netns", "delete", namespace.name()]).run()?;
     }
     Ok(())
 }
@@ -67,7 +66,7 @@ fn exists(namespace: Namespace) -> bool {
     path(namespace).exists()
 }
 
-fn path(namespace: Namespace) -> std::path::PathBuf {
+fn path(namespace: Namespace) -> PathBuf {
     Path::new("/run/netns").join(namespace.name())
 }
 
@@ -104,12 +103,8 @@ fn tolerate_no_br_netfilter() -> Result<()> {
 
 /// The `ip -batch` lines that make each namespace's links, addresses and routes.
 fn links() -> [(Namespace, Vec<String>); 4] {
-    let gateways = |v4: &str, v6: &str| {
-        [
-            format!("route add default via {v4}"),
-            format!("route add default via {v6}"),
-        ]
-    };
+    let gateways =
+        |v4: &str, v6: &str| [format!("route add default via {v4}"), format!("route add default via {v6}")];
     let mut internet = vec![
         "link set lo up".to_owned(),
         // Multicast snooping without a querier would lose neighbour discovery.
@@ -118,16 +113,8 @@ fn links() -> [(Namespace, Vec<String>); 4] {
         veth("operator", "eth0", &Place::Operator.mac(), Namespace::Operator),
         veth("router", "internet", &Place::Outsider.mac(), Namespace::Router),
     ];
-    internet.extend(
-        NODES
-            .iter()
-            .map(|node| format!("tuntap add dev {} mode tap", node.tap())),
-    );
-    for port in NODES
-        .iter()
-        .map(|node| node.tap())
-        .chain(["operator".to_owned(), "router".to_owned()])
-    {
+    internet.extend(NODES.iter().map(|node| format!("tuntap add dev {} mode tap", node.tap())));
+    for port in NODES.iter().map(Node::tap).chain(["operator".to_owned(), "router".to_owned()]) {
         internet.push(format!("link set {port} addrgenmode none master {BRIDGE} up"));
     }
 
@@ -150,10 +137,7 @@ fn links() -> [(Namespace, Vec<String>); 4] {
 }
 
 fn veth(here: &str, there: &str, mac: &str, namespace: Namespace) -> String {
-    format!(
-        "link add {here} type veth peer name {there} address {mac} netns {}",
-        namespace.name()
-    )
+    format!("link add {here} type veth peer name {there} address {mac} netns {}", namespace.name())
 }
 
 fn host(link: &str, address: &str, address6: &str) -> Vec<String> {
@@ -173,10 +157,9 @@ mod tests {
     fn every_node_has_a_port_on_the_bridge() {
         let [(_, internet), ..] = links();
         for node in &NODES {
-            assert!(internet.contains(&format!(
-                "link set {} addrgenmode none master internet up",
-                node.tap()
-            )));
+            assert!(
+                internet.contains(&format!("link set {} addrgenmode none master internet up", node.tap()))
+            );
         }
     }
 

@@ -27,10 +27,7 @@ impl Process {
     pub(crate) fn of(pid: u32) -> Result<Self> {
         let started =
             start_ticks(pid.cast_signed()).with_context(|| format!("process {pid} ended at once"))?;
-        Ok(Self {
-            pid: pid.cast_signed(),
-            started,
-        })
+        Ok(Self { pid: pid.cast_signed(), started })
     }
 
     /// Its number.
@@ -45,10 +42,9 @@ impl Process {
 
     /// Asks it to end, then ends it, and waits until it is gone.
     pub(crate) fn end(self) -> Result<()> {
-        for (signal, patience) in [
-            (Signal::SIGTERM, Duration::from_secs(3)),
-            (Signal::SIGKILL, Duration::from_secs(5)),
-        ] {
+        for (signal, patience) in
+            [(Signal::SIGTERM, Duration::from_secs(3)), (Signal::SIGKILL, Duration::from_secs(5))]
+        {
             if !self.is_alive() {
                 return Ok(());
             }
@@ -93,13 +89,7 @@ mod tests {
     fn a_reused_process_number_is_not_the_same_process() {
         let me = Process::of(std::process::id()).unwrap();
         assert!(me.is_alive());
-        assert!(
-            !Process {
-                started: me.started + 1,
-                ..me
-            }
-            .is_alive()
-        );
+        assert!(!Process { started: me.started + 1, ..me }.is_alive());
     }
 
     #[test]

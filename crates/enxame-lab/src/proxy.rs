@@ -36,30 +36,20 @@ pub(crate) fn address() -> String {
 
 /// Starts both halves unless both run. They are in the record afterwards.
 pub(crate) fn ensure(home: &Home, record: &mut Record) -> Result<()> {
-    if [CACHE, RELAY].iter().all(|name| {
-        record
-            .helpers
-            .get(*name)
-            .is_some_and(|process| process.is_alive())
-    }) {
+    if [CACHE, RELAY].iter().all(|name| record.helpers.get(*name).is_some_and(|process| process.is_alive())) {
         return Ok(());
     }
     record.helpers.values().try_for_each(|process| process.end())?;
     let port = free_port()?;
     record.helpers.insert(CACHE.to_owned(), start_cache(home, port)?);
     record.write()?;
-    await_port(home, record, CACHE, move || {
-        Ok(TcpStream::connect((Ipv4Addr::LOCALHOST, port))?)
-    })?;
-    let relay = Tool::new(std::env::current_exe()?)
-        .args(["relay", &port.to_string()])
-        .detach(&home.log(RELAY))?;
+    await_port(home, record, CACHE, move || Ok(TcpStream::connect((Ipv4Addr::LOCALHOST, port))?))?;
+    let relay =
+        Tool::new(std::env::current_exe()?).args(["relay", &port.to_string()]).detach(&home.log(RELAY))?;
     record.helpers.insert(RELAY.to_owned(), relay);
     record.write()?;
     await_port(home, record, RELAY, || {
-        network::within(Namespace::Operator, || {
-            Ok(TcpStream::connect((OPERATOR, PROXY_PORT))?)
-        })
+        network::within(Namespace::Operator, || Ok(TcpStream::connect((OPERATOR, PROXY_PORT))?))
     })
 }
 
@@ -103,22 +93,13 @@ fn start_cache(home: &Home, port: u16) -> Result<Process> {
         writeln!(settings, "Proxy: {upstream}")?;
     }
     replace_file(&configuration.join("acng.conf"), settings.as_bytes())?;
-    Tool::new("apt-cacher-ng")
-        .arg("-c")
-        .arg(&configuration)
-        .detach(&home.log(CACHE))
+    Tool::new("apt-cacher-ng").arg("-c").arg(&configuration).detach(&home.log(CACHE))
 }
 
 /// The proxy that the machine itself needs to reach its mirror.
 fn machine_proxy() -> Result<Option<String>> {
-    let dump = Tool::new("apt-config")
-        .args(["dump", "Acquire::http::Proxy"])
-        .run()?;
-    Ok(dump
-        .split('"')
-        .nth(1)
-        .filter(|value| value.starts_with("http"))
-        .map(str::to_owned))
+    let dump = Tool::new("apt-config").args(["dump", "Acquire::http::Proxy"]).run()?;
+    Ok(dump.split('"').nth(1).filter(|value| value.starts_with("http")).map(str::to_owned))
 }
 
 fn free_port() -> Result<u16> {
@@ -139,11 +120,7 @@ fn await_port(
         let runs = record.helpers.get(name).is_some_and(|process| process.is_alive());
         if !runs || since.elapsed() > START_DEADLINE {
             let log = fs::read_to_string(home.log(name)).unwrap_or_default();
-            bail!(
-                "{name} did not start: {}\nhint: see {}",
-                last_lines(&log, 8),
-                home.log(name).display()
-            );
+            bail!("{name} did not start: {}\nhint: see {}", last_lines(&log, 8), home.log(name).display());
         }
         thread::sleep(Duration::from_millis(50));
     }

@@ -33,17 +33,10 @@ impl Monitor {
     pub(crate) fn connect(node: &'static Node) -> Result<Self> {
         let path = socket(node);
         let stream = UnixStream::connect(&path).with_context(|| {
-            format!(
-                "{} does not run: no emulator listens on {}",
-                node.name,
-                path.display()
-            )
+            format!("{} does not run: no emulator listens on {}", node.name, path.display())
         })?;
         stream.set_read_timeout(Some(ANSWER_DEADLINE))?;
-        let mut monitor = Self {
-            reader: BufReader::new(stream),
-            node: node.name,
-        };
+        let mut monitor = Self { reader: BufReader::new(stream), node: node.name };
         monitor.receive()?;
         monitor.command("qmp_capabilities", &json!({}))?;
         Ok(monitor)
@@ -57,18 +50,12 @@ impl Monitor {
             .write_all(line.as_bytes())
             .with_context(|| format!("{}: cannot send {name}", self.node))?;
         loop {
-            let answer = self
-                .receive()
-                .with_context(|| format!("{}: no answer to {name}", self.node))?;
+            let answer = self.receive().with_context(|| format!("{}: no answer to {name}", self.node))?;
             if let Some(value) = answer.get("return") {
                 return Ok(value.clone());
             }
             if let Some(error) = answer.get("error") {
-                bail!(
-                    "{}: the emulator refused {name}: {}",
-                    self.node,
-                    error.get("desc").unwrap_or(error)
-                );
+                bail!("{}: the emulator refused {name}: {}", self.node, error.get("desc").unwrap_or(error));
             }
         }
     }

@@ -78,11 +78,7 @@ impl Record {
                 "the laboratory of {} is running (processes {}), and a machine has room for one\n\
                  hint: enxame-lab --dir {0} down",
                 record.owner.display(),
-                record
-                    .processes()
-                    .map(|process| process.pid().to_string())
-                    .collect::<Vec<_>>()
-                    .join(", "),
+                record.processes().map(|process| process.pid().to_string()).collect::<Vec<_>>().join(", "),
             ),
             record => Ok(record),
         }
@@ -95,18 +91,12 @@ impl Record {
 
     /// Whether that node's emulator runs.
     pub(crate) fn runs(&self, node: &Node) -> bool {
-        self.nodes
-            .get(node.name)
-            .is_some_and(|process| process.is_alive())
+        self.nodes.get(node.name).is_some_and(|process| process.is_alive())
     }
 
     /// Everything that was started.
     pub(crate) fn processes(&self) -> impl Iterator<Item = Process> {
-        self.nodes
-            .values()
-            .chain(self.helpers.values())
-            .copied()
-            .chain(self.faults.processes())
+        self.nodes.values().chain(self.helpers.values()).copied().chain(self.faults.processes())
     }
 
     /// Writes it down.

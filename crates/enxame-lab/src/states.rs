@@ -60,12 +60,7 @@ pub(crate) fn save(home: &Home, disks: &DiskSet, name: &StateName) -> Result<()>
     // Whatever happened, the nodes go on.
     for_all_nodes(|node| Monitor::connect(node)?.command("cont", &json!({})).map(drop))?;
     saved?;
-    replace_file(
-        &file(home, &name.0),
-        &serde_json::to_vec(&Saved {
-            disks: disks.to_string(),
-        })?,
-    )
+    replace_file(&file(home, &name.0), &serde_json::to_vec(&Saved { disks: disks.to_string() })?)
 }
 
 /// The disks that hold a saved state.
@@ -91,10 +86,7 @@ pub(crate) fn find(home: &Home, name: &StateName) -> Result<DiskSet> {
 /// Every saved state and the disks it is in.
 pub(crate) fn all(home: &Home) -> Result<BTreeMap<String, DiskSet>> {
     let mut states = BTreeMap::new();
-    for name in children(&home.inner("states"))?
-        .iter()
-        .filter_map(|it| it.strip_suffix(".json"))
-    {
+    for name in children(&home.inner("states"))?.iter().filter_map(|it| it.strip_suffix(".json")) {
         let path = file(home, name);
         let saved: Saved = serde_json::from_slice(&fs::read(&path)?)
             .with_context(|| format!("cannot read {}", path.display()))?;
@@ -129,10 +121,7 @@ mod tests {
             let error = name.parse::<StateName>().unwrap_err().to_string();
             assert!(error.contains("cannot name a state"), "{name}: {error}");
         }
-        assert_eq!(
-            "after-apply-2".parse::<StateName>().unwrap().to_string(),
-            "after-apply-2"
-        );
+        assert_eq!("after-apply-2".parse::<StateName>().unwrap().to_string(), "after-apply-2");
     }
 
     #[test]

@@ -59,9 +59,7 @@ pub(crate) fn show(home: &Home, json: bool) -> Result<()> {
     writeln!(output, "laboratory  {}", status.directory)?;
     writeln!(output, "disks       {}", status.disks.as_deref().unwrap_or("-"))?;
     for node in &status.nodes {
-        let running = node
-            .pid
-            .map_or("off".to_owned(), |pid| format!("runs as process {pid}"));
+        let running = node.pid.map_or("off".to_owned(), |pid| format!("runs as process {pid}"));
         writeln!(
             output,
             "node        {:<13} {:<13} {:<18} {running}",

@@ -5,7 +5,7 @@
 use std::{
     ffi::{OsStr, OsString},
     fs::File,
-    io::{Read, Write},
+    io::{BufRead, BufReader, Read, Write},
     os::unix::process::CommandExt,
     path::Path,
     process::{Child, Command, ExitStatus, Stdio},
@@ -41,9 +41,7 @@ impl Tool {
 
     /// The same, in one of the laboratory's network namespaces.
     pub(crate) fn within(namespace: Namespace, program: impl AsRef<OsStr>) -> Self {
-        Self::new("ip")
-            .args(["netns", "exec", namespace.name()])
-            .arg(program)
+        Self::new("ip").args(["netns", "exec", namespace.name()]).arg(program)
     }
 
     /// One more argument.
@@ -54,15 +52,13 @@ impl Tool {
 
     /// More arguments.
     pub(crate) fn args<A: AsRef<OsStr>>(mut self, arguments: impl IntoIterator<Item = A>) -> Self {
-        self.argv
-            .extend(arguments.into_iter().map(|argument| argument.as_ref().to_owned()));
+        self.argv.extend(arguments.into_iter().map(|argument| argument.as_ref().to_owned()));
         self
     }
 
     /// One environment variable besides the inherited ones.
     pub(crate) fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
-        self.environment
-            .push((name.as_ref().to_owned(), value.as_ref().to_owned()));
+        self.environment.push((name.as_ref().to_owned(), value.as_ref().to_owned()));
         self
     }
 
@@ -82,13 +78,31 @@ impl Tool {
     pub(crate) fn run(self) -> Result<String> {
         let (status, output, complaint) = self.outcome()?;
         if !status.success() {
-            bail!(
-                "`{}` ended with {status}: {}",
-                self.shown(),
-                last_lines(&complaint, 12)
-            );
+            bail!("`{}` ended with {status}: {}", self.shown(), last_lines(&complaint, 12));
         }
         Ok(output)
+    }
+
+    /// Runs it to its end; as soon as it has written a line, it is told what `reply` says at that moment.
+    pub(crate) fn answer_its_first_line(self, reply: impl FnOnce() -> String + Send + 'static) -> Result<()> {
+        let mut child = self
+            .command()?
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .with_context(|| format!("cannot start `{}`", self.shown()))?;
+        let (input, output) = (child.stdin.take(), child.stdout.take());
+        thread::spawn(move || {
+            let (mut input, output) = (input?, output?);
+            BufReader::new(output).read_line(&mut String::new()).ok()?;
+            // A program that ended meanwhile says so by its exit status.
+            input.write_all(reply().as_bytes()).ok()
+        });
+        let status = self.wait(&mut child)?;
+        if !status.success() {
+            bail!("`{}` ended with {status}", self.shown());
+        }
+        Ok(())
     }
 
     /// Runs it to its end, whatever the end is.
@@ -124,9 +138,7 @@ impl Tool {
     fn command(&self) -> Result<Command> {
         let (program, arguments) = self.argv.split_first().context("an empty command")?;
         let mut command = Command::new(program);
-        command
-            .args(arguments)
-            .envs(self.environment.iter().map(|(name, value)| (name, value)));
+        command.args(arguments).envs(self.environment.iter().map(|(name, value)| (name, value)));
         Ok(command)
     }
 
@@ -160,22 +172,14 @@ impl Tool {
             if started.elapsed() > self.deadline {
                 child.kill()?;
                 child.wait()?;
-                bail!(
-                    "`{}` was still running after {} s",
-                    self.shown(),
-                    self.deadline.as_secs()
-                );
+                bail!("`{}` was still running after {} s", self.shown(), self.deadline.as_secs());
             }
             thread::sleep(POLL);
         }
     }
 
     fn shown(&self) -> String {
-        self.argv
-            .iter()
-            .map(|part| part.to_string_lossy())
-            .collect::<Vec<_>>()
-            .join(" ")
+        self.argv.iter().map(|part| part.to_string_lossy()).collect::<Vec<_>>().join(" ")
     }
 }
 
@@ -191,10 +195,7 @@ fn read_in_background(mut from: impl Read + Send + 'static) -> thread::JoinHandl
 /// The end of a text, which is where programs say what went wrong.
 pub(crate) fn last_lines(text: &str, count: usize) -> String {
     let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
-    lines
-        .get(lines.len().saturating_sub(count)..)
-        .unwrap_or_default()
-        .join("\n")
+    lines.get(lines.len().saturating_sub(count)..).unwrap_or_default().join("\n")
 }
 
 #[cfg(test)]
@@ -203,26 +204,27 @@ mod tests {
 
     #[test]
     fn a_failing_program_is_quoted_with_what_it_said() {
-        let error = Tool::new("sh")
-            .args(["-c", "echo why >&2; exit 3"])
-            .run()
-            .unwrap_err()
-            .to_string();
-        assert!(
-            error.contains("exit status: 3") && error.ends_with("why"),
-            "{error}"
-        );
+        let error = Tool::new("sh").args(["-c", "echo why >&2; exit 3"]).run().unwrap_err().to_string();
+        assert!(error.contains("exit status: 3") && error.ends_with("why"), "{error}");
     }
 
     #[test]
     fn a_program_that_does_not_end_is_ended_at_the_deadline() {
-        let error = Tool::new("sleep")
-            .arg("60")
-            .deadline(Duration::from_millis(50))
-            .run()
-            .unwrap_err()
-            .to_string();
+        let error =
+            Tool::new("sleep").arg("60").deadline(Duration::from_millis(50)).run().unwrap_err().to_string();
         assert!(error.contains("still running"), "{error}");
+    }
+
+    #[test]
+    fn a_program_is_answered_once_it_has_said_something() {
+        let heard = tempfile::NamedTempFile::new().unwrap();
+        let script = "echo ready && read -r word && echo \"$word\" > \"$1\"";
+        Tool::new("sh")
+            .args(["-c", script, "sh"])
+            .arg(heard.path())
+            .answer_its_first_line(|| "now\n".to_owned())
+            .unwrap();
+        assert_eq!(std::fs::read_to_string(heard.path()).unwrap(), "now\n");
     }
 
     #[test]

@@ -62,21 +62,9 @@ pub(crate) struct Node {
 
 /// The three nodes, smallest first.
 pub(crate) static NODES: [Node; 3] = [
-    Node {
-        name: "kvm2-manager",
-        number: 12,
-        memory_mib: 1024,
-    },
-    Node {
-        name: "kvm4-manager",
-        number: 14,
-        memory_mib: 1280,
-    },
-    Node {
-        name: "kvm8-core",
-        number: 18,
-        memory_mib: 1792,
-    },
+    Node { name: "kvm2-manager", number: 12, memory_mib: 1024 },
+    Node { name: "kvm4-manager", number: 14, memory_mib: 1280 },
+    Node { name: "kvm8-core", number: 18, memory_mib: 1792 },
 ];
 
 impl Node {
@@ -189,9 +177,7 @@ impl Serialize for Place {
 
 impl<'de> Deserialize<'de> for Place {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?
-            .parse()
-            .map_err(serde::de::Error::custom)
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
     }
 }
 
@@ -201,11 +187,7 @@ mod tests {
 
     #[test]
     fn places_survive_their_own_text_form() {
-        for place in NODES
-            .iter()
-            .map(Place::Node)
-            .chain([Place::Operator, Place::Outsider])
-        {
+        for place in NODES.iter().map(Place::Node).chain([Place::Operator, Place::Outsider]) {
             assert_eq!(place.to_string().parse::<Place>().unwrap(), place);
         }
     }

@@ -3,7 +3,7 @@
 //! Invariant: it is built beside its place and moved there whole, so that an interrupted build leaves no image.
 
 use std::{
-    fs, iter,
+    fs,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     time::Duration,
@@ -27,9 +27,7 @@ pub(crate) struct Image {
 impl Image {
     /// The image of that name.
     pub(crate) fn of(home: &Home, key: &str) -> Self {
-        Self {
-            directory: home.inner("images").join(key),
-        }
+        Self { directory: home.inner("images").join(key) }
     }
 
     /// The kernel, started directly by the emulator.
@@ -49,11 +47,7 @@ pub(crate) fn ensure(home: &Home, recipe: &Recipe, progress: &Progress) -> Resul
     if image.directory.exists() {
         return Ok(image);
     }
-    progress.step(&format!(
-        "building the image {} ({} packages named)",
-        recipe.key(),
-        recipe.packages.len()
-    ));
+    progress.step(&format!("building the image {} ({} packages named)", recipe.key(), recipe.packages.len()));
     let partial = image.directory.with_extension("partial");
     if partial.exists() {
         fs::remove_dir_all(&partial).with_context(|| format!("cannot remove {}", partial.display()))?;
@@ -67,10 +61,7 @@ pub(crate) fn ensure(home: &Home, recipe: &Recipe, progress: &Progress) -> Resul
     move_boot_file(&tree, "vmlinuz-", &partial.join("vmlinuz"))?;
     move_boot_file(&tree, "initrd.img-", &partial.join("initrd"))?;
     let disk = partial.join("disk.raw");
-    Tool::new("truncate")
-        .args(["--size", DISK_SIZE])
-        .arg(&disk)
-        .run()?;
+    Tool::new("truncate").args(["--size", DISK_SIZE]).arg(&disk).run()?;
     Tool::new("mkfs.ext4")
         .args(["-q", "-F", "-L", "root", "-E", "lazy_itable_init=1", "-d"])
         .args([&tree, &disk])
@@ -107,27 +98,13 @@ fn install(recipe: &Recipe, partial: &Path, tree: &Path) -> Result<()> {
 fn configure(recipe: &Recipe, tree: &Path) -> Result<()> {
     let chroot = |program: &str| Tool::new("chroot").arg(tree).arg(program);
     for user in ["admin", "nosudo"] {
-        chroot("useradd")
-            .args(["--create-home", "--shell", "/bin/bash", user])
-            .run()?;
+        chroot("useradd").args(["--create-home", "--shell", "/bin/bash", user]).run()?;
     }
-    write(
-        tree,
-        "etc/sudoers.d/admin",
-        "admin ALL=(ALL) NOPASSWD: ALL\n",
-        0o440,
-    )?;
-    chroot("systemctl")
-        .args(["enable", "systemd-networkd.service", "ssh.service"])
-        .run()?;
-    let silenced = recipe
-        .silenced
-        .iter()
-        .filter(|unit| tree.join("usr/lib/systemd/system").join(unit).exists());
-    chroot("systemctl")
-        .arg("disable")
-        .args(silenced.chain(iter::once(&"apt-daily.timer")))
-        .run()?;
+    write(tree, "etc/sudoers.d/admin", "admin ALL=(ALL) NOPASSWD: ALL\n", 0o440)?;
+    chroot("systemctl").args(["enable", "systemd-networkd.service", "ssh.service"]).run()?;
+    let units = tree.join("usr/lib/systemd/system");
+    let silenced = recipe.silenced.iter().filter(|unit| units.join(unit).exists());
+    chroot("systemctl").arg("disable").args(silenced).run()?;
 
     // Each node gets its own from its seed; the build must not leave this machine's behind either.
     for entry in fs::read_dir(tree.join("etc/ssh"))? {
@@ -141,12 +118,7 @@ fn configure(recipe: &Recipe, tree: &Path) -> Result<()> {
     }
     write(tree, "etc/hostname", "debian\n", 0o644)?;
     write(tree, "etc/resolv.conf", "", 0o644)?;
-    write(
-        tree,
-        "etc/fstab",
-        "LABEL=root / ext4 rw,discard,errors=remount-ro 0 1\n",
-        0o644,
-    )?;
+    write(tree, "etc/fstab", "LABEL=root / ext4 rw,discard,errors=remount-ro 0 1\n", 0o644)?;
     write(tree, "etc/default/locale", "LANG=C.UTF-8\n", 0o644)
 }
 

@@ -35,39 +35,28 @@ pub(crate) fn machine_mirror() -> Result<Mirror> {
         return Ok(Mirror { archive, security });
     }
     let os_release = fs::read_to_string("/etc/os-release").context("cannot read /etc/os-release")?;
-    let codename = os_release
-        .lines()
-        .find_map(|line| line.strip_prefix("VERSION_CODENAME="))
-        .unwrap_or("stable");
+    let codename =
+        os_release.lines().find_map(|line| line.strip_prefix("VERSION_CODENAME=")).unwrap_or("stable");
     choose(&read_sources(Path::new("/etc/apt"))?, codename.trim_matches('"'))
         .with_context(|| format!("hint: set {OVERRIDE}='<Debian archive> <Debian security archive>'"))
 }
 
 fn choose(sources: &[Source], codename: &str) -> Result<Mirror> {
-    let with_suite = |suite: &str| {
-        sources
-            .iter()
-            .find(|source| source.suites.iter().any(|it| it == suite))
-    };
+    let with_suite = |suite: &str| sources.iter().find(|source| source.suites.iter().any(|it| it == suite));
     let Some(archive) = with_suite(codename) else {
         bail!("none of this machine's apt sources is a Debian archive of {codename}");
     };
     let Some(security) = with_suite(&format!("{codename}-security")) else {
         bail!("none of this machine's apt sources is the security archive of {codename}");
     };
-    Ok(Mirror {
-        archive: archive.uri.clone(),
-        security: security.uri.clone(),
-    })
+    Ok(Mirror { archive: archive.uri.clone(), security: security.uri.clone() })
 }
 
 fn read_sources(apt: &Path) -> Result<Vec<Source>> {
     let mut sources = one_line_format(&fs::read_to_string(apt.join("sources.list")).unwrap_or_default());
     let parts = apt.join("sources.list.d");
     let entries = fs::read_dir(&parts).with_context(|| format!("cannot list {}", parts.display()))?;
-    let mut paths = entries
-        .map(|entry| entry.map(|it| it.path()))
-        .collect::<Result<Vec<_>, _>>()?;
+    let mut paths = entries.map(|entry| entry.map(|it| it.path())).collect::<Result<Vec<_>, _>>()?;
     paths.sort();
     for path in paths {
         let parse = match path.extension().and_then(|it| it.to_str()) {
@@ -86,17 +75,10 @@ fn read_sources(apt: &Path) -> Result<Vec<Source>> {
 fn one_line_format(text: &str) -> Vec<Source> {
     let parse = |line: &str| {
         let rest = line.trim().strip_prefix("deb ")?.trim_start();
-        let rest = if rest.starts_with('[') {
-            rest.split_once(']')?.1
-        } else {
-            rest
-        };
+        let rest = if rest.starts_with('[') { rest.split_once(']')?.1 } else { rest };
         let mut words = rest.split_whitespace().map(str::to_owned);
         let (uri, suite) = (words.next()?, words.next()?);
-        words.any(|component| component == "main").then(|| Source {
-            uri,
-            suites: vec![suite],
-        })
+        words.any(|component| component == "main").then(|| Source { uri, suites: vec![suite] })
     };
     text.lines().filter_map(parse).collect()
 }
@@ -111,12 +93,8 @@ fn deb822_format(text: &str) -> Vec<Source> {
                 .find(|(key, _)| key.eq_ignore_ascii_case(name))
                 .map(|(_, value)| value)
         };
-        let has = |name: &str, word: &str| {
-            field(name)
-                .unwrap_or_default()
-                .split_whitespace()
-                .any(|it| it == word)
-        };
+        let has =
+            |name: &str, word: &str| field(name).unwrap_or_default().split_whitespace().any(|it| it == word);
         if field("Enabled").is_some_and(|value| value.trim() == "no")
             || !has("Types", "deb")
             || !has("Components", "main")
@@ -162,10 +140,7 @@ Components: main
             deb [arch=amd64 signed-by=/k.gpg] http://mirror.test/debian bookworm main contrib\n\
             deb http://mirror.test/debian-security bookworm-security main\n";
         assert_eq!(choose(&deb822_format(DEB822), "bookworm").unwrap(), expected());
-        assert_eq!(
-            choose(&one_line_format(one_line), "bookworm").unwrap(),
-            expected()
-        );
+        assert_eq!(choose(&one_line_format(one_line), "bookworm").unwrap(), expected());
     }
 
     #[test]

@@ -8,7 +8,7 @@ use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::Mirror;
+use super::{Mirror, hex};
 
 /// A Debian release.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
@@ -77,15 +77,8 @@ const BARE: &[&str] = &[
     "tzdata",
     "udev",
 ];
-const PREPARED: &[&str] = &[
-    "containerd",
-    "docker.io",
-    "iptables",
-    "nftables",
-    "runc",
-    "systemd-timesyncd",
-    "ufw",
-];
+const PREPARED: &[&str] =
+    &["containerd", "docker.io", "iptables", "nftables", "runc", "systemd-timesyncd", "ufw"];
 
 /// Before the root directory is handed to systemd on a node's first boot, its own files are unpacked into it.
 const SEED_SCRIPT: &str = "\
@@ -106,25 +99,20 @@ pub(crate) struct Extra {
 
 /// The initial RAM disk holds what these virtual machines need and no more: unpacking it is emulated too.
 const EXTRAS: &[Extra] = &[
-    Extra {
-        path: "etc/initramfs-tools/conf.d/lab",
-        content: "MODULES=list\n",
-        mode: 0o644,
-    },
+    Extra { path: "etc/initramfs-tools/conf.d/lab", content: "MODULES=list\n", mode: 0o644 },
     Extra {
         path: "usr/share/initramfs-tools/modules.d/lab",
         content: "virtio_pci\nvirtio_blk\next4\n",
         mode: 0o644,
     },
-    Extra {
-        path: "etc/initramfs-tools/scripts/init-bottom/lab-seed",
-        content: SEED_SCRIPT,
-        mode: 0o755,
-    },
+    Extra { path: "etc/initramfs-tools/scripts/init-bottom/lab-seed", content: SEED_SCRIPT, mode: 0o755 },
 ];
 
-/// Timers that would fetch packages or scan the disk in the middle of a test.
+/// Units that do not start by themselves: timers that would fetch packages or scan the disk in the middle of a
+/// test, and the compilation of the distribution's AppArmor profiles, which takes an emulated node half a
+/// minute (measured). The kernel's AppArmor is on, and Docker loads its own profile without that unit.
 const SILENCED: &[&str] = &[
+    "apparmor.service",
     "apt-daily.timer",
     "apt-daily-upgrade.timer",
     "dpkg-db-backup.timer",
@@ -154,21 +142,13 @@ impl Recipe {
             // Debian 13 has Docker's client in a package of its own.
             packages.extend((flavour.release == Release::Trixie).then_some("docker-cli"));
         }
-        Self {
-            flavour,
-            mirror,
-            packages,
-            extras: EXTRAS,
-            silenced: SILENCED,
-            proxy,
-            way: 1,
-        }
+        Self { flavour, mirror, packages, extras: EXTRAS, silenced: SILENCED, proxy, way: 1 }
     }
 
     /// The image's name: its flavour and what it was made from.
     pub(crate) fn key(&self) -> String {
         let digest = Sha256::digest(format!("{self:?}").as_bytes());
-        let short: String = digest.iter().take(5).map(|byte| format!("{byte:02x}")).collect();
+        let short = hex(digest.iter().take(5));
         format!("{}-{short}", self.flavour)
     }
 
@@ -188,18 +168,9 @@ mod tests {
     use super::*;
 
     fn recipe(kind: Kind, archive: &str) -> Recipe {
-        let mirror = Mirror {
-            archive: archive.to_owned(),
-            security: "http://mirror.test/security".to_owned(),
-        };
-        Recipe::new(
-            Flavour {
-                release: Release::Trixie,
-                kind,
-            },
-            mirror,
-            "http://proxy.test".to_owned(),
-        )
+        let mirror =
+            Mirror { archive: archive.to_owned(), security: "http://mirror.test/security".to_owned() };
+        Recipe::new(Flavour { release: Release::Trixie, kind }, mirror, "http://proxy.test".to_owned())
     }
 
     #[test]
@@ -218,9 +189,7 @@ mod tests {
 
     #[test]
     fn packages_come_from_the_release_its_updates_and_its_security_archive() {
-        let sources = recipe(Kind::Bare, "http://mirror.test/debian")
-            .sources()
-            .join("\n");
+        let sources = recipe(Kind::Bare, "http://mirror.test/debian").sources().join("\n");
         assert_eq!(
             sources,
             "deb http://mirror.test/debian trixie main\ndeb http://mirror.test/debian trixie-updates main\n\

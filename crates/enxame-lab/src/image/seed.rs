@@ -3,11 +3,16 @@
 //! The seed rides in the initial RAM disk (a second cpio archive behind the image's own, which the kernel
 //! unpacks too) and is put on the disk at the node's first boot. Invariant: later boots leave the disk alone.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::Path,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use anyhow::{Context, Result};
 use sha2::{Digest, Sha256};
 
+use super::hex;
 use crate::{
     access,
     home::Home,
@@ -40,35 +45,23 @@ fn seed(home: &Home, node: &Node) -> Result<Vec<u8>> {
     seed.file("etc/machine-id", 0o444, &format!("{}\n", machine_id(node)))?;
     seed.file("etc/systemd/network/10-internet.network", 0o644, &network(node))?;
     seed.file("etc/ssh/ssh_host_ed25519_key", 0o600, &private)?;
-    seed.file(
-        "etc/ssh/ssh_host_ed25519_key.pub",
-        0o644,
-        &(access::public_key(&host_key)? + "\n"),
-    )?;
+    seed.file("etc/ssh/ssh_host_ed25519_key.pub", 0o644, &(access::public_key(&host_key)? + "\n"))?;
     // useradd numbers users from 1000 in the order of the image's recipe.
     for (directory, owner) in [("root", 0), ("home/admin", 1000), ("home/nosudo", 1001)] {
-        seed.directory(&format!("{directory}/.ssh"), owner)?;
-        seed.owned_file(
-            &format!("{directory}/.ssh/authorized_keys"),
-            0o600,
-            owner,
-            &authorized,
-        )?;
+        seed.entry(&format!("{directory}/.ssh"), 0o700, owner, None)?;
+        seed.entry(&format!("{directory}/.ssh/authorized_keys"), 0o600, owner, Some(&authorized))?;
     }
     seed.finish()
 }
 
 fn machine_id(node: &Node) -> String {
-    Sha256::digest(format!("enxame-lab/{}", node.name))
-        .iter()
-        .take(16)
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    hex(Sha256::digest(format!("enxame-lab/{}", node.name)).iter().take(16))
 }
 
 fn network(node: &Node) -> String {
     format!(
-        "[Match]\nName=en* eth*\n\n[Network]\nAddress={}/24\nAddress={}/64\nGateway={ROUTER}\nGateway={ROUTER6}\nIPv6AcceptRA=no\nLinkLocalAddressing=ipv6\n",
+        "[Match]\nName=en* eth*\n\n[Network]\nAddress={}/24\nAddress={}/64\nGateway={ROUTER}\nGateway={ROUTER6}\n\
+         IPv6AcceptRA=no\nLinkLocalAddressing=ipv6\n",
         node.address(),
         node.address6(),
     )
@@ -79,30 +72,18 @@ struct Seed(tar::Builder<Vec<u8>>);
 
 impl Seed {
     fn file(&mut self, path: &str, mode: u32, content: &str) -> Result<()> {
-        self.owned_file(path, mode, 0, content)
+        self.entry(path, mode, 0, Some(content))
     }
 
-    fn owned_file(&mut self, path: &str, mode: u32, owner: u64, content: &str) -> Result<()> {
-        self.entry(tar::EntryType::Regular, path, mode, owner, content)
-    }
-
-    fn directory(&mut self, path: &str, owner: u64) -> Result<()> {
-        self.entry(tar::EntryType::Directory, path, 0o700, owner, "")
-    }
-
-    fn entry(
-        &mut self,
-        kind: tar::EntryType,
-        path: &str,
-        mode: u32,
-        owner: u64,
-        content: &str,
-    ) -> Result<()> {
+    /// A directory if there is no content.
+    fn entry(&mut self, path: &str, mode: u32, owner: u64, content: Option<&str>) -> Result<()> {
         let mut header = tar::Header::new_gnu();
-        header.set_entry_type(kind);
+        header.set_entry_type(content.map_or(tar::EntryType::Directory, |_| tar::EntryType::Regular));
         header.set_mode(mode);
         header.set_uid(owner);
         header.set_gid(owner);
+        header.set_mtime(now_seconds()?);
+        let content = content.unwrap_or_default();
         header.set_size(content.len().try_into()?);
         self.0
             .append_data(&mut header, path, content.as_bytes())
@@ -114,6 +95,10 @@ impl Seed {
     }
 }
 
+fn now_seconds() -> Result<u64> {
+    Ok(SystemTime::now().duration_since(UNIX_EPOCH).context("this machine's clock is before 1970")?.as_secs())
+}
+
 /// A "newc" cpio archive of one file (kernel documentation, early-userspace/buffer-format).
 fn cpio(name: &str, content: &[u8]) -> Vec<u8> {
     let mut archive = Vec::new();
@@ -121,11 +106,7 @@ fn cpio(name: &str, content: &[u8]) -> Vec<u8> {
         // inode, mode, uid, gid, links, mtime, size, device and rdevice twice each, name's length with its NUL, check
         let fields = [0, mode, 0, 0, 1, 0, content.len(), 0, 0, 0, 0, name.len() + 1, 0];
         archive.extend(b"070701");
-        archive.extend(
-            fields
-                .iter()
-                .flat_map(|field| format!("{field:08x}").into_bytes()),
-        );
+        archive.extend(fields.iter().flat_map(|field| format!("{field:08x}").into_bytes()));
         archive.extend(name.bytes().chain([0]));
         archive.resize(archive.len().next_multiple_of(4), 0);
         archive.extend(content);
@@ -144,7 +125,7 @@ mod tests {
         let archive = cpio("f", b"hello");
         let text = String::from_utf8_lossy(&archive);
         assert!(
-            text.starts_with("070701") && text.contains("f\0") && text.contains("hello\0\0\0070701"),
+            text.starts_with("070701") && text.contains("f\0") && text.contains("hello\0\0\x00070701"),
             "{text:?}"
         );
         assert!(text.contains("TRAILER!!!"));
@@ -154,10 +135,7 @@ mod tests {
     #[test]
     fn machine_ids_are_stable_valid_and_different() {
         let ids: Vec<String> = NODES.iter().map(machine_id).collect();
-        assert!(
-            ids.iter()
-                .all(|id| id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit()))
-        );
+        assert!(ids.iter().all(|id| id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit())));
         assert!(ids[0] != ids[1] && ids[1] != ids[2] && ids[0] != ids[2]);
     }
 }
