@@ -12,6 +12,7 @@ pub mod journal;
 pub mod names;
 pub mod plan;
 pub mod probe;
+pub mod proposal;
 pub mod protocol;
 pub mod report;
 pub mod secret;

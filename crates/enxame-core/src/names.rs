@@ -28,7 +28,9 @@ pub enum NameError {
     )]
     NotAHostName(String),
     /// The text is not a name the engine accepts.
-    #[error("`{0}` is not an object name: begin with a letter or digit, go on with letters, digits, `_`, `.` or `-`")]
+    #[error(
+        "`{0}` is not an object name: begin with a letter or digit, go on with letters, digits, `_`, `.` or `-`"
+    )]
     NotAnObjectName(String),
 }
 
@@ -64,7 +66,11 @@ impl ObjectName {
         let name = name.into();
         let first = name.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric());
         let rest = name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'));
-        if first && rest && name.len() <= 128 { Ok(Self(name)) } else { Err(NameError::NotAnObjectName(name)) }
+        if first && rest && name.len() <= 128 {
+            Ok(Self(name))
+        } else {
+            Err(NameError::NotAnObjectName(name))
+        }
     }
 
     /// The name as text.

@@ -85,12 +85,14 @@ mod tests {
     #[test]
     fn the_edges_lie_where_the_advisories_put_them() {
         let leaks = |t| EngineVersion::parse(t).map(EngineVersion::leaks_encrypted_overlays);
-        assert_eq!([leaks("20.10.23"), leaks("20.10.24"), leaks("23.0.2"), leaks("23.0.3")].map(Option::unwrap), [
-            true, false, true, false
-        ]);
+        assert_eq!(
+            [leaks("20.10.23"), leaks("20.10.24"), leaks("23.0.2"), leaks("23.0.3")].map(Option::unwrap),
+            [true, false, true, false]
+        );
         let odd = |t| EngineVersion::parse(t).map(EngineVersion::has_the_odd_spi);
-        assert_eq!([odd("28.5.2"), odd("29.0.0"), odd("29.2.0"), odd("29.2.1")].map(Option::unwrap), [
-            false, true, true, false
-        ]);
+        assert_eq!(
+            [odd("28.5.2"), odd("29.0.0"), odd("29.2.0"), odd("29.2.1")].map(Option::unwrap),
+            [false, true, true, false]
+        );
     }
 }

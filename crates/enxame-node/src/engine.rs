@@ -39,7 +39,8 @@ impl EngineError {
     pub fn status(&self) -> Option<u16> {
         match self {
             Self::Refused {
-                source: bollard::errors::Error::DockerResponseServerError { status_code, .. }, ..
+                source: bollard::errors::Error::DockerResponseServerError { status_code, .. },
+                ..
             } => Some(*status_code),
             _ => None,
         }

@@ -1,7 +1,14 @@
 //! What enxame runs on a node: the agent, the resources that act, and the probes that watch the wire.
 
+pub mod actuate;
+pub mod agent;
+pub mod apt;
 pub mod engine;
 pub mod facts;
+pub mod files;
 pub mod host;
+pub mod journal;
+pub mod overlay;
 pub mod probes;
 pub mod resources;
+pub mod swarm;

@@ -1,2 +1,74 @@
-//! enxame
-fn main(){}
+//! `enxame`: the operator's side, and the agent that it starts on the nodes.
+
+mod apply;
+mod cli;
+mod fleet;
+mod output;
+mod render;
+mod transport;
+mod verbs;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use cli::{Cli, Verb};
+
+/// How a verb ended, when it ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// Done; for `plan`: nothing to change.
+    Done,
+    /// An error that was told already.
+    Failed,
+    /// `plan` found changes.
+    Changes,
+    /// A check or proof failed or could not be made.
+    Unproven,
+}
+
+impl From<Ending> for ExitCode {
+    fn from(ending: Ending) -> Self {
+        Self::from(match ending {
+            Ending::Done => 0,
+            Ending::Failed => 1,
+            Ending::Changes => 2,
+            Ending::Unproven => 3,
+        })
+    }
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::try_parse().unwrap_or_else(|error| {
+        // Help and version are no errors; a wrong command line is 1 and not clap's 2, which means changes here.
+        let code = i32::from(error.use_stderr());
+        drop(error.print());
+        std::process::exit(code)
+    });
+    match run(cli) {
+        Ok(ending) => ending.into(),
+        Err(error) => {
+            output::error(&error);
+            Ending::Failed.into()
+        }
+    }
+}
+
+fn run(cli: Cli) -> anyhow::Result<Ending> {
+    match cli.verb {
+        // No runtime: the agent is one thread that does one thing at a time.
+        Verb::Agent { build } => {
+            enxame_node::agent::serve(&build, std::io::stdin().lock(), std::io::stdout().lock())?;
+            Ok(Ending::Done)
+        }
+        Verb::ProbeResponder => {
+            enxame_node::probes::responder::run()?;
+            Ok(Ending::Done)
+        }
+        Verb::Schema => verbs::schema(),
+        verb => tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()?
+            .block_on(verbs::run(verb)),
+    }
+}

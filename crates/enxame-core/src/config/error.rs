@@ -35,7 +35,8 @@ impl ConfigError {
         // The reader repeats the place in its text; ours stands in front already.
         let message = message.split(" at line ").next().unwrap_or(&message).to_owned();
         let place = error.location().unwrap_or(Location::UNKNOWN);
-        let hint = "`enxame schema` prints the JSON Schema of this file; editors can check against it".to_owned();
+        let hint =
+            "`enxame schema` prints the JSON Schema of this file; editors can check against it".to_owned();
         Self { name: name.to_owned(), problems: vec![Problem::new((name, text), message, place, Some(hint))] }
     }
 
@@ -59,7 +60,8 @@ impl Problem {
         hint: Option<String>,
     ) -> Self {
         let known = place != Location::UNKNOWN;
-        let written = if known { format!("{name}:{}:{}", place.line(), place.column()) } else { name.to_owned() };
+        let written =
+            if known { format!("{name}:{}:{}", place.line(), place.column()) } else { name.to_owned() };
         let span = place.span();
         let bytes = span.byte_offset().zip(span.byte_len()).filter(|_| known);
         let span = bytes.and_then(|(at, length)| {

@@ -44,18 +44,22 @@ fn every_problem_has_its_line_and_column() {
         .replace("203.0.113.14", "203.0.113.12")
         .replace("name: kvm4-manager", "name: kvm2-manager")
         + "networks:\n  plaintext: swarm-secure-net\n  underlay_mtu: 100\n";
-    assert_eq!(problems(&text), [
-        "cluster.yaml:1:10: version 7 is not known",
-        "cluster.yaml:6:11: the name `kvm2-manager` is taken by the node on line 4",
-        "cluster.yaml:7:14: the address 203.0.113.12 is taken by the node on line 4",
-        "cluster.yaml:13:14: `swarm-secure-net` is the name of an encrypted network",
-        "cluster.yaml:14:17: an MTU of 100 bytes",
-    ]);
+    assert_eq!(
+        problems(&text),
+        [
+            "cluster.yaml:1:10: version 7 is not known",
+            "cluster.yaml:6:11: the name `kvm2-manager` is taken by the node on line 4",
+            "cluster.yaml:7:14: the address 203.0.113.12 is taken by the node on line 4",
+            "cluster.yaml:13:14: `swarm-secure-net` is the name of an encrypted network",
+            "cluster.yaml:14:17: an MTU of 100 bytes",
+        ]
+    );
 }
 
 #[test]
 fn what_ssh_could_take_for_an_option_is_refused() {
-    let text = THREE.replace("address: 203.0.113.12", "address: 203.0.113.12\n    ssh_host: -oProxyCommand=evil");
+    let text =
+        THREE.replace("address: 203.0.113.12", "address: 203.0.113.12\n    ssh_host: -oProxyCommand=evil");
     assert_eq!(problems(&text), ["cluster.yaml:6:15: `-oProxyCommand=evil` is not a host that ssh can take"]);
 }
 
@@ -64,11 +68,27 @@ fn unusable_addresses_names_and_pools_are_refused() {
     for (from, to, expected) in [
         ("203.0.113.12", "127.0.0.1", "5:14: 127.0.0.1 is not an address that other servers can reach"),
         ("203.0.113.12", "fe80::1", "5:14: fe80::1 is not an address that other servers can reach"),
-        ("cluster: lab", "cluster: lab\nswarm:\n  address_pool: {base: 10.0.0.1/8, size: 24}", "4:17: 10.0.0.1/8 has bits beyond its prefix"),
-        ("cluster: lab", "cluster: lab\nswarm:\n  data_path_port: 2377", "4:19: 2377 cannot be the data-path port"),
-        ("cluster: lab", "cluster: lab\nengine:\n  version: '23.0.1'", "4:12: engine 23.0.1 may send encrypted networks' traffic in clear (CVE-2023-28841)"),
+        (
+            "cluster: lab",
+            "cluster: lab\nswarm:\n  address_pool: {base: 10.0.0.1/8, size: 24}",
+            "4:17: 10.0.0.1/8 has bits beyond its prefix",
+        ),
+        (
+            "cluster: lab",
+            "cluster: lab\nswarm:\n  data_path_port: 2377",
+            "4:19: 2377 cannot be the data-path port",
+        ),
+        (
+            "cluster: lab",
+            "cluster: lab\nengine:\n  version: '23.0.1'",
+            "4:12: engine 23.0.1 may send encrypted networks' traffic in clear (CVE-2023-28841)",
+        ),
         ("cluster: lab", "cluster: lab\nengine:\n  log_max_size: 10", "4:17: `10` is not a size"),
-        ("    roles: [storage, db, proxy]", "    labels: {role: x}", "10:20: the label `role` is set from the node's roles"),
+        (
+            "    roles: [storage, db, proxy]",
+            "    labels: {role: x}",
+            "10:20: the label `role` is set from the node's roles",
+        ),
     ] {
         let found = problems(&THREE.replace(from, to));
         assert!(found.contains(&format!("cluster.yaml:{expected}")), "{found:#?}");
@@ -93,7 +113,8 @@ fn what_the_yaml_reader_refuses_has_its_place_too() {
 #[test]
 fn the_schema_names_every_key_of_the_file() {
     let schema = Config::json_schema().unwrap();
-    for key in ["preferred_leader", "data_path_port", "underlay_mtu", "key_fingerprint", "sysctl", "ssh_host"] {
+    for key in ["preferred_leader", "data_path_port", "underlay_mtu", "key_fingerprint", "sysctl", "ssh_host"]
+    {
         assert!(schema.contains(&format!("\"{key}\"")), "{key}");
     }
 }

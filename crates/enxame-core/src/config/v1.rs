@@ -147,7 +147,10 @@ impl Default for EngineFile {
             version: None,
             log_max_size: unplaced("10m".to_owned()),
             log_max_files: 3,
-            address_pools: Vec::new(),
+            address_pools: vec![unplaced(PoolFile {
+                base: super::validate::default_bridge_pool(),
+                size: 24,
+            })],
             docker_group: BTreeSet::new(),
         }
     }

@@ -21,6 +21,11 @@ pub(super) fn default_overlay_pool() -> IpNet {
     IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(10, 0, 0, 0), 8))
 }
 
+/// Docker's own default takes a /16 for each network and so has room for about 30.
+pub(super) fn default_bridge_pool() -> IpNet {
+    IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(172, 16, 0, 0), 12))
+}
+
 #[expect(clippy::expect_used, reason = "a constant that the tests cover")]
 pub(super) fn default_secure_network() -> ObjectName {
     ObjectName::new("swarm-secure-net").expect("a valid constant")
@@ -84,7 +89,11 @@ fn nodes(file: Spanned<Vec<NodeFile>>, found: &mut Findings<'_>) -> Vec<NodeConf
         let line = node.name.referenced.line();
         if let Some(first) = names.insert(node.name.value.clone(), line) {
             let message = format!("the name `{}` is taken by the node on line {first}", node.name.value);
-            found.add(node.name.referenced, message, "a node's name becomes its host name: each needs its own");
+            found.add(
+                node.name.referenced,
+                message,
+                "a node's name becomes its host name: each needs its own",
+            );
         }
         if let Some(first) = addresses.insert(node.address.value, line) {
             let message = format!("the address {} is taken by the node on line {first}", node.address.value);
@@ -149,7 +158,11 @@ fn engine(file: EngineFile, found: &mut Findings<'_>) -> EngineConfig {
     let version = file.version.as_ref().and_then(|text| {
         let version = EngineVersion::parse(&text.value);
         match version {
-            None => found.add(text.referenced, format!("`{}` is not an engine version", text.value), "e.g. 28.3.3"),
+            None => found.add(
+                text.referenced,
+                format!("`{}` is not an engine version", text.value),
+                "e.g. 28.3.3",
+            ),
             Some(version) if version.leaks_encrypted_overlays() => found.add(
                 text.referenced,
                 format!("engine {version} may send encrypted networks' traffic in clear (CVE-2023-28841)"),
@@ -160,9 +173,14 @@ fn engine(file: EngineFile, found: &mut Findings<'_>) -> EngineConfig {
         version
     });
     let size = &file.log_max_size;
-    let (digits, unit) = size.value.split_at(size.value.len() - usize::from(size.value.ends_with(['k', 'm', 'g'])));
+    let (digits, unit) =
+        size.value.split_at(size.value.len() - usize::from(size.value.ends_with(['k', 'm', 'g'])));
     if digits.parse::<u32>().is_err() || unit.is_empty() {
-        found.add(size.referenced, format!("`{}` is not a size", size.value), "a number and k, m or g: `10m`");
+        found.add(
+            size.referenced,
+            format!("`{}` is not a size", size.value),
+            "a number and k, m or g: `10m`",
+        );
     }
     let url = &file.repository.url;
     if !(url.value.starts_with("https://") || url.value.starts_with("http://"))
@@ -204,8 +222,15 @@ fn address_pool(file: &Spanned<PoolFile>, found: &mut Findings<'_>) -> AddressPo
 
 fn swarm(file: &SwarmFile, found: &mut Findings<'_>) -> SwarmConfig {
     let port = &file.data_path_port;
-    if !(1024..=49151).contains(&port.value) || port.value == super::SWARM_MANAGEMENT_PORT || port.value == 7946 {
-        found.add(port.referenced, format!("{} cannot be the data-path port", port.value), "1024 to 49151; 4789");
+    if !(1024..=49151).contains(&port.value)
+        || port.value == super::SWARM_MANAGEMENT_PORT
+        || port.value == 7946
+    {
+        found.add(
+            port.referenced,
+            format!("{} cannot be the data-path port", port.value),
+            "1024 to 49151; 4789",
+        );
     }
     let heartbeat = &file.heartbeat_seconds;
     if !(1..=60).contains(&heartbeat.value) {

@@ -1,1 +1,140 @@
-//! tbd
+//! The plan: what to do about the difference between what is wanted and what is there.
+//!
+//! Planning is pure and deterministic: the same configuration and facts give the same plan, byte for byte.
+//! Nothing is left to decide when it is applied.
+
+mod checks;
+mod order;
+
+use serde::{Deserialize, Serialize};
+
+use crate::change::{Change, ChangeId};
+use crate::config::{Config, NodeConfig};
+use crate::declare::{Declare, Draft, Finding, Scope, Severity, View};
+use crate::facts::{ClusterFacts, FactsDigest, FactsQuery, NodeFacts, digest_of};
+use crate::names::NodeName;
+
+/// What is to be done, in an order that may be followed from top to bottom.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    /// The facts it was made for.
+    pub facts: FactsDigest,
+    /// The changes; each stands behind those it comes after.
+    pub changes: Vec<Change>,
+    /// What no change can mend, worst first.
+    pub findings: Vec<Finding>,
+}
+
+/// Why there is no plan.
+#[derive(Debug, thiserror::Error)]
+pub enum PlanError {
+    /// A node of the configuration has no facts.
+    #[error("there are no facts of node {0}")]
+    NoFacts(NodeName),
+    /// The configuration has no nodes.
+    #[error("the configuration has no nodes")]
+    NoNodes,
+    /// The resources' order contradicts itself: a defect of the program.
+    #[error("the order of changes has a cycle through {0}")]
+    Cycle(ChangeId),
+    /// Two changes have one identity: a defect of the program.
+    #[error("two changes are called {0}")]
+    Twice(ChangeId),
+    /// The facts could not be serialised.
+    #[error("cannot compute the digest of the facts")]
+    Digest(#[source] serde_json::Error),
+}
+
+impl Plan {
+    /// Whether nothing is to be done.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.changes.is_empty()
+    }
+
+    /// Whether it must not be applied.
+    #[must_use]
+    pub fn is_refused(&self) -> bool {
+        self.findings.iter().any(|finding| finding.severity == Severity::Error)
+    }
+}
+
+/// What to ask a node for, so that every resource can declare itself.
+#[must_use]
+pub fn query_for(config: &Config, node: &NodeConfig, registry: &[&dyn Declare]) -> FactsQuery {
+    let mut query = FactsQuery::default();
+    for resource in registry {
+        query.merge(resource.asks(config, node));
+    }
+    query.peers.extend(config.peers_of(&node.name).map(|peer| peer.address));
+    query
+}
+
+/// Makes the plan.
+///
+/// # Errors
+/// [`PlanError`]; what stands in the way of applying is no error but in [`Plan::findings`].
+pub fn make(config: &Config, facts: &ClusterFacts, registry: &[&dyn Declare]) -> Result<Plan, PlanError> {
+    let mut findings = checks::all(config, facts);
+    let mut changes = Vec::new();
+    for resource in registry {
+        let views: Vec<View<'_>> = match resource.scope() {
+            Scope::Node => {
+                config.nodes.iter().map(|node| view(config, facts, node)).collect::<Result<_, _>>()?
+            }
+            Scope::Cluster => vec![view(config, facts, executor(config, facts)?)?],
+        };
+        for view in &views {
+            let declaration = resource.declare(view);
+            findings.extend(declaration.findings);
+            let drafts = declaration.drafts.into_iter();
+            changes.extend(drafts.map(|draft| placed(*resource, view, draft)));
+        }
+    }
+    findings.extend(checks::of_changes(config, facts, &changes));
+    findings.sort_by(|a, b| b.severity.cmp(&a.severity).then_with(|| a.node.cmp(&b.node)));
+    let changes = order::in_order(config, registry, changes)?;
+    Ok(Plan { facts: digest_of(facts).map_err(PlanError::Digest)?, changes, findings })
+}
+
+fn view<'a>(config: &'a Config, all: &'a ClusterFacts, node: &'a NodeConfig) -> Result<View<'a>, PlanError> {
+    let facts = all.get(&node.name).ok_or_else(|| PlanError::NoFacts(node.name.clone()))?;
+    Ok(View { config, all, node, facts })
+}
+
+/// The node that acts for the cluster: a manager with quorum, preferably the founder; without a swarm, the founder.
+fn executor<'a>(config: &'a Config, facts: &ClusterFacts) -> Result<&'a NodeConfig, PlanError> {
+    let leads = |node: &&NodeConfig| facts.get(&node.name).is_some_and(manages_with_quorum);
+    let founder = config.founder();
+    let manager = founder.filter(leads).or_else(|| config.nodes.iter().find(leads));
+    manager.or(founder).ok_or(PlanError::NoNodes)
+}
+
+fn manages_with_quorum(facts: &NodeFacts) -> bool {
+    facts.engine.swarm().is_some_and(|swarm| swarm.is_manager_with_quorum)
+}
+
+fn placed(resource: &dyn Declare, view: &View<'_>, draft: Draft) -> Change {
+    let node = draft.node.unwrap_or_else(|| view.node.name.clone());
+    let kind = resource.kind();
+    let id = match &draft.item {
+        Some(item) => format!("{node}/{kind}/{item}"),
+        None => format!("{node}/{kind}"),
+    };
+    Change {
+        id: ChangeId(id),
+        node,
+        kind,
+        section: resource.section().to_owned(),
+        summary: draft.summary,
+        reason: draft.reason,
+        differences: draft.differences,
+        risk: draft.risk,
+        after: Vec::new(),
+        handover: draft.handover,
+        action: draft.action,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -71,10 +71,8 @@ impl Host for FakeHost {
         let line = command.to_string();
         let mut state = self.state();
         state.ran.push(command.clone());
-        let answer = state.answers.iter().find(|(prefix, _)| line.starts_with(prefix)).map(|(_, a)| a.clone());
-        answer.ok_or_else(|| HostError::Start {
-            command: line,
-            source: std::io::ErrorKind::NotFound.into(),
-        })
+        let answer =
+            state.answers.iter().find(|(prefix, _)| line.starts_with(prefix)).map(|(_, a)| a.clone());
+        answer.ok_or_else(|| HostError::Start { command: line, source: std::io::ErrorKind::NotFound.into() })
     }
 }

@@ -105,7 +105,9 @@ fn read_text(path: &Path) -> io::Result<FileFacts> {
     let mut bytes = Vec::new();
     Read::by_ref(&mut file).take(MAX_TEXT_BYTES).read_to_end(&mut bytes)?;
     Ok(match String::from_utf8(bytes) {
-        Ok(content) => FileFacts::Text { content, mode: about.mode() & 0o7777, uid: about.uid(), gid: about.gid() },
+        Ok(content) => {
+            FileFacts::Text { content, mode: about.mode() & 0o7777, uid: about.uid(), gid: about.gid() }
+        }
         Err(_) => FileFacts::Unreadable("not UTF-8".to_owned()),
     })
 }
@@ -178,7 +180,8 @@ fn drain(pipe: Option<impl Read + Send + 'static>) -> thread::JoinHandle<String>
 fn end_group(child: &mut Child) {
     if let Ok(id) = i32::try_from(child.id()) {
         let group = nix::unistd::Pid::from_raw(id);
-        drop(nix::sys::signal::killpg(group, nix::sys::signal::Signal::SIGKILL));
+        // A group that has ended by itself meanwhile is as good.
+        let _ = nix::sys::signal::killpg(group, nix::sys::signal::Signal::SIGKILL);
     }
     drop(child.wait());
 }

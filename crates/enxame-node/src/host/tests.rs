@@ -46,7 +46,10 @@ fn a_write_that_fails_leaves_the_old_file_and_no_other() {
     // The temporary file's place is taken by a directory that cannot be removed as a file.
     let blocker = root.path().join(format!("d/.file.enxame-{}", std::process::id()));
     std::fs::create_dir(&blocker).unwrap();
-    assert!(matches!(host.write(Path::new("/d/file"), b"new", 0o644), Err(HostError::File { verb: "write", .. })));
+    assert!(matches!(
+        host.write(Path::new("/d/file"), b"new", 0o644),
+        Err(HostError::File { verb: "write", .. })
+    ));
     assert_eq!(host.read(Path::new("/d/file")).content(), Some("old"));
 }
 

@@ -78,7 +78,11 @@ pub(super) struct Answer {
 }
 
 /// The client's side.
-pub(super) fn exchange(connection: &mut Connection, marker: &Marker, payload_bytes: u32) -> io::Result<Answer> {
+pub(super) fn exchange(
+    connection: &mut Connection,
+    marker: &Marker,
+    payload_bytes: u32,
+) -> io::Result<Answer> {
     let invalid = |text: &str| io::Error::new(io::ErrorKind::InvalidData, text.to_owned());
     let payload = marker.payload(0, usize::try_from(payload_bytes).map_err(io::Error::other)?);
     let length = u32::try_from(payload.len()).map_err(io::Error::other)?;

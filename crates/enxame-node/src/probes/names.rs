@@ -11,7 +11,8 @@ use simple_dns::{CLASS, Name, Packet, PacketFlag, Question, RCODE, TYPE};
 use super::exchange::Deadline;
 
 /// Where the engine's resolver answers in every container on a network of its own making (libnetwork).
-pub(super) const RESOLVER: SocketAddr = SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::new(127, 0, 0, 11)), 53);
+pub(super) const RESOLVER: SocketAddr =
+    SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::new(127, 0, 0, 11)), 53);
 
 /// How long one try waits for an answer.
 const TRY: Duration = Duration::from_secs(2);
@@ -43,7 +44,9 @@ fn ask(resolver: SocketAddr, name: &str, id: u16, deadline: Deadline) -> io::Res
         socket.set_read_timeout(Some(patience.left()?))?;
         let length = match socket.recv(&mut buffer) {
             Ok(length) => length,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Err(io::ErrorKind::TimedOut.into()),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
             Err(error) => return Err(error),
         };
         if let Some(answer) = addresses(buffer.get(..length).unwrap_or_default(), id)? {

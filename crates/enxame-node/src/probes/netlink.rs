@@ -26,8 +26,10 @@ pub(super) const ESP: u8 = 50;
 
 /// All ESP associations (`XFRM_MSG_GETSA`).
 pub(super) fn associations() -> io::Result<Vec<Association>> {
-    let mut message =
-        NetlinkMessage::new(NetlinkHeader::default(), XfrmMessage::GetDumpSa(GetDumpMessage::default()).into());
+    let mut message = NetlinkMessage::new(
+        NetlinkHeader::default(),
+        XfrmMessage::GetDumpSa(GetDumpMessage::default()).into(),
+    );
     message.header.flags = NLM_F_REQUEST | NLM_F_DUMP;
     let mut found = Vec::new();
     ask(libc::NETLINK_XFRM, message, |answer| {
@@ -54,8 +56,9 @@ pub(super) fn associations() -> io::Result<Vec<Association>> {
 pub(super) fn interfaces_to(peers: &BTreeSet<IpAddr>) -> io::Result<BTreeSet<u32>> {
     let mut interfaces = BTreeSet::new();
     for peer in peers {
-        let interface = interface_to(*peer)?
-            .ok_or_else(|| io::Error::new(io::ErrorKind::NetworkUnreachable, format!("no route to {peer}")))?;
+        let interface = interface_to(*peer)?.ok_or_else(|| {
+            io::Error::new(io::ErrorKind::NetworkUnreachable, format!("no route to {peer}"))
+        })?;
         interfaces.insert(interface);
     }
     Ok(interfaces)
@@ -76,7 +79,8 @@ fn interface_to(peer: IpAddr) -> io::Result<Option<u32>> {
         }
     };
     route.attributes.push(RouteAttribute::Destination(destination));
-    let mut message = NetlinkMessage::new(NetlinkHeader::default(), RouteNetlinkMessage::GetRoute(route).into());
+    let mut message =
+        NetlinkMessage::new(NetlinkHeader::default(), RouteNetlinkMessage::GetRoute(route).into());
     message.header.flags = NLM_F_REQUEST;
     let mut interface = None;
     ask(libc::NETLINK_ROUTE, message, |answer| {

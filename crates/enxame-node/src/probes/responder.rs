@@ -26,7 +26,8 @@ pub fn run() -> Result<(), ProbeError> {
         .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "no marker"))
         .map_err(ProbeError::system(format!("read {ENV_MARKER} in the environment")))?;
     let node = std::env::var(ENV_NODE).unwrap_or_default();
-    let bound = bind(RESPONDER_PORT).map_err(ProbeError::system(format!("listen on port {RESPONDER_PORT}")))?;
+    let bound =
+        bind(RESPONDER_PORT).map_err(ProbeError::system(format!("listen on port {RESPONDER_PORT}")))?;
     serve(bound, marker, node);
     std::thread::sleep(LIFETIME);
     Ok(())

@@ -5,8 +5,8 @@ use std::fs::File;
 use std::time::Duration;
 
 use bollard::models::{
-    EndpointPortConfig, EndpointPortConfigPublishModeEnum, EndpointSpec, NetworkAttachmentConfig, ServiceSpec,
-    ServiceSpecMode, Task, TaskSpec, TaskSpecContainerSpec, TaskSpecRestartPolicy,
+    EndpointPortConfig, EndpointPortConfigPublishModeEnum, EndpointSpec, NetworkAttachmentConfig,
+    ServiceSpec, ServiceSpecMode, Task, TaskSpec, TaskSpecContainerSpec, TaskSpecRestartPolicy,
     TaskSpecRestartPolicyConditionEnum, TaskState,
 };
 use bollard::query_parameters::{
@@ -79,7 +79,11 @@ pub(super) fn deploy(
     progress: &mut dyn FnMut(&str),
 ) -> Result<Deployed, ProbeError> {
     let service = service_name(&deployment.run);
-    engine.call("create the probe's service", SHORT, engine.api().create_service(specification(deployment), None))?;
+    engine.call(
+        "create the probe's service",
+        SHORT,
+        engine.api().create_service(specification(deployment), None),
+    )?;
     let deadline = Deadline::after(Duration::from_secs(deployment.wait_seconds));
     let mut told = None;
     loop {
@@ -103,14 +107,20 @@ pub(super) fn deploy(
     }
 }
 
-#[expect(clippy::zero_sized_map_values, reason = "the API's empty object `Global: {}` is such a map in bollard")]
+#[expect(
+    clippy::zero_sized_map_values,
+    reason = "the API's empty object `Global: {}` is such a map in bollard"
+)]
 fn specification(deployment: &Deployment) -> ServiceSpec {
     let labels = HashMap::from([(LABEL.to_owned(), deployment.run.clone())]);
     let container = TaskSpecContainerSpec {
         // By id: the engine asks no registry for it (moby, daemon/cluster/executor/container/adapter.go).
         image: Some(deployment.image.clone()),
         labels: Some(labels.clone()),
-        env: Some(vec![format!("{ENV_MARKER}={}", deployment.marker), format!("{ENV_NODE}={{{{.Node.ID}}}}")]),
+        env: Some(vec![
+            format!("{ENV_MARKER}={}", deployment.marker),
+            format!("{ENV_NODE}={{{{.Node.ID}}}}"),
+        ]),
         read_only: Some(true),
         capability_drop: Some(vec!["ALL".to_owned()]),
         // Process 1 ignores SIGTERM unless it asks for it, and there is nothing to save.
@@ -169,7 +179,8 @@ fn published_port(engine: &Engine, service: &str) -> Result<Option<u16>, ProbeEr
 /// What the newest task of a node, and the newest that failed, say about themselves.
 fn why_missing(tasks: &[Task], node: &str) -> String {
     let of_node = || tasks.iter().filter(|task| task.node_id.as_deref() == Some(node));
-    let error = |task: &Task| task.status.as_ref().and_then(|status| status.err.clone()).filter(|e| !e.is_empty());
+    let error =
+        |task: &Task| task.status.as_ref().and_then(|status| status.err.clone()).filter(|e| !e.is_empty());
     let newest = |tasks: &mut dyn Iterator<Item = &Task>| -> Option<Task> {
         tasks.max_by_key(|task| task.version.as_ref().and_then(|version| version.index)).cloned()
     };

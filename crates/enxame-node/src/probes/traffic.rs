@@ -47,7 +47,11 @@ pub(super) fn traffic(traffic: &Traffic) -> TrafficOutcome {
 }
 
 /// Asks until the answer is the expected one: new tasks reach every node's resolver by gossip, a little later.
-fn resolve_until(name: &str, expected: &BTreeSet<IpAddr>, deadline: Deadline) -> io::Result<BTreeSet<IpAddr>> {
+fn resolve_until(
+    name: &str,
+    expected: &BTreeSet<IpAddr>,
+    deadline: Deadline,
+) -> io::Result<BTreeSet<IpAddr>> {
     loop {
         let answer = resolve(RESOLVER, name, deadline);
         let is_expected = answer.as_ref().is_ok_and(|answer| answer == expected);

@@ -46,7 +46,8 @@ pub(super) struct Counter {
 
 impl Counter {
     pub(super) fn new(watch: &Watch) -> Self {
-        let peers = |peers: &BTreeSet<IpAddr>| peers.iter().map(|peer| (*peer, PeerCounts::default())).collect();
+        let peers =
+            |peers: &BTreeSet<IpAddr>| peers.iter().map(|peer| (*peer, PeerCounts::default())).collect();
         Self {
             data_path_port: watch.data_path_port,
             marker: finder(&watch.marker),
@@ -115,7 +116,8 @@ impl Seen {
     fn of(ip: &LaxIpSlice<'_>, data_path_port: u16) -> Self {
         let payload = ip.payload();
         let (offset, has_more) = fragment(ip);
-        let mut seen = Self { is_esp: payload.ip_number == IpNumber(super::super::netlink::ESP), ..Self::default() };
+        let mut seen =
+            Self { is_esp: payload.ip_number == IpNumber(super::super::netlink::ESP), ..Self::default() };
         if payload.ip_number != IpNumber::UDP {
             return seen;
         }
@@ -133,7 +135,8 @@ impl Seen {
             seen.is_unreadable = seen.clear_vni.is_none();
         } else if udp.destination_port() == ESP_IN_UDP || udp.source_port() == ESP_IN_UDP {
             // Four zero bytes are IKE, one byte is a keepalive: RFC 3948, section 2.
-            seen.is_esp = udp.payload().first_chunk::<8>().is_some_and(|head| head.first_chunk() != Some(&[0; 4]));
+            seen.is_esp =
+                udp.payload().first_chunk::<8>().is_some_and(|head| head.first_chunk() != Some(&[0; 4]));
         }
         seen
     }

@@ -110,8 +110,8 @@ fn run(mut taps: Vec<Tap>, mut counter: Counter, asked: &Receiver<Question>) {
             Err(TryRecvError::Disconnected) => return,
         };
         if failure.is_none() {
-            let result = wait(&taps, question.is_some())
-                .and_then(|()| catch_up(&mut taps, &mut counter, &mut buffer));
+            let result =
+                wait(&taps, question.is_some()).and_then(|()| catch_up(&mut taps, &mut counter, &mut buffer));
             failure = result.err().map(|error| (error.kind(), error.to_string()));
         } else if question.is_none() {
             std::thread::sleep(Duration::from_millis(TICK_MS.into()));

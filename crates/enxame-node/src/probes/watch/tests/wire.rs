@@ -182,7 +182,8 @@ fn the_kernels_associations_are_listed_with_their_counters() {
     let add = "xfrm state add src 192.0.2.1 dst 192.0.2.2 proto esp spi 0x1234 mode transport";
     let aead: Vec<String> = add.split(' ').map(str::to_owned).collect();
     let added = near.within(move || {
-        let output = Command::new("ip").args(aead).args(["aead", "rfc4106(gcm(aes))", key, "64"]).output().unwrap();
+        let output =
+            Command::new("ip").args(aead).args(["aead", "rfc4106(gcm(aes))", key, "64"]).output().unwrap();
         output.status.success().then_some(()).ok_or(String::from_utf8_lossy(&output.stderr).into_owned())
     });
     if let Err(error) = added {

@@ -1,0 +1,242 @@
+//! Looks at the whole cluster for what no resource can mend and no change may ignore.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::change::{Change, Risk};
+use crate::config::{Config, NodeConfig};
+use crate::declare::{Finding, Severity};
+use crate::facts::{ClusterFacts, EngineState, LocalSwarmState, NodeFacts, Observed};
+use crate::names::NodeName;
+use crate::version::EngineVersion;
+
+/// Raft heartbeats take at most this long before elections become likely under jitter (manual 1.2).
+const ROUND_TRIP_WARNING_US: u64 = 150_000;
+/// The manual's limit.
+const ROUND_TRIP_LIMIT_US: u64 = 500_000;
+/// Certificates of nodes that join are valid from the manager's clock on.
+const CLOCK_SKEW_LIMIT_MS: u64 = 10_000;
+/// dockerd, a manager's raft store and the system itself.
+const MEMORY_MINIMUM_BYTES: u64 = 512 * 1024 * 1024;
+/// Room for the engine and a few images.
+const DISK_MINIMUM_BYTES: u64 = 1024 * 1024 * 1024;
+
+struct Findings(Vec<Finding>);
+
+impl Findings {
+    fn add(&mut self, severity: Severity, at: (Option<&NodeName>, &str), message: String, hint: &str) {
+        let (node, section) = at;
+        self.0.push(Finding {
+            severity,
+            node: node.cloned(),
+            section: section.to_owned(),
+            message,
+            hint: hint.to_owned(),
+        });
+    }
+}
+
+/// Everything that can be seen from the facts alone.
+pub(super) fn all(config: &Config, facts: &ClusterFacts) -> Vec<Finding> {
+    let mut found = Findings(Vec::new());
+    quorum_shape(config, &mut found);
+    clones(facts, &mut found);
+    clocks(facts, &mut found);
+    mixed_engines(facts, &mut found);
+    for node in &config.nodes {
+        if let Some(facts) = facts.get(&node.name) {
+            of_node(config, node, facts, &mut found);
+        }
+    }
+    found.0
+}
+
+/// What only the finished list of changes shows.
+pub(super) fn of_changes(config: &Config, facts: &ClusterFacts, changes: &[Change]) -> Vec<Finding> {
+    let mut found = Findings(Vec::new());
+    let disrupted: BTreeSet<&NodeName> = changes
+        .iter()
+        .filter(|change| matches!(change.risk, Risk::Disruptive(_)))
+        .map(|change| &change.node)
+        .collect();
+    if let Some((ready, managers)) = managers(facts)
+        && !disrupted.is_empty()
+    {
+        let quorum = managers / 2 + 1;
+        if ready.saturating_sub(1) < quorum && config.nodes.len() > 1 {
+            let message = format!(
+                "{ready} of {managers} managers are ready: disturbing one more would lose the quorum of {quorum}"
+            );
+            let hint = "bring the missing managers back first; `enxame status` names them";
+            found.add(Severity::Error, (None, "1.1"), message, hint);
+        }
+    }
+    found.0
+}
+
+/// Managers that are ready and managers there are, as a manager with quorum sees them.
+fn managers(facts: &ClusterFacts) -> Option<(usize, usize)> {
+    let swarm =
+        facts.values().filter_map(|facts| facts.engine.swarm()).find(|swarm| swarm.is_manager_with_quorum)?;
+    let managers = swarm.nodes.iter().filter(|node| node.is_manager);
+    let ready =
+        managers.clone().filter(|node| node.state == "ready" && node.reachability == "reachable").count();
+    Some((ready, managers.count()))
+}
+
+fn quorum_shape(config: &Config, found: &mut Findings) {
+    let count = config.nodes.len();
+    if count < 3 {
+        let message = format!("{count} node(s): the swarm does not survive the loss of one");
+        found.add(Severity::Warning, (None, "1.1"), message, "three managers survive the loss of one");
+    } else if count.is_multiple_of(2) {
+        let message = format!("{count} managers survive no more losses than {} do", count - 1);
+        found.add(Severity::Warning, (None, "1.1"), message, "use an odd number");
+    }
+    if count > 7 {
+        let message = format!("{count} managers: every write waits for a majority of them");
+        found.add(Severity::Warning, (None, "1.1"), message, "Docker advises at most seven");
+    }
+}
+
+fn clones(facts: &ClusterFacts, found: &mut Findings) {
+    let mut owners: BTreeMap<&str, &NodeName> = BTreeMap::new();
+    for (name, node) in facts.iter().filter(|(_, node)| !node.machine_id.is_empty()) {
+        if let Some(first) = owners.insert(&node.machine_id, name) {
+            let message = format!("has the same /etc/machine-id as {first}: one is a clone of the other");
+            let hint =
+                "on one of them: rm /etc/machine-id /var/lib/dbus/machine-id; systemd-machine-id-setup";
+            found.add(Severity::Error, (Some(name), "2.1"), message, hint);
+        }
+    }
+}
+
+fn clocks(facts: &ClusterFacts, found: &mut Findings) {
+    let clocks =
+        facts.iter().map(|(name, node)| (node.volatile.clock_unix_ms, name)).filter(|(ms, _)| *ms > 0);
+    let (Some(slowest), Some(fastest)) = (clocks.clone().min(), clocks.max()) else { return };
+    let skew = fastest.0 - slowest.0;
+    if skew > CLOCK_SKEW_LIMIT_MS {
+        let message = format!("the clocks of {} and {} are {} s apart", slowest.1, fastest.1, skew / 1000);
+        let hint = "apply installs time synchronisation; until it has set the clock, joining can fail";
+        found.add(Severity::Warning, (None, "2"), message, hint);
+    }
+}
+
+fn mixed_engines(facts: &ClusterFacts, found: &mut Findings) {
+    let version = |node: &NodeFacts| node.engine.version();
+    let odd: Vec<_> =
+        facts.iter().filter(|(_, node)| version(node).is_some_and(EngineVersion::has_the_odd_spi)).collect();
+    let others = facts.values().filter_map(version).any(|version| !version.has_the_odd_spi());
+    if others {
+        for (name, node) in odd {
+            let version = version(node).map(|version| version.to_string()).unwrap_or_default();
+            let message = format!(
+                "engine {version} cannot talk to the other nodes' engines on encrypted networks (moby#51798)"
+            );
+            found.add(Severity::Error, (Some(name), "5.1"), message, "install 29.2.1 or later on all nodes");
+        }
+    }
+}
+
+fn of_node(config: &Config, node: &NodeConfig, facts: &NodeFacts, found: &mut Findings) {
+    let name = Some(&node.name);
+    if !["debian", "ubuntu"].contains(&facts.os.id.as_str()) {
+        let message = format!("runs {}, which is neither Debian nor Ubuntu", facts.os.pretty_name);
+        found.add(Severity::Error, (name, "2"), message, "install Debian 12 or 13, or Ubuntu 22.04 or 24.04");
+    }
+    if facts.hardware.memory_bytes < MEMORY_MINIMUM_BYTES {
+        let message = format!("has {} MiB of memory", facts.hardware.memory_bytes / 1024 / 1024);
+        found.add(Severity::Error, (name, "1.1"), message, "a manager needs at least 512 MiB");
+    }
+    if (1..DISK_MINIMUM_BYTES).contains(&facts.volatile.disk_available_bytes) {
+        let message =
+            format!("has {} MiB free on /var/lib", facts.volatile.disk_available_bytes / 1024 / 1024);
+        found.add(Severity::Warning, (name, "1.1"), message, "the engine needs at least 1 GiB");
+    }
+    for interrupted in &facts.interrupted {
+        let message = format!("`{}` was begun by {} and not ended", interrupted.change, interrupted.operator);
+        found.add(Severity::Warning, (name, "5"), message, "apply goes on from there");
+    }
+    addresses(node, facts, found);
+    engine(facts, node, found);
+    for peer in config.peers_of(&node.name) {
+        path(node, facts, peer, found);
+    }
+}
+
+fn addresses(node: &NodeConfig, facts: &NodeFacts, found: &mut Findings) {
+    let has = facts.interfaces.iter().any(|interface| interface.addresses.contains(&node.address));
+    if !has && !facts.interfaces.is_empty() {
+        let message = format!("does not carry the address {} on any interface", node.address);
+        let hint = "give the address the server itself has; swarm cannot advertise one that is translated on the way";
+        found.add(Severity::Error, (Some(&node.name), "5.2"), message, hint);
+    }
+}
+
+fn engine(facts: &NodeFacts, node: &NodeConfig, found: &mut Findings) {
+    let name = Some(&node.name);
+    let EngineState::Running { version, version_text, live_restore, swarm, .. } = &facts.engine.state else {
+        return;
+    };
+    match version {
+        Some(version) if version.leaks_encrypted_overlays() => {
+            let message =
+                format!("engine {version} may send encrypted networks' traffic in clear (CVE-2023-28841)");
+            found.add(Severity::Error, (name, "2.2"), message, "upgrade to 20.10.24, 23.0.3 or later");
+        }
+        Some(_) => {}
+        None => {
+            let message = format!("the engine's version `{version_text}` is not one that can be compared");
+            found.add(Severity::Error, (name, "5.1"), message, "install a released version");
+        }
+    }
+    if *live_restore {
+        let message = "`live-restore` is on, which excludes swarm mode".to_owned();
+        found.add(Severity::Error, (name, "5.2"), message, "take it out of /etc/docker/daemon.json");
+    }
+    match swarm.local {
+        LocalSwarmState::Locked => {
+            let message = "the swarm's key store is locked".to_owned();
+            found.add(Severity::Error, (name, "5.2"), message, "on the node: docker swarm unlock");
+        }
+        LocalSwarmState::Error => {
+            let message = format!("the swarm does not work here: {}", swarm.error);
+            let hint = "without quorum nothing can be changed; bring managers back or see `docker swarm init --force-new-cluster`";
+            found.add(Severity::Error, (name, "1.1"), message, hint);
+        }
+        LocalSwarmState::Inactive | LocalSwarmState::Pending | LocalSwarmState::Active => {}
+    }
+}
+
+fn path(node: &NodeConfig, facts: &NodeFacts, peer: &NodeConfig, found: &mut Findings) {
+    let name = Some(&node.name);
+    match facts.routes.get(&peer.address) {
+        Some(Observed::Known(route)) if route.source != node.address => {
+            let message =
+                format!("would send from {} to {}, not from {}", route.source, peer.name, node.address);
+            let hint = "VXLAN leaves by the route's source address (moby#53004): give that address, or mend the route";
+            found.add(Severity::Error, (name, "5.2"), message, hint);
+        }
+        Some(Observed::Unknown(why)) => {
+            let message = format!("has no route to {}: {why}", peer.name);
+            found.add(Severity::Error, (name, "5.2"), message, "check the address and the server's network");
+        }
+        _ => {}
+    }
+    match facts.volatile.round_trip_us.get(&peer.address).copied().flatten() {
+        Some(us) if us >= ROUND_TRIP_LIMIT_US => {
+            let message = format!("{} ms to {} and back: elections become unstable", us / 1000, peer.name);
+            found.add(Severity::Error, (name, "1.2"), message, "put the managers closer together");
+        }
+        Some(us) if us >= ROUND_TRIP_WARNING_US => {
+            let message = format!("{} ms to {} and back", us / 1000, peer.name);
+            found.add(
+                Severity::Warning,
+                (name, "1.2"),
+                message,
+                "consider a longer `swarm.heartbeat_seconds`",
+            );
+        }
+        _ => {}
+    }
+}

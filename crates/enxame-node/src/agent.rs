@@ -1,0 +1,163 @@
+//! The agent: one process per SSH channel, one request at a time, until the channel closes.
+//!
+//! It keeps what lives as long as the operator's session: the apply lock, the probes. When the channel closes it
+//! ends what it has begun, writes it down, lets go of both and exits.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::path::Path;
+
+use enxame_core::change::{ChangeId, Kind};
+use enxame_core::journal::Event;
+use enxame_core::protocol::{Failure, Hello, PROTOCOL, Reply, Request, read_frame, write_frame};
+use enxame_core::secret::Secret;
+use nix::fcntl::{Flock, FlockArg};
+
+use crate::actuate::{ActuateError, Context};
+use crate::engine::Engine;
+use crate::host::RealHost;
+use crate::probes::Probes;
+use crate::{facts, journal, resources, swarm};
+
+/// The lock of one apply at a time; in `/run`, so that a reboot frees it.
+const LOCK: &str = "/run/enxame.lock";
+
+/// What lives as long as the operator's session.
+struct Session {
+    host: RealHost,
+    operator: String,
+    lock: Option<Flock<File>>,
+    package_lists_are_fresh: bool,
+    engine: Option<Engine>,
+    probes: Probes,
+}
+
+/// Serves one operator until the channel closes.
+///
+/// # Errors
+/// When the channel breaks inside a frame or says what is not understood.
+pub fn serve(build: &str, mut from: impl Read, mut to: impl Write) -> io::Result<()> {
+    write_frame(&mut to, &Hello { protocol: PROTOCOL, build: build.to_owned() })?;
+    let mut session = Session {
+        host: RealHost::new(),
+        operator: "unknown".to_owned(),
+        lock: None,
+        package_lists_are_fresh: false,
+        engine: None,
+        probes: Probes::default(),
+    };
+    while let Some(request) = read_frame::<Request>(&mut from)? {
+        let mut progress = |text: &str| {
+            // An operator who is gone does not stop what was begun.
+            drop(write_frame(&mut to, &Reply::Progress(text.to_owned())));
+        };
+        let reply = session.answer(request, &mut progress).unwrap_or_else(Reply::Failed);
+        write_frame(&mut to, &reply)?;
+    }
+    Ok(())
+}
+
+impl Session {
+    fn answer(&mut self, request: Request, progress: &mut dyn FnMut(&str)) -> Result<Reply, Failure> {
+        match request {
+            Request::Lock { operator } => {
+                self.lock = Some(lock(&operator)?);
+                self.operator = operator;
+                Ok(Reply::Done)
+            }
+            Request::Gather(query) => Ok(Reply::Facts(Box::new(facts::gather(&self.host, &query)))),
+            Request::Execute { change, kind, action, handed } => {
+                self.execute((&change, &kind), &action, handed.as_ref(), progress)?;
+                Ok(Reply::Done)
+            }
+            Request::ManagerToken => manager_token().map(Reply::ManagerToken),
+            Request::Probe(request) => {
+                let engine = match self.engine.take() {
+                    Some(engine) => engine,
+                    None => Engine::connect().map_err(|error| Failure::of(&error))?,
+                };
+                let engine = self.engine.insert(engine);
+                let reply = self.probes.handle(&request, engine, progress);
+                reply.map(Reply::Probe).map_err(|error| Failure::of(&error))
+            }
+        }
+    }
+
+    fn execute(
+        &mut self,
+        (change, kind): (&ChangeId, &Kind),
+        action: &serde_json::Value,
+        handed: Option<&Secret>,
+        progress: &mut dyn FnMut(&str),
+    ) -> Result<(), Failure> {
+        if self.lock.is_none() {
+            return Err(failure("the node was not locked for this operator", "this is a defect of enxame"));
+        }
+        let Some(resource) = resources::find(kind) else {
+            return Err(failure(
+                &format!("this agent knows no resource `{kind}`"),
+                "use one build on both sides",
+            ));
+        };
+        let record =
+            |event| journal::record(&self.operator, change, event).map_err(|error| Failure::of(&error));
+        record(Event::Begun)?;
+        let mut context = Context {
+            host: &self.host,
+            handed,
+            progress,
+            package_lists_are_fresh: &mut self.package_lists_are_fresh,
+        };
+        let outcome = resource.actuate(&mut context, action).map_err(|error| error.failure());
+        record(match &outcome {
+            Ok(()) => Event::Done,
+            Err(failure) => Event::Failed(failure.causes.first().cloned().unwrap_or_default()),
+        })?;
+        outcome
+    }
+}
+
+fn failure(message: &str, hint: &str) -> Failure {
+    ActuateError::wrong(message, hint).failure()
+}
+
+/// Takes the lock, which the kernel frees when this process ends, however it ends.
+fn lock(operator: &str) -> Result<Flock<File>, Failure> {
+    let system =
+        |source: io::Error| ActuateError::System { attempt: format!("lock {LOCK}"), source }.failure();
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .read(true)
+        .write(true)
+        .open(Path::new(LOCK))
+        .map_err(system)?;
+    match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+        Ok(mut lock) => {
+            lock.set_len(0).and_then(|()| lock.write_all(operator.as_bytes())).map_err(system)?;
+            Ok(lock)
+        }
+        Err((mut file, nix::errno::Errno::EWOULDBLOCK)) => {
+            let mut owner = String::new();
+            // Who it is, is a courtesy.
+            drop(file.read_to_string(&mut owner));
+            Err(failure(
+                &format!("{owner} is applying to this node already"),
+                "wait until that run has ended; when its process is gone, so is the lock",
+            ))
+        }
+        Err((_, errno)) => Err(system(errno.into())),
+    }
+}
+
+/// The token that makes a manager of whoever shows it.
+fn manager_token() -> Result<Secret, Failure> {
+    let engine = Engine::connect().map_err(|error| Failure::of(&error))?;
+    let swarm = engine
+        .call("show the swarm", swarm::LOOK, engine.api().inspect_swarm())
+        .map_err(|error| Failure::of(&error))?;
+    let token = swarm.join_tokens.and_then(|tokens| tokens.manager).filter(|token| !token.is_empty());
+    token
+        .map(Secret::new)
+        .ok_or_else(|| failure("the engine has no manager token", "is this node a manager?"))
+}

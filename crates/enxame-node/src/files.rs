@@ -1,0 +1,175 @@
+//! Files that enxame owns, whole or as a marked block, and how they differ from what is there.
+
+use std::path::Path;
+
+use enxame_core::change::Difference;
+use enxame_core::facts::{FileFacts, NodeFacts};
+use serde::{Deserialize, Serialize};
+use similar::{ChangeTag, TextDiff};
+
+use crate::host::{Host, HostError};
+
+/// The first line of files that enxame owns whole.
+pub const HEADER: &str = "# Written by enxame. Changes made here are undone by the next `enxame apply`.\n";
+
+const BLOCK_BEGIN: &str = "# BEGIN enxame (changes in this block are undone by the next `enxame apply`)";
+const BLOCK_END: &str = "# END enxame";
+
+/// A file that enxame owns whole.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OwnedFile {
+    /// Where it is.
+    pub path: String,
+    /// All of its text.
+    pub content: String,
+    /// Its permission bits.
+    pub mode: u32,
+}
+
+impl OwnedFile {
+    /// A file that everybody may read.
+    pub fn new(path: impl Into<String>, content: impl Into<String>) -> Self {
+        Self { path: path.into(), content: content.into(), mode: 0o644 }
+    }
+
+    /// How what is there differs; empty when it does not.
+    #[must_use]
+    pub fn differences(&self, facts: &NodeFacts) -> Vec<Difference> {
+        match facts.files.get(&self.path) {
+            Some(FileFacts::Text { content, mode, .. }) => {
+                let mut found = line_differences(&self.path, content, &self.content);
+                if *mode != self.mode {
+                    found.push(Difference::changed(
+                        format!("{} (mode)", self.path),
+                        format!("{mode:04o}"),
+                        format!("{:04o}", self.mode),
+                    ));
+                }
+                found
+            }
+            Some(FileFacts::Unreadable(why)) => {
+                vec![Difference::changed(
+                    &self.path,
+                    format!("({why})"),
+                    format!("{} lines", self.content.lines().count()),
+                )]
+            }
+            Some(FileFacts::Absent) | None => line_differences(&self.path, "", &self.content),
+        }
+    }
+
+    /// Writes it.
+    ///
+    /// # Errors
+    /// [`HostError::File`].
+    pub fn write(&self, host: &dyn Host) -> Result<(), HostError> {
+        host.write(Path::new(&self.path), self.content.as_bytes(), self.mode)
+    }
+}
+
+/// The lines that go and come between two texts.
+#[must_use]
+pub fn line_differences(path: &str, old: &str, new: &str) -> Vec<Difference> {
+    if old == new {
+        return Vec::new();
+    }
+    let diff = TextDiff::from_lines(old, new);
+    diff.iter_all_changes()
+        .filter_map(|change| {
+            let line = change.value().trim_end_matches('\n').to_owned();
+            match change.tag() {
+                ChangeTag::Delete => Some(Difference::removed(path, line)),
+                ChangeTag::Insert => Some(Difference::added(path, line)),
+                ChangeTag::Equal => None,
+            }
+        })
+        .collect()
+}
+
+/// A marked block that is not well-formed, so that nobody can say what is ours.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the enxame block is not well-formed: {0}")]
+pub struct BrokenBlock(pub &'static str);
+
+/// The text with its marked block replaced or, where there is none, added at the end. Everything else stays.
+///
+/// # Errors
+/// [`BrokenBlock`] when a mark is missing, doubled or out of order.
+pub fn with_block(text: &str, lines: &str) -> Result<String, BrokenBlock> {
+    let (mut before, mut after, mut seen) = (String::new(), String::new(), Seen::Nothing);
+    for line in text.split_inclusive('\n') {
+        let is_begin = line.starts_with("# BEGIN enxame");
+        let is_end = line.trim_end() == BLOCK_END;
+        seen = match (seen, is_begin, is_end) {
+            (Seen::Nothing, true, _) => Seen::Begin,
+            (Seen::Begin, _, true) => Seen::Both,
+            (Seen::Nothing, _, true) => return Err(BrokenBlock("its end stands before its beginning")),
+            (Seen::Begin | Seen::Both, true, _) => return Err(BrokenBlock("it begins twice")),
+            (Seen::Both, _, true) => return Err(BrokenBlock("it ends twice")),
+            (Seen::Nothing, ..) => {
+                before.push_str(line);
+                Seen::Nothing
+            }
+            (Seen::Begin, ..) => Seen::Begin,
+            (Seen::Both, ..) => {
+                after.push_str(line);
+                Seen::Both
+            }
+        };
+    }
+    if seen == Seen::Begin {
+        return Err(BrokenBlock("it does not end"));
+    }
+    if !before.is_empty() && !before.ends_with('\n') {
+        before.push('\n');
+    }
+    Ok(format!("{before}{BLOCK_BEGIN}\n{lines}{BLOCK_END}\n{after}"))
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Seen {
+    Nothing,
+    Begin,
+    Both,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_block_is_added_then_replaced_and_the_rest_stays() {
+        let first = with_block("127.0.0.1 localhost\n::1 localhost", "192.0.2.1 a\n").unwrap();
+        assert_eq!(
+            first,
+            format!("127.0.0.1 localhost\n::1 localhost\n{BLOCK_BEGIN}\n192.0.2.1 a\n{BLOCK_END}\n")
+        );
+        let second = with_block(&format!("{first}192.0.2.9 mine\n"), "192.0.2.2 b\n").unwrap();
+        assert_eq!(
+            second,
+            format!(
+                "127.0.0.1 localhost\n::1 localhost\n{BLOCK_BEGIN}\n192.0.2.2 b\n{BLOCK_END}\n192.0.2.9 mine\n"
+            )
+        );
+        assert_eq!(with_block(&second, "192.0.2.2 b\n").unwrap(), second);
+    }
+
+    #[test]
+    fn a_broken_block_is_refused_and_not_guessed_at() {
+        for (text, why) in [
+            ("# BEGIN enxame\nx\n", "it does not end"),
+            ("# END enxame\n", "its end stands before its beginning"),
+            ("# BEGIN enxame\n# BEGIN enxame\n# END enxame\n", "it begins twice"),
+            ("# BEGIN enxame\n# END enxame\n# END enxame\n", "it ends twice"),
+        ] {
+            assert_eq!(with_block(text, "a\n"), Err(BrokenBlock(why)));
+        }
+    }
+
+    #[test]
+    fn differences_are_the_lines_that_go_and_come() {
+        let found = line_differences("/f", "a\nb\nc\n", "a\nB\nc\n");
+        assert_eq!(found, [Difference::removed("/f", "b"), Difference::added("/f", "B")]);
+        assert_eq!(line_differences("/f", "same\n", "same\n"), []);
+    }
+}

@@ -1,0 +1,78 @@
+//! The node's journal: `/var/lib/enxame/journal.jsonl`, one line per event, on the disk before the act.
+
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use enxame_core::change::ChangeId;
+use enxame_core::facts::{FileFacts, InterruptedChange};
+use enxame_core::journal::{self, Entry, Event};
+
+use crate::host::{Host, HostError};
+
+/// Where it is.
+pub const PATH: &str = "/var/lib/enxame/journal.jsonl";
+/// The one before it.
+const PREVIOUS: &str = "/var/lib/enxame/journal.1.jsonl";
+/// The size at which it becomes the previous one.
+const ROTATE_BYTES: u64 = 256 * 1024;
+
+/// Writes one event and waits until it is on the disk.
+///
+/// # Errors
+/// [`HostError::File`].
+pub fn record(operator: &str, change: &ChangeId, event: Event) -> Result<(), HostError> {
+    let failed = |source| HostError::File { verb: "write", path: PATH.to_owned(), source };
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+    let entry = Entry {
+        at_unix_ms: u64::try_from(now).unwrap_or(u64::MAX),
+        operator: operator.to_owned(),
+        change: change.clone(),
+        event,
+    };
+    append(&entry).map_err(failed)
+}
+
+fn append(entry: &Entry) -> std::io::Result<()> {
+    if let Some(directory) = Path::new(PATH).parent() {
+        fs::create_dir_all(directory)?;
+    }
+    // Only between changes: an entry that is begun keeps its end in the same file.
+    let is_full = fs::metadata(PATH).is_ok_and(|about| about.len() > ROTATE_BYTES);
+    if is_full && entry.event == Event::Begun {
+        fs::rename(PATH, PREVIOUS)?;
+    }
+    let mut line = serde_json::to_vec(entry)?;
+    line.push(b'\n');
+    let mut file = OpenOptions::new().create(true).append(true).mode(0o600).open(PATH)?;
+    file.write_all(&line)?;
+    file.sync_data()
+}
+
+/// The changes that were begun and not ended. A journal that cannot be read hides none: it says so itself.
+pub fn interrupted(host: &dyn Host) -> Vec<InterruptedChange> {
+    let unreadable = |why: &str| {
+        vec![InterruptedChange { change: format!("journal {PATH} ({why})"), operator: "unknown".to_owned() }]
+    };
+    match host.read(Path::new(PATH)) {
+        FileFacts::Absent => Vec::new(),
+        FileFacts::Unreadable(why) => unreadable(&why),
+        FileFacts::Text { content, .. } => {
+            // A last line cut short by a power cut was never acted on: its event is written before the act.
+            let entries: Vec<Entry> =
+                content.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+            match journal::interrupted(&entries) {
+                Err(illegal) => unreadable(&illegal.to_string()),
+                Ok(open) => open
+                    .into_iter()
+                    .map(|entry| InterruptedChange {
+                        change: entry.change.to_string(),
+                        operator: entry.operator.clone(),
+                    })
+                    .collect(),
+            }
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! What the routing mesh's network and the others share: how they are made, and the MTU below them.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use bollard::models::NetworkCreateRequest;
+use bollard::query_parameters::{InspectNetworkOptions, ListNetworksOptions};
+use enxame_core::change::Difference;
+use enxame_core::declare::{Finding, Severity, View};
+use enxame_core::facts::{NetworkFacts, Observed};
+use serde::{Deserialize, Serialize};
+
+use crate::actuate::{ActuateError, wait_for};
+use crate::engine::Engine;
+use crate::swarm;
+
+/// The option moby looks for; its value does not matter, `false` encrypts too.
+const ENCRYPTED: &str = "encrypted";
+/// The MTU of the underlay: moby takes 50 bytes off for VXLAN and, when encrypted, 26 for ESP.
+const MTU: &str = "com.docker.network.driver.mtu";
+/// moby's arithmetic is for IPv4; an IPv6 header is 20 bytes longer.
+const IPV6_EXTRA_BYTES: u32 = 20;
+/// All nodes let go of a network after its removal.
+const REMOVAL_DEADLINE: Duration = Duration::from_secs(90);
+
+/// A network as it must be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WantedNetwork {
+    /// Its name.
+    pub name: String,
+    /// Whether it is the routing mesh's.
+    pub is_ingress: bool,
+    /// Whether containers outside services may attach.
+    pub is_attachable: bool,
+    /// Whether its traffic is encrypted.
+    pub is_encrypted: bool,
+    /// The MTU below it, in bytes.
+    pub underlay_mtu_bytes: u32,
+}
+
+impl WantedNetwork {
+    /// How a network that is there differs.
+    #[must_use]
+    pub fn differences(&self, there: &NetworkFacts) -> Vec<Difference> {
+        let mut found = Vec::new();
+        let mut compare = |what: &str, old: String, new: String| {
+            if old != new {
+                found.push(Difference::changed(format!("network {} {what}", self.name), old, new));
+            }
+        };
+        compare(ENCRYPTED, there.is_encrypted.to_string(), self.is_encrypted.to_string());
+        let mtu = there.underlay_mtu_bytes.unwrap_or(1500);
+        compare("underlay MTU", mtu.to_string(), self.underlay_mtu_bytes.to_string());
+        if !self.is_ingress {
+            compare("attachable", there.is_attachable.to_string(), self.is_attachable.to_string());
+        }
+        found
+    }
+
+    /// What a network that is not there yet will be.
+    #[must_use]
+    pub fn all_new(&self) -> Vec<Difference> {
+        let field = |what: &str| format!("network {} {what}", self.name);
+        vec![
+            Difference::added(field(ENCRYPTED), self.is_encrypted.to_string()),
+            Difference::added(field("underlay MTU"), self.underlay_mtu_bytes.to_string()),
+        ]
+    }
+
+    fn request(&self) -> NetworkCreateRequest {
+        let mut options = HashMap::from([(MTU.to_owned(), self.underlay_mtu_bytes.to_string())]);
+        if self.is_encrypted {
+            options.insert(ENCRYPTED.to_owned(), String::new());
+        }
+        NetworkCreateRequest {
+            name: self.name.clone(),
+            driver: Some("overlay".to_owned()),
+            ingress: Some(self.is_ingress),
+            attachable: Some(self.is_attachable),
+            options: Some(options),
+            ..NetworkCreateRequest::default()
+        }
+    }
+
+    /// Makes the network, instead of one of the same name that may be there, and waits until it can be seen.
+    ///
+    /// # Errors
+    /// When something still uses the old one, or the engine refuses.
+    pub fn make(&self, engine: &Engine) -> Result<(), ActuateError> {
+        if self.is_as_wanted(engine) {
+            return Ok(());
+        }
+        remove(engine, &self.name)?;
+        // The manager refuses while it still lets go of the old one.
+        wait_for(REMOVAL_DEADLINE, || {
+            let attempt = format!("make the network {}", self.name);
+            match engine.call(&attempt, swarm::WRITE, engine.api().create_network(self.request())) {
+                Ok(_) => Ok(()),
+                Err(_) if self.is_as_wanted(engine) => Ok(()),
+                Err(error) => Err(error),
+            }
+        })?;
+        wait_for(swarm::WRITE, || {
+            let why = "it was made and is not as it was asked for";
+            self.is_as_wanted(engine).then_some(()).ok_or_else(|| {
+                ActuateError::wrong(
+                    format!("network {}: {why}", self.name),
+                    "see `journalctl -u docker` on the node",
+                )
+            })
+        })
+    }
+
+    fn is_as_wanted(&self, engine: &Engine) -> bool {
+        let inspect = engine.api().inspect_network(&self.name, None::<InspectNetworkOptions>);
+        engine.call("show the network", swarm::LOOK, inspect).is_ok_and(|there| {
+            let options = there.options.unwrap_or_default();
+            let mtu = options.get(MTU).and_then(|text| text.parse().ok()).unwrap_or(1500);
+            options.contains_key(ENCRYPTED) == self.is_encrypted && mtu == self.underlay_mtu_bytes
+        })
+    }
+}
+
+/// Removes a network and waits until the manager has let go of it.
+fn remove(engine: &Engine, name: &str) -> Result<(), ActuateError> {
+    let attempt = format!("remove the network {name}");
+    match engine.call(&attempt, swarm::WRITE, engine.api().remove_network(name)) {
+        Err(error) if error.status() == Some(404) => return Ok(()),
+        outcome => outcome?,
+    }
+    wait_for(REMOVAL_DEADLINE, || {
+        let networks = engine.call(
+            "list the networks",
+            swarm::LOOK,
+            engine.api().list_networks(None::<ListNetworksOptions>),
+        )?;
+        if networks.iter().any(|network| network.name.as_deref() == Some(name)) {
+            return Err(ActuateError::wrong(
+                format!("network {name} is still there after its removal"),
+                "something on a node holds it: `docker network inspect` names the containers",
+            ));
+        }
+        Ok::<(), ActuateError>(())
+    })
+}
+
+/// The MTU that fits below every pair of nodes, in bytes, and what could not be measured.
+pub fn underlay_mtu(view: &View<'_>) -> (u32, Vec<Finding>) {
+    let is_v6 = view.node.address.is_ipv6();
+    let extra = if is_v6 { IPV6_EXTRA_BYTES } else { 0 };
+    if let Some(mtu) = view.config.networks.underlay_mtu_bytes {
+        return (mtu - extra, Vec::new());
+    }
+    let mut smallest = None;
+    let mut findings = Vec::new();
+    for node in &view.config.nodes {
+        let Some(facts) = view.all.get(&node.name) else { continue };
+        for peer in view.config.peers_of(&node.name) {
+            let Some(Observed::Known(route)) = facts.routes.get(&peer.address) else { continue };
+            let mtu = match &route.path_mtu_bytes {
+                Observed::Known(mtu) => *mtu,
+                Observed::Unknown(why) => {
+                    findings.push(Finding {
+                        severity: Severity::Warning,
+                        node: Some(node.name.clone()),
+                        section: "5.3".to_owned(),
+                        message: format!("the path MTU to {} was not measured: {why}", peer.name),
+                        hint: "let ICMP through between the nodes, or write `networks.underlay_mtu`"
+                            .to_owned(),
+                    });
+                    route.mtu_bytes
+                }
+            };
+            smallest = Some(smallest.map_or(mtu, |least: u32| least.min(mtu)));
+        }
+    }
+    (smallest.unwrap_or(1500) - extra, findings)
+}

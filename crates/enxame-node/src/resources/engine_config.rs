@@ -1,0 +1,143 @@
+//! `/etc/docker/daemon.json` (the manual is silent): log rotation and address pools. Keys of the user's own stay.
+
+use std::time::Duration;
+
+use enxame_core::change::{Kind, Risk};
+use enxame_core::config::{Config, EngineConfig, NodeConfig};
+use enxame_core::declare::{Declaration, Declare, Draft, Finding, Scope, Severity, View};
+use enxame_core::facts::{EngineState, FactsQuery, FileFacts, LocalSwarmState};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use crate::actuate::{ActuateError, Context, Resource, read_action};
+use crate::files::{OwnedFile, line_differences};
+use crate::host::Command;
+use crate::swarm;
+
+pub(super) const KIND: Kind = Kind::of("engine_config");
+const PATH: &str = "/etc/docker/daemon.json";
+/// dockerd on a slow machine, with the swarm's state to load.
+const RESTART_DEADLINE: Duration = Duration::from_secs(180);
+
+/// See the module.
+pub(super) struct EngineConfigFile;
+
+#[derive(Serialize, Deserialize)]
+struct Action {
+    file: OwnedFile,
+    restart: bool,
+    in_swarm: bool,
+}
+
+fn wanted(engine: &EngineConfig, mut keys: Map<String, Value>) -> Map<String, Value> {
+    keys.insert("log-driver".to_owned(), json!("json-file"));
+    let log = json!({"max-size": engine.log_max_size, "max-file": engine.log_max_files.to_string()});
+    keys.insert("log-opts".to_owned(), log);
+    let pools: Vec<Value> = engine
+        .address_pools
+        .iter()
+        .map(|pool| json!({"base": pool.base.to_string(), "size": pool.size}))
+        .collect();
+    keys.insert("default-address-pools".to_owned(), Value::Array(pools));
+    keys
+}
+
+impl Declare for EngineConfigFile {
+    fn kind(&self) -> Kind {
+        KIND
+    }
+
+    fn section(&self) -> &'static str {
+        "5.1"
+    }
+
+    fn scope(&self) -> Scope {
+        Scope::Node
+    }
+
+    fn after(&self) -> &'static [Kind] {
+        &[]
+    }
+
+    fn asks(&self, _: &Config, _: &NodeConfig) -> FactsQuery {
+        FactsQuery { files: [PATH.to_owned()].into(), ..FactsQuery::default() }
+    }
+
+    fn declare(&self, view: &View<'_>) -> Declaration {
+        let old = match view.facts.files.get(PATH) {
+            Some(FileFacts::Text { content, .. }) => content.as_str(),
+            Some(FileFacts::Unreadable(why)) => return refusal(view, &format!("cannot be read: {why}")),
+            Some(FileFacts::Absent) | None => "",
+        };
+        let keys = match serde_json::from_str::<Map<String, Value>>(if old.trim().is_empty() {
+            "{}"
+        } else {
+            old
+        }) {
+            Ok(keys) => keys,
+            Err(error) => return refusal(view, &format!("is not a JSON object: {error}")),
+        };
+        let new = wanted(&view.config.engine, keys.clone());
+        if new == keys {
+            return Declaration::nothing();
+        }
+        let text = serde_json::to_string_pretty(&new).unwrap_or_default() + "\n";
+        let differences = line_differences(PATH, old, &text);
+        let is_there = view.facts.engine.state != EngineState::Absent;
+        let in_swarm = view.facts.engine.swarm().is_some_and(|swarm| swarm.local == LocalSwarmState::Active);
+        let risk = match (is_there, in_swarm) {
+            (false, _) => Risk::Safe,
+            (true, false) => Risk::Restarts("docker".to_owned()),
+            (true, true) => {
+                Risk::Disruptive("docker restarts, and the containers on this node with it".to_owned())
+            }
+        };
+        let reason =
+            "logs of containers grow until the disk is full; the engine reads the file when it starts";
+        let action = Action { file: OwnedFile::new(PATH, text), restart: is_there, in_swarm };
+        Draft::new("configure the engine", reason, &action).differing(differences).risking(risk).into()
+    }
+}
+
+fn refusal(view: &View<'_>, why: &str) -> Declaration {
+    let finding = Finding {
+        severity: Severity::Error,
+        node: Some(view.node.name.clone()),
+        section: "5.1".to_owned(),
+        message: format!("{PATH} {why}"),
+        hint: "mend the file by hand, then plan again".to_owned(),
+    };
+    Declaration { drafts: Vec::new(), findings: vec![finding] }
+}
+
+impl Resource for EngineConfigFile {
+    fn actuate(&self, on: &mut Context<'_>, action: &Value) -> Result<(), ActuateError> {
+        let action: Action = read_action(action)?;
+        let path = std::path::Path::new(PATH);
+        let old = on.host.read(path);
+        action.file.write(on.host)?;
+        if !action.restart {
+            return Ok(());
+        }
+        (on.progress)("restarting docker");
+        // More than three starts in a minute and systemd refuses the next one.
+        on.host.run_ok(&Command::new(["systemctl", "reset-failed", "docker.service"]))?;
+        let restart = Command::new(["systemctl", "restart", "docker.service"]).within(RESTART_DEADLINE);
+        if let Err(error) = on.host.run_ok(&restart) {
+            // An engine that does not start with the new file starts with the old one.
+            match old {
+                FileFacts::Text { content, mode, .. } => on.host.write(path, content.as_bytes(), mode)?,
+                FileFacts::Absent | FileFacts::Unreadable(_) => on.host.remove(path)?,
+            }
+            on.host.run_ok(&Command::new(["systemctl", "reset-failed", "docker.service"]))?;
+            on.host.run_ok(&restart)?;
+            return Err(error.into());
+        }
+        let engine = on.engine_within(RESTART_DEADLINE)?;
+        if action.in_swarm {
+            (on.progress)("waiting until the node is back in the swarm");
+            swarm::wait_until_manager(&engine, RESTART_DEADLINE)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,327 @@
+//! The engine's packages (manual 5.1, corrected): from Docker's repository, whose key's fingerprint is checked, or
+//! the distribution's; other builds of it removed; version pinned and held, because unattended upgrades would
+//! otherwise stop the swarm node by node.
+
+use std::time::Duration;
+
+use enxame_core::change::{Difference, Kind, Risk};
+use enxame_core::config::{Config, EngineConfig, EngineSource, NodeConfig};
+use enxame_core::declare::{Declaration, Declare, Draft, Finding, Scope, Severity, View};
+use enxame_core::facts::{FactsQuery, LocalSwarmState, NodeFacts, OperatingSystem};
+use enxame_core::version::EngineVersion;
+use serde::{Deserialize, Serialize};
+
+use crate::actuate::{ActuateError, Context, Resource, read_action};
+use crate::files::{HEADER, OwnedFile};
+use crate::host::Command;
+use crate::{apt, swarm};
+
+pub(super) const KIND: Kind = Kind::of("engine_package");
+const KEYRING: &str = "/etc/apt/keyrings/enxame-docker.asc";
+const SOURCES: &str = "/etc/apt/sources.list.d/enxame-docker.sources";
+const UNIT: &str = "docker.service";
+const START_DEADLINE: Duration = Duration::from_secs(180);
+
+const DOCKER_CE: [&str; 5] =
+    ["docker-ce", "docker-ce-cli", "containerd.io", "docker-buildx-plugin", "docker-compose-plugin"];
+/// What Docker's documentation names as in the way of docker-ce.
+const NOT_BESIDE_DOCKER_CE: [&str; 8] = [
+    "docker.io",
+    "docker-cli",
+    "docker-doc",
+    "docker-compose",
+    "podman-docker",
+    "containerd",
+    "runc",
+    "docker-engine",
+];
+const NOT_BESIDE_DISTRIBUTION: [&str; 6] = [
+    "docker-ce",
+    "docker-ce-cli",
+    "containerd.io",
+    "docker-buildx-plugin",
+    "docker-compose-plugin",
+    "docker-engine",
+];
+/// What the engine needs and distributions only recommend: without `AppArmor`'s tools containers do not start where
+/// the kernel has it on.
+const BESIDES: [&str; 3] = ["apparmor", "iptables", "ca-certificates"];
+
+/// See the module.
+pub(super) struct EnginePackage;
+
+#[derive(Serialize, Deserialize)]
+struct Repository {
+    key_url: String,
+    key_fingerprint: String,
+    sources: OwnedFile,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Action {
+    repository: Option<Repository>,
+    remove: Vec<String>,
+    remove_snap: bool,
+    install: Vec<String>,
+    hold: Vec<String>,
+    in_swarm: bool,
+}
+
+/// The packages that are the engine: these are pinned and held.
+fn engine_packages(source: EngineSource, os: &OperatingSystem) -> Vec<&'static str> {
+    match source {
+        EngineSource::DockerCe => DOCKER_CE.to_vec(),
+        EngineSource::Distribution => {
+            // Since Debian 13 the client is a package of its own.
+            let is_split =
+                os.id == "debian" && os.version_id.parse::<u32>().is_ok_and(|version| version >= 13);
+            let mut packages = vec!["docker.io", "containerd", "runc"];
+            packages.extend(is_split.then_some("docker-cli"));
+            packages
+        }
+    }
+}
+
+fn foreign_packages(source: EngineSource) -> &'static [&'static str] {
+    match source {
+        EngineSource::DockerCe => &NOT_BESIDE_DOCKER_CE,
+        EngineSource::Distribution => &NOT_BESIDE_DISTRIBUTION,
+    }
+}
+
+fn repository(engine: &EngineConfig, facts: &NodeFacts) -> Repository {
+    let base = format!("{}/{}", engine.repository.url, facts.os.id);
+    let architecture = if facts.kernel.architecture == "aarch64" { "arm64" } else { "amd64" };
+    let sources = format!(
+        "{HEADER}Types: deb\nURIs: {base}\nSuites: {}\nComponents: stable\nArchitectures: {architecture}\n\
+         Signed-By: {KEYRING}\n",
+        facts.os.codename
+    );
+    Repository {
+        key_url: format!("{base}/gpg"),
+        key_fingerprint: engine.repository.key_fingerprint.clone(),
+        sources: OwnedFile::new(SOURCES, sources),
+    }
+}
+
+impl Declare for EnginePackage {
+    fn kind(&self) -> Kind {
+        KIND
+    }
+
+    fn section(&self) -> &'static str {
+        "5.1"
+    }
+
+    fn scope(&self) -> Scope {
+        Scope::Node
+    }
+
+    fn after(&self) -> &'static [Kind] {
+        const { &[super::engine_config::KIND] }
+    }
+
+    fn asks(&self, config: &Config, _: &NodeConfig) -> FactsQuery {
+        let all =
+            DOCKER_CE.iter().chain(&NOT_BESIDE_DOCKER_CE).chain(&NOT_BESIDE_DISTRIBUTION).chain(&BESIDES);
+        let from_docker = config.engine.source == EngineSource::DockerCe;
+        let files = [SOURCES, KEYRING].iter().filter(|_| from_docker).map(|path| (*path).to_owned());
+        FactsQuery {
+            packages: all.map(|name| (*name).to_owned()).collect(),
+            files: files.collect(),
+            units: [UNIT.to_owned()].into(),
+            ..FactsQuery::default()
+        }
+    }
+
+    fn declare(&self, view: &View<'_>) -> Declaration {
+        let engine = &view.config.engine;
+        let installed =
+            |name: &str| view.facts.packages.get(name).and_then(|package| package.installed.as_deref());
+        let is_held = |name: &str| view.facts.packages.get(name).is_some_and(|package| package.is_held);
+        let ours = engine_packages(engine.source, &view.facts.os);
+        let main = ours.first().copied().unwrap_or_default();
+
+        let mut differences = Vec::new();
+        let remove = owned(foreign_packages(engine.source).iter().filter(|name| installed(name).is_some()));
+        for name in &remove {
+            differences
+                .push(Difference::removed(format!("package {name}"), installed(name).unwrap_or_default()));
+        }
+        if view.facts.has_docker_snap {
+            differences.push(Difference::removed("snap docker", "installed"));
+        }
+        let version_now = installed(main).and_then(EngineVersion::parse);
+        let is_other_version =
+            engine.version.is_some() && version_now.is_some() && engine.version != version_now;
+        let needed = ours.iter().chain(&BESIDES).copied();
+        let mut install = owned(needed.filter(|name| installed(name).is_none()).collect::<Vec<_>>().iter());
+        if is_other_version {
+            install.extend(owned(ours.iter().filter(|name| installed(name).is_some())));
+        }
+        for name in &install {
+            let new =
+                engine.version.filter(|_| name == main).map_or("installed".to_owned(), |v| v.to_string());
+            differences.push(Difference {
+                field: format!("package {name}"),
+                old: installed(name).map(str::to_owned),
+                new: Some(new),
+            });
+        }
+        let install = pinned(install, engine);
+        let hold = owned(ours.iter().filter(|name| !is_held(name)));
+        differences
+            .extend(hold.iter().map(|name| Difference::changed(format!("package {name}"), "free", "held")));
+        let repository = (engine.source == EngineSource::DockerCe).then(|| repository(engine, view.facts));
+        let sources = repository.as_ref().map(|r| r.sources.differences(view.facts)).unwrap_or_default();
+        let has_key = view.facts.files.get(KEYRING).and_then(|file| file.content()).is_some();
+        differences.extend(sources);
+        if repository.is_some() && !has_key {
+            differences
+                .push(Difference::added(KEYRING, format!("key {}", engine.repository.key_fingerprint)));
+        }
+        if install.is_empty() {
+            differences.extend(unit_differences(view.facts));
+        }
+        if differences.is_empty() {
+            return Declaration::nothing();
+        }
+        let replaces = !remove.is_empty() || view.facts.has_docker_snap || is_other_version;
+        let in_swarm = view.facts.engine.swarm().is_some_and(|swarm| swarm.local == LocalSwarmState::Active);
+        let risk = match (replaces, in_swarm) {
+            (false, _) => Risk::Safe,
+            (true, false) => Risk::Restarts("docker".to_owned()),
+            (true, true) => {
+                Risk::Disruptive("the engine is replaced, and its containers stop meanwhile".to_owned())
+            }
+        };
+        let reason = "the swarm runs on one build of the engine, which unattended upgrades must not replace";
+        let action =
+            Action { repository, remove, remove_snap: view.facts.has_docker_snap, install, hold, in_swarm };
+        let draft = Draft::new(format!("install and hold {main}"), reason, &action);
+        let mut declaration = Declaration::from(draft.differing(differences).risking(risk));
+        declaration.findings.extend(rehousing(view, replaces && in_swarm));
+        declaration
+    }
+}
+
+/// An engine that is installed and does not run, or would not after a reboot.
+fn unit_differences(facts: &NodeFacts) -> Vec<Difference> {
+    let unit = facts.units.get(UNIT).cloned().unwrap_or_default();
+    let compare = |what: &str, now: &str, wanted: &str| {
+        (now != wanted).then(|| Difference::changed(format!("{UNIT} {what}"), now, wanted))
+    };
+    let found = [compare("state", &unit.active, "active"), compare("at boot", &unit.enabled, "enabled")];
+    found.into_iter().flatten().collect()
+}
+
+/// Another build of the engine keeps `/var/lib/docker`, but an older one may not read it.
+fn rehousing(view: &View<'_>, is_risky: bool) -> Option<Finding> {
+    is_risky.then(|| Finding {
+        severity: Severity::Warning,
+        node: Some(view.node.name.clone()),
+        section: "5.1".to_owned(),
+        message: "the engine of a living swarm node is replaced".to_owned(),
+        hint: "have a backup of /var/lib/docker/swarm; going back to an older engine may lose the node"
+            .to_owned(),
+    })
+}
+
+fn owned<'a>(names: impl Iterator<Item = &'a &'a str>) -> Vec<String> {
+    names.map(|name| (*name).to_owned()).collect()
+}
+
+/// `docker-ce=5:28.3.3-*`: apt takes a pattern, so that the distribution's suffix need not be known.
+fn pinned(install: Vec<String>, engine: &EngineConfig) -> Vec<String> {
+    let Some(version) = engine.version else { return install };
+    let pin = |name: String| match name.as_str() {
+        "docker-ce" | "docker-ce-cli" => format!("{name}=5:{version}-*"),
+        "docker.io" | "docker-cli" => format!("{name}={version}*"),
+        _ => name,
+    };
+    install.into_iter().map(pin).collect()
+}
+
+impl Resource for EnginePackage {
+    fn actuate(&self, on: &mut Context<'_>, action: &serde_json::Value) -> Result<(), ActuateError> {
+        let action: Action = read_action(action)?;
+        if let Some(repository) = &action.repository {
+            add_repository(on, repository)?;
+        }
+        if action.remove_snap {
+            on.host.run_ok(&Command::new(["snap", "remove", "docker"]).within(START_DEADLINE))?;
+        }
+        // Fetched before anything is removed: a mirror that does not answer leaves the old engine running.
+        if !action.install.is_empty() {
+            apt::refresh_lists(on)?;
+        }
+        apt::remove(on, &action.remove)?;
+        apt::install(on, &action.install)?;
+        apt::hold(on, &action.hold)?;
+        on.host.run_ok(&Command::new(["systemctl", "enable", "--now", UNIT]).within(START_DEADLINE))?;
+        let engine = on.engine_within(START_DEADLINE)?;
+        if action.in_swarm {
+            swarm::wait_until_manager(&engine, START_DEADLINE)?;
+        }
+        Ok(())
+    }
+}
+
+fn add_repository(on: &mut Context<'_>, repository: &Repository) -> Result<(), ActuateError> {
+    (on.progress)("fetching the key of Docker's repository");
+    apt::install(on, &["ca-certificates".to_owned(), "gpg".to_owned()])?;
+    let fetched = "/var/lib/enxame/docker-key.asc";
+    let fetch = Command::new(["/usr/lib/apt/apt-helper", "download-file", &repository.key_url, fetched]);
+    on.host.run_ok(&fetch.within(Duration::from_secs(60)))?;
+    let show = ["gpg", "--batch", "--no-options", "--show-keys", "--with-colons", fetched];
+    let listing = on.host.run_ok(&Command::new(show))?;
+    let found = primary_fingerprints(&listing);
+    if found != [repository.key_fingerprint.as_str()] {
+        let hint = "someone else's key: nothing was installed. If Docker changed its key, write the new fingerprint \
+                    into engine.repository.key_fingerprint";
+        let message = format!(
+            "the repository's key is {}, not {}",
+            if found.is_empty() { "none".to_owned() } else { found.join(" and ") },
+            repository.key_fingerprint
+        );
+        return Err(ActuateError::wrong(message, hint));
+    }
+    let path = std::path::Path::new(fetched);
+    let key = on.host.read(path);
+    let key = key.content().ok_or_else(|| ActuateError::wrong("the repository's key is not text", ""))?;
+    on.host.write(std::path::Path::new(KEYRING), key.as_bytes(), 0o644)?;
+    on.host.remove(path)?;
+    repository.sources.write(on.host)?;
+    *on.package_lists_are_fresh = false;
+    Ok(())
+}
+
+/// The fingerprints of the primary keys in gpg's colon listing (`doc/DETAILS` of GnuPG: `fpr` follows `pub`).
+fn primary_fingerprints(listing: &str) -> Vec<&str> {
+    let mut lines = listing.lines();
+    let mut found = Vec::new();
+    while let Some(line) = lines.next() {
+        if line.starts_with("pub:") {
+            found.extend(
+                lines.by_ref().find(|line| line.starts_with("fpr:")).and_then(|line| line.split(':').nth(9)),
+            );
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::primary_fingerprints;
+
+    #[test]
+    fn only_primary_keys_count_as_the_repositorys_key() {
+        let listing = "pub:-:4096:1:8D81803C0EBFCD88:1487788586:::-:::scESA::::::23::0:\n\
+            fpr:::::::::9DC858229FC7DD38854AE2D88D81803C0EBFCD88:\n\
+            uid:-::::1487792064::A1::Docker Release (CE deb) <docker@docker.com>::::::::::0:\n\
+            sub:-:4096:1:7EA0A9C3F273FCD8:1487788586::::::s::::::23:\n\
+            fpr:::::::::D3306A018370199E527AE7997EA0A9C3F273FCD8:\n";
+        assert_eq!(primary_fingerprints(listing), ["9DC858229FC7DD38854AE2D88D81803C0EBFCD88"]);
+        assert_eq!(primary_fingerprints("tru::1\n"), Vec::<&str>::new());
+    }
+}

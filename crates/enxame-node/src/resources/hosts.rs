@@ -1,0 +1,116 @@
+//! `/etc/hosts` (manual 2.1): every node's name and public address, in a marked block; the rest of the file stays.
+
+use std::fmt::Write;
+
+use enxame_core::change::Kind;
+use enxame_core::config::{Config, NodeConfig};
+use enxame_core::declare::{Declaration, Declare, Draft, Finding, Scope, Severity, View};
+use enxame_core::facts::{FactsQuery, FileFacts};
+
+use crate::actuate::{ActuateError, Context, Resource, read_action};
+use crate::files::{OwnedFile, line_differences, with_block};
+
+pub(super) const KIND: Kind = Kind::of("hosts");
+const PATH: &str = "/etc/hosts";
+
+/// See the module.
+pub(super) struct Hosts;
+
+impl Declare for Hosts {
+    fn kind(&self) -> Kind {
+        KIND
+    }
+
+    fn section(&self) -> &'static str {
+        "2.1"
+    }
+
+    fn scope(&self) -> Scope {
+        Scope::Node
+    }
+
+    fn after(&self) -> &'static [Kind] {
+        const { &[super::cloud_init::KIND] }
+    }
+
+    fn asks(&self, _: &Config, _: &NodeConfig) -> FactsQuery {
+        FactsQuery { files: [PATH.to_owned()].into(), ..FactsQuery::default() }
+    }
+
+    fn declare(&self, view: &View<'_>) -> Declaration {
+        let old = match view.facts.files.get(PATH) {
+            Some(FileFacts::Text { content, .. }) => content.as_str(),
+            Some(FileFacts::Unreadable(why)) => return refusal(view, &format!("cannot be read: {why}")),
+            Some(FileFacts::Absent) | None => "127.0.0.1 localhost\n",
+        };
+        let new = match with_block(old, &lines(view.config)) {
+            Ok(new) => new,
+            Err(broken) => return refusal(view, &format!("{broken}")),
+        };
+        let mut declaration = contradictions(view, old);
+        if new != old {
+            let reason =
+                "there is no name server of the nodes' own; people and stacks know them by these names";
+            let differences = line_differences(PATH, old, &new);
+            let file = OwnedFile::new(PATH, new);
+            declaration
+                .change(Draft::new("name every node in /etc/hosts", reason, &file).differing(differences));
+        }
+        declaration
+    }
+}
+
+fn lines(config: &Config) -> String {
+    let mut lines = String::new();
+    for node in &config.nodes {
+        // Writing to a string does not fail.
+        let _ = writeln!(lines, "{} {}", node.address, node.name);
+    }
+    lines
+}
+
+fn refusal(view: &View<'_>, why: &str) -> Declaration {
+    let finding = Finding {
+        severity: Severity::Error,
+        node: Some(view.node.name.clone()),
+        section: "2.1".to_owned(),
+        message: format!("{PATH}: {why}"),
+        hint: "mend the file by hand, then plan again".to_owned(),
+    };
+    Declaration { drafts: Vec::new(), findings: vec![finding] }
+}
+
+/// Lines outside the block that give a node's name to another address: the first line of the file wins.
+fn contradictions(view: &View<'_>, text: &str) -> Declaration {
+    let mut declaration = Declaration::nothing();
+    for line in text.lines().map(str::trim).take_while(|line| !line.starts_with("# BEGIN enxame")) {
+        let line = line.split('#').next().unwrap_or_default();
+        let mut words = line.split_whitespace();
+        let address = words.next().unwrap_or_default();
+        for node in
+            view.config.nodes.iter().filter(|node| words.clone().any(|word| word == node.name.as_str()))
+        {
+            // Debian gives a machine's own name to 127.0.1.1.
+            let is_own = node.name == view.node.name && address.starts_with("127.");
+            if address != node.address.to_string() && !is_own {
+                declaration.findings.push(Finding {
+                    severity: Severity::Warning,
+                    node: Some(view.node.name.clone()),
+                    section: "2.1".to_owned(),
+                    message: format!(
+                        "{PATH} gives {} the address {address} before the enxame block",
+                        node.name
+                    ),
+                    hint: format!("remove the name from the line `{}`", line.trim()),
+                });
+            }
+        }
+    }
+    declaration
+}
+
+impl Resource for Hosts {
+    fn actuate(&self, on: &mut Context<'_>, action: &serde_json::Value) -> Result<(), ActuateError> {
+        Ok(read_action::<OwnedFile>(action)?.write(on.host)?)
+    }
+}

@@ -1,0 +1,116 @@
+//! Labels of nodes (manual 5.2, corrected): a key for each role, so that none overwrites another. Labels that are
+//! not enxame's stay.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use enxame_core::change::{Difference, Kind};
+use enxame_core::config::{Config, NodeConfig};
+use enxame_core::declare::{Declaration, Declare, Draft, Scope, View};
+use enxame_core::facts::FactsQuery;
+use serde::{Deserialize, Serialize};
+
+use crate::actuate::{ActuateError, Context, Resource, read_action};
+use crate::swarm;
+
+const KIND: Kind = Kind::of("labels");
+/// Keys that a node gets from its roles and loses with them.
+const ROLE_KEYS: [&str; 3] = ["storage", "db", "proxy"];
+
+/// See the module.
+pub(super) struct Labels;
+
+#[derive(Serialize, Deserialize)]
+struct Action {
+    address: IpAddr,
+    set: BTreeMap<String, String>,
+    remove: Vec<String>,
+}
+
+impl Declare for Labels {
+    fn kind(&self) -> Kind {
+        KIND
+    }
+
+    fn section(&self) -> &'static str {
+        "5.2"
+    }
+
+    fn scope(&self) -> Scope {
+        Scope::Cluster
+    }
+
+    fn after(&self) -> &'static [Kind] {
+        &[]
+    }
+
+    fn asks(&self, _: &Config, _: &NodeConfig) -> FactsQuery {
+        FactsQuery::default()
+    }
+
+    fn declare(&self, view: &View<'_>) -> Declaration {
+        let mut declaration = Declaration::nothing();
+        let seen = view.facts.engine.swarm().map(|swarm| swarm.nodes.as_slice()).unwrap_or_default();
+        for node in &view.config.nodes {
+            let id =
+                view.all.get(&node.name).and_then(|facts| facts.engine.swarm()).map(|swarm| &swarm.node_id);
+            let labels = seen.iter().find(|seen| Some(&seen.id) == id).map(|seen| &seen.labels);
+            let empty = BTreeMap::new();
+            if let Some(draft) = labelled(node, labels.unwrap_or(&empty)) {
+                declaration.change(draft);
+            }
+        }
+        declaration
+    }
+}
+
+fn labelled(node: &NodeConfig, now: &BTreeMap<String, String>) -> Option<Draft> {
+    let wanted = node.swarm_labels();
+    let set: BTreeMap<String, String> = wanted
+        .iter()
+        .filter(|(key, value)| now.get(*key) != Some(value))
+        .map(|(k, v)| (k.clone(), v.clone()))
+        .collect();
+    let remove: Vec<String> = ROLE_KEYS
+        .iter()
+        .filter(|key| now.contains_key(**key) && !wanted.contains_key(**key))
+        .map(|key| (*key).to_owned())
+        .collect();
+    if set.is_empty() && remove.is_empty() {
+        return None;
+    }
+    let set_differences = set.iter().map(|(key, value)| Difference {
+        field: format!("label {key}"),
+        old: now.get(key).cloned(),
+        new: Some(value.clone()),
+    });
+    let removed = remove.iter().map(|key| Difference {
+        field: format!("label {key}"),
+        old: now.get(key).cloned(),
+        new: None,
+    });
+    let differences: Vec<Difference> = set_differences.chain(removed).collect();
+    let reason = "stacks choose nodes by these labels, not by host names";
+    let action = Action { address: node.address, set, remove };
+    let draft = Draft::new(format!("label {}", node.name), reason, &action);
+    Some(draft.item(node.name.as_str()).differing(differences))
+}
+
+impl Resource for Labels {
+    fn actuate(&self, on: &mut Context<'_>, action: &serde_json::Value) -> Result<(), ActuateError> {
+        let action: Action = read_action(action)?;
+        let engine = on.engine()?;
+        let nodes = swarm::nodes(&engine)?;
+        let node = swarm::node_at(&nodes, action.address).ok_or_else(|| {
+            let message = format!("the swarm has no node at {}", action.address);
+            ActuateError::wrong(message, "`docker node ls` shows the addresses it has")
+        })?;
+        let id = node.id.clone().unwrap_or_default();
+        swarm::update_node(&engine, &id, |spec| {
+            let labels = spec.labels.get_or_insert_default();
+            labels.retain(|key, _| !action.remove.contains(key));
+            labels.extend(action.set.clone());
+        })?;
+        Ok(())
+    }
+}

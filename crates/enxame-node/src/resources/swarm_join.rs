@@ -1,0 +1,180 @@
+//! Joining (manual 5.2, corrected): every node a manager, with a token that goes from one engine to the other
+//! through the operator's memory and is never printed or written.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use bollard::models::{NodeSpecRoleEnum, SwarmJoinRequest};
+use enxame_core::change::{Difference, Handover, Kind};
+use enxame_core::config::{Config, NodeConfig, SWARM_MANAGEMENT_PORT};
+use enxame_core::declare::{Declaration, Declare, Draft, Finding, Scope, Severity, View};
+use enxame_core::facts::{FactsQuery, LocalSwarmState, SwarmFacts};
+use serde::{Deserialize, Serialize};
+
+use crate::actuate::{ActuateError, Context, Resource, read_action};
+use crate::swarm;
+
+const KIND: Kind = Kind::of("swarm_join");
+/// A join copies the raft log; the engine itself gives up waiting after 20 s and goes on in the background.
+const JOIN_DEADLINE: Duration = Duration::from_secs(120);
+
+/// See the module.
+pub(super) struct SwarmJoin;
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Action {
+    Join { address: IpAddr, managers: Vec<IpAddr> },
+    Promote { node_id: String },
+}
+
+impl Declare for SwarmJoin {
+    fn kind(&self) -> Kind {
+        KIND
+    }
+
+    fn section(&self) -> &'static str {
+        "5.2"
+    }
+
+    fn scope(&self) -> Scope {
+        Scope::Cluster
+    }
+
+    fn after(&self) -> &'static [Kind] {
+        const { &[super::swarm_init::KIND] }
+    }
+
+    fn asks(&self, _: &Config, _: &NodeConfig) -> FactsQuery {
+        FactsQuery::default()
+    }
+
+    fn declare(&self, view: &View<'_>) -> Declaration {
+        let mut declaration = Declaration::nothing();
+        let leading = view.facts.engine.swarm();
+        for node in view.config.peers_of(&view.node.name) {
+            let own = view.all.get(&node.name).and_then(|facts| facts.engine.swarm());
+            match own.map(|swarm| swarm.local) {
+                None | Some(LocalSwarmState::Inactive) => declaration.change(join(view, node)),
+                Some(LocalSwarmState::Active | LocalSwarmState::Pending) => {
+                    if let Some(own) = own {
+                        member(view, leading, node, own, &mut declaration);
+                    }
+                }
+                // The plan's own checks name these.
+                Some(LocalSwarmState::Error | LocalSwarmState::Locked) => {}
+            }
+        }
+        strangers(view, leading, &mut declaration);
+        declaration
+    }
+}
+
+fn join(view: &View<'_>, node: &NodeConfig) -> Draft {
+    let action = Action::Join { address: node.address, managers: vec![view.node.address] };
+    let differences = [
+        Difference::added("swarm", format!("manager, through {}", view.node.name)),
+        Difference::added("advertise address", node.address.to_string()),
+    ];
+    let summary = format!("join {} as a manager", node.name);
+    Draft::new(summary, "three managers survive the loss of one", &action)
+        .on(&node.name)
+        .handed(Handover::ManagerToken { from: view.node.name.clone() })
+        .differing(differences)
+}
+
+fn member(
+    view: &View<'_>,
+    leading: Option<&SwarmFacts>,
+    node: &NodeConfig,
+    own: &SwarmFacts,
+    declaration: &mut Declaration,
+) {
+    let seen = leading.and_then(|swarm| swarm.nodes.iter().find(|seen| seen.id == own.node_id));
+    match seen {
+        None => declaration.findings.push(Finding {
+            severity: Severity::Error,
+            node: Some(node.name.clone()),
+            section: "5.2".to_owned(),
+            message: format!("belongs to another swarm than {}", view.node.name),
+            hint: "if that swarm is not wanted, on the node: docker swarm leave --force".to_owned(),
+        }),
+        Some(seen) if !seen.is_manager => {
+            let draft = Draft::new(
+                format!("promote {} to manager", node.name),
+                "three managers survive the loss of one",
+                &Action::Promote { node_id: own.node_id.clone() },
+            );
+            let difference = Difference::changed("role", "worker", "manager");
+            declaration.change(draft.item(node.name.as_str()).differing([difference]));
+        }
+        Some(_) => {}
+    }
+}
+
+/// Nodes of the swarm that the configuration does not know.
+fn strangers(view: &View<'_>, leading: Option<&SwarmFacts>, declaration: &mut Declaration) {
+    let known: Vec<&str> = view
+        .all
+        .values()
+        .filter_map(|facts| facts.engine.swarm())
+        .map(|swarm| swarm.node_id.as_str())
+        .collect();
+    for stranger in leading.map(|swarm| swarm.nodes.as_slice()).unwrap_or_default() {
+        if !known.contains(&stranger.id.as_str()) {
+            declaration.findings.push(Finding {
+                severity: Severity::Warning,
+                node: None,
+                section: "5.2".to_owned(),
+                message: format!(
+                    "the swarm has a node {} ({}, {}) that cluster.yaml does not know",
+                    stranger.hostname, stranger.id, stranger.state
+                ),
+                hint: format!(
+                    "write it into cluster.yaml or, once it is down: docker node rm --force {}",
+                    stranger.id
+                ),
+            });
+        }
+    }
+}
+
+impl Resource for SwarmJoin {
+    fn actuate(&self, on: &mut Context<'_>, action: &serde_json::Value) -> Result<(), ActuateError> {
+        let engine = on.engine()?;
+        match read_action(action)? {
+            Action::Join { address, managers } => {
+                if swarm::local(&engine)?.node_id.is_some_and(|id| !id.is_empty()) {
+                    return swarm::wait_until_manager(&engine, JOIN_DEADLINE);
+                }
+                let token = on.handed.ok_or_else(|| ActuateError::wrong("no token was handed over", ""))?;
+                let request = SwarmJoinRequest {
+                    listen_addr: Some(swarm::endpoint(address, SWARM_MANAGEMENT_PORT)),
+                    advertise_addr: Some(swarm::endpoint(address, SWARM_MANAGEMENT_PORT)),
+                    data_path_addr: Some(address.to_string()),
+                    remote_addrs: Some(
+                        managers
+                            .into_iter()
+                            .map(|manager| swarm::endpoint(manager, SWARM_MANAGEMENT_PORT))
+                            .collect(),
+                    ),
+                    join_token: Some(token.reveal().to_owned()),
+                };
+                let joined = engine.call("join the swarm", JOIN_DEADLINE, engine.api().join_swarm(request));
+                // "Timeout was reached before node joined. The attempt to join the swarm will continue in the
+                // background": whether it did is for the engine's own state to say.
+                if let Err(error) = joined {
+                    let goes_on = swarm::local(&engine)?.local_node_state;
+                    if goes_on != Some(bollard::models::LocalNodeState::PENDING) {
+                        return Err(error.into());
+                    }
+                }
+                swarm::wait_until_manager(&engine, JOIN_DEADLINE)
+            }
+            Action::Promote { node_id } => {
+                swarm::update_node(&engine, &node_id, |spec| spec.role = Some(NodeSpecRoleEnum::MANAGER))?;
+                Ok(())
+            }
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! Kernel parameters (manual 2.3): in a file of our own and live.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::path::Path;
+
+use enxame_core::change::{Difference, Kind};
+use enxame_core::config::{Config, NodeConfig};
+use enxame_core::declare::{Declaration, Declare, Draft, Finding, Scope, Severity, View};
+use enxame_core::facts::FactsQuery;
+use serde::{Deserialize, Serialize};
+
+use crate::actuate::{ActuateError, Context, Resource, read_action};
+use crate::files::{HEADER, OwnedFile};
+
+const KIND: Kind = Kind::of("sysctl");
+/// The manual's file.
+const PATH: &str = "/etc/sysctl.d/99-swarm-tuning.conf";
+
+/// The manual's values. IPVS drops connections that are idle for 900 s: keep-alive stays below.
+const MANUAL: [(&str, &str); 9] = [
+    ("net.ipv4.ip_forward", "1"),
+    ("net.ipv4.conf.all.forwarding", "1"),
+    ("net.ipv4.neigh.default.gc_thresh1", "8192"),
+    ("net.ipv4.neigh.default.gc_thresh2", "12288"),
+    ("net.ipv4.neigh.default.gc_thresh3", "16384"),
+    ("net.ipv4.tcp_keepalive_time", "600"),
+    ("net.ipv4.tcp_keepalive_intvl", "30"),
+    ("net.ipv4.tcp_keepalive_probes", "5"),
+    ("net.core.somaxconn", "65535"),
+];
+
+/// See the module.
+pub(super) struct Sysctl;
+
+#[derive(Serialize, Deserialize)]
+struct Action {
+    file: OwnedFile,
+    live: BTreeMap<String, String>,
+}
+
+fn wanted(config: &Config) -> BTreeMap<String, String> {
+    let mut values: BTreeMap<String, String> =
+        MANUAL.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+    values.extend(config.sysctl.iter().map(|(key, value)| (key.clone(), normalised(value))));
+    values
+}
+
+/// The kernel separates several numbers by tabs, people by blanks.
+fn normalised(value: &str) -> String {
+    value.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+impl Declare for Sysctl {
+    fn kind(&self) -> Kind {
+        KIND
+    }
+
+    fn section(&self) -> &'static str {
+        "2.3"
+    }
+
+    fn scope(&self) -> Scope {
+        Scope::Node
+    }
+
+    fn after(&self) -> &'static [Kind] {
+        &[]
+    }
+
+    fn asks(&self, config: &Config, _: &NodeConfig) -> FactsQuery {
+        FactsQuery {
+            files: [PATH.to_owned()].into(),
+            sysctl: wanted(config).into_keys().collect(),
+            ..FactsQuery::default()
+        }
+    }
+
+    fn declare(&self, view: &View<'_>) -> Declaration {
+        let mut declaration = Declaration::nothing();
+        let mut text = HEADER.to_owned();
+        let mut live = BTreeMap::new();
+        let mut differences = Vec::new();
+        for (key, value) in wanted(view.config) {
+            match view.facts.sysctl.get(&key) {
+                Some(Some(now)) if normalised(now) == value => {}
+                Some(Some(now)) => {
+                    differences.push(Difference::changed(format!("{key} (live)"), normalised(now), &value));
+                    live.insert(key.clone(), value.clone());
+                }
+                Some(None) | None => {
+                    declaration.findings.push(Finding {
+                        severity: Severity::Error,
+                        node: Some(view.node.name.clone()),
+                        section: "2.3".to_owned(),
+                        message: format!("this kernel has no `{key}`"),
+                        hint: "take it out of `sysctl:` or use the distribution's kernel".to_owned(),
+                    });
+                    continue;
+                }
+            }
+            // Writing to a string does not fail.
+            let _ = writeln!(text, "{key} = {value}");
+        }
+        let file = OwnedFile::new(PATH, text);
+        differences.extend(file.differences(view.facts));
+        if !differences.is_empty() {
+            let reason = "the defaults are made for local networks: idle connections and bursts get lost";
+            let draft = Draft::new("tune the kernel for wide-area links", reason, &Action { file, live });
+            declaration.change(draft.differing(differences));
+        }
+        declaration
+    }
+}
+
+impl Resource for Sysctl {
+    fn actuate(&self, on: &mut Context<'_>, action: &serde_json::Value) -> Result<(), ActuateError> {
+        let action: Action = read_action(action)?;
+        action.file.write(on.host)?;
+        for (key, value) in &action.live {
+            let path = Path::new("/proc/sys").join(key.replace('.', "/"));
+            // Not through Host::write: these files can be neither replaced nor synced.
+            std::fs::write(&path, value).map_err(|source| ActuateError::System {
+                attempt: format!("set {key} to {value}"),
+                source,
+            })?;
+        }
+        Ok(())
+    }
+}

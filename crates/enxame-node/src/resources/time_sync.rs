@@ -1,0 +1,74 @@
+//! Time synchronisation (the manual is silent): certificates and elections need clocks that agree.
+
+use enxame_core::change::{Difference, Kind};
+use enxame_core::config::{Config, NodeConfig};
+use enxame_core::declare::{Declaration, Declare, Draft, Scope, View};
+use enxame_core::facts::FactsQuery;
+use serde::{Deserialize, Serialize};
+
+use crate::actuate::{ActuateError, Context, Resource, read_action};
+use crate::apt;
+use crate::host::Command;
+
+const KIND: Kind = Kind::of("time_sync");
+const DEFAULT_UNIT: &str = "systemd-timesyncd.service";
+const DEFAULT_PACKAGE: &str = "systemd-timesyncd";
+/// Any of them will do.
+const UNITS: [&str; 6] =
+    [DEFAULT_UNIT, "chrony.service", "chronyd.service", "ntpsec.service", "ntp.service", "openntpd.service"];
+
+/// See the module.
+pub(super) struct TimeSync;
+
+#[derive(Serialize, Deserialize)]
+struct Action {
+    install: bool,
+}
+
+impl Declare for TimeSync {
+    fn kind(&self) -> Kind {
+        KIND
+    }
+
+    fn section(&self) -> &'static str {
+        "2"
+    }
+
+    fn scope(&self) -> Scope {
+        Scope::Node
+    }
+
+    fn after(&self) -> &'static [Kind] {
+        &[]
+    }
+
+    fn asks(&self, _: &Config, _: &NodeConfig) -> FactsQuery {
+        FactsQuery { units: UNITS.map(str::to_owned).into(), ..FactsQuery::default() }
+    }
+
+    fn declare(&self, view: &View<'_>) -> Declaration {
+        let units = &view.facts.units;
+        if UNITS.iter().any(|unit| units.get(*unit).is_some_and(|unit| unit.active == "active")) {
+            return Declaration::nothing();
+        }
+        let install = !units.get(DEFAULT_UNIT).is_some_and(|unit| unit.exists);
+        let mut differences = Vec::new();
+        if install {
+            differences.push(Difference::added(format!("package {DEFAULT_PACKAGE}"), "installed"));
+        }
+        differences.push(Difference::changed(DEFAULT_UNIT, "inactive", "active, enabled"));
+        let reason = "nothing keeps the clock; certificates of nodes that join are valid by it";
+        Draft::new("keep the clock synchronised", reason, &Action { install }).differing(differences).into()
+    }
+}
+
+impl Resource for TimeSync {
+    fn actuate(&self, on: &mut Context<'_>, action: &serde_json::Value) -> Result<(), ActuateError> {
+        if read_action::<Action>(action)?.install {
+            apt::install(on, &[DEFAULT_PACKAGE.to_owned()])?;
+        }
+        on.host.run_ok(&Command::new(["systemctl", "unmask", DEFAULT_UNIT]))?;
+        on.host.run_ok(&Command::new(["systemctl", "enable", "--now", DEFAULT_UNIT]))?;
+        Ok(())
+    }
+}

@@ -1,0 +1,98 @@
+//! What several resources ask of the swarm through the engine's API.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use bollard::models::{LocalNodeState, Node, NodeSpec, NodeState, SwarmInfo};
+use bollard::query_parameters::{ListNodesOptions, UpdateNodeOptionsBuilder};
+
+use crate::actuate::{ActuateError, wait_for};
+use crate::engine::{Engine, EngineError};
+
+/// How long a call that changes nothing may take.
+pub const LOOK: Duration = Duration::from_secs(20);
+/// How long a call that writes to the swarm's log may take.
+pub const WRITE: Duration = Duration::from_secs(60);
+
+/// This node's place in the swarm.
+///
+/// # Errors
+/// When the engine does not answer.
+pub fn local(engine: &Engine) -> Result<SwarmInfo, EngineError> {
+    let info = engine.call("tell its state", LOOK, engine.api().info())?;
+    Ok(info.swarm.unwrap_or_default())
+}
+
+/// Waits until this node is an active manager that reaches the quorum.
+///
+/// # Errors
+/// The state it was in when the deadline was over.
+pub fn wait_until_manager(engine: &Engine, deadline: Duration) -> Result<(), ActuateError> {
+    wait_for(deadline, || {
+        let swarm = local(engine)?;
+        let is_active = swarm.local_node_state == Some(LocalNodeState::ACTIVE);
+        if is_active && swarm.control_available == Some(true) && nodes(engine).is_ok() {
+            return Ok(());
+        }
+        let state = swarm.local_node_state.map(|state| state.to_string()).unwrap_or_default();
+        let error = swarm.error.unwrap_or_default();
+        Err(ActuateError::wrong(
+            format!("the node is not a manager with quorum: {state} {error}").trim_end().to_owned(),
+            "are ports 2377/tcp and 7946/tcp+udp open between the nodes? see `journalctl -u docker` on the node",
+        ))
+    })
+}
+
+/// The swarm's nodes.
+///
+/// # Errors
+/// When this node is no manager or the swarm has no quorum.
+pub fn nodes(engine: &Engine) -> Result<Vec<Node>, EngineError> {
+    engine.call("list the swarm's nodes", LOOK, engine.api().list_nodes(None::<ListNodesOptions>))
+}
+
+/// The node that is reached at `address`.
+#[must_use]
+pub fn node_at(nodes: &[Node], address: IpAddr) -> Option<&Node> {
+    // A manager's own idea of its address may be 0.0.0.0; the one its peers dial is in its manager status.
+    let dialled = |node: &Node| {
+        let manager = node.manager_status.as_ref().and_then(|status| status.addr.as_deref());
+        manager.and_then(|text| text.parse::<SocketAddr>().ok()).map(|socket| socket.ip())
+    };
+    let seen = |node: &Node| {
+        node.status.as_ref().and_then(|status| status.addr.as_deref()).and_then(|text| text.parse().ok())
+    };
+    // A node that left and joined again has an entry that is down beside the one that is not.
+    let is_ready =
+        |node: &&Node| node.status.as_ref().and_then(|status| status.state) == Some(NodeState::READY);
+    let at = || nodes.iter().filter(|node| dialled(node).or_else(|| seen(node)) == Some(address));
+    at().find(is_ready).or_else(|| at().next())
+}
+
+/// `address:port`, with the brackets that IPv6 needs.
+#[must_use]
+pub fn endpoint(address: IpAddr, port: u16) -> String {
+    SocketAddr::new(address, port).to_string()
+}
+
+/// Changes a node's specification: the whole of it is replaced under its version, so that what `change` leaves
+/// alone goes back as it came. A version that moved meanwhile (the swarm writes a node's status under it too) is
+/// read again.
+///
+/// # Errors
+/// When the engine refuses for another reason, or the version kept moving for 30 s.
+pub fn update_node(engine: &Engine, id: &str, change: impl Fn(&mut NodeSpec)) -> Result<(), EngineError> {
+    wait_for(Duration::from_secs(30), || {
+        let node = engine.call("show the node", LOOK, engine.api().inspect_node(id))?;
+        let version = node.version.and_then(|version| version.index).unwrap_or_default();
+        let mut spec = node.spec.unwrap_or_default();
+        change(&mut spec);
+        let options =
+            UpdateNodeOptionsBuilder::default().version(i64::try_from(version).unwrap_or(i64::MAX)).build();
+        match engine.call("change the node", WRITE, engine.api().update_node(id, spec, options)) {
+            // "rpc error: code = Unknown desc = update out of sequence"
+            Err(error) if error.status() == Some(500) => Err(error),
+            outcome => Ok(outcome),
+        }
+    })?
+}

@@ -1,0 +1,96 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// A hardened, encrypted Docker Swarm of a few rented servers, from one file, proven on the wire.
+#[derive(Debug, Parser)]
+#[command(name = "enxame", version, propagate_version = true, max_term_width = 100)]
+#[command(after_help = "Exit codes: 0 done (plan: nothing to change), 1 error, 2 plan found changes, \
+                        3 a check or proof failed or could not be made.")]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Look at servers and propose a cluster.yaml on the standard output
+    Init(InitArgs),
+    /// Check cluster.yaml and the servers; change nothing
+    Check(CommonArgs),
+    /// Show what apply would do; change nothing
+    Plan(PlanArgs),
+    /// Make the servers what cluster.yaml says
+    Apply(ApplyArgs),
+    /// Prove on the wire that nothing leaves the servers in clear
+    Verify(VerifyArgs),
+    /// Show nodes, leader, quorum, networks and drift
+    Status(CommonArgs),
+    /// Print the JSON Schema of cluster.yaml
+    Schema,
+    /// The far end of an SSH channel; started by enxame itself
+    #[command(hide = true)]
+    Agent {
+        /// The build the operator's side expects.
+        #[arg(long)]
+        build: String,
+    },
+    /// What verify runs inside its probe containers
+    #[command(hide = true)]
+    ProbeResponder,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CommonArgs {
+    /// The cluster's file
+    #[arg(short, long, value_name = "FILE", env = "ENXAME_CONFIG", default_value = "cluster.yaml")]
+    pub(crate) config: PathBuf,
+    /// Print JSON on the standard output
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// No progress on the standard error
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct InitArgs {
+    /// Servers to look at: [USER@]HOST, as you give them to ssh
+    #[arg(required = true, value_name = "[USER@]HOST")]
+    pub(crate) hosts: Vec<String>,
+    /// An ssh_config to use instead of yours
+    #[arg(short = 'F', long, value_name = "FILE")]
+    pub(crate) ssh_config: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PlanArgs {
+    #[command(flatten)]
+    pub(crate) common: CommonArgs,
+    /// Write the plan to a file that `apply --plan` carries out if nothing has moved meanwhile
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ApplyArgs {
+    #[command(flatten)]
+    pub(crate) common: CommonArgs,
+    /// Do not ask
+    #[arg(short, long)]
+    pub(crate) yes: bool,
+    /// Carry out this plan, and refuse when another one would be made now
+    #[arg(long, value_name = "FILE")]
+    pub(crate) plan: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct VerifyArgs {
+    #[command(flatten)]
+    pub(crate) common: CommonArgs,
+    /// Write the evidence, as JSON, to a file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) evidence: Option<PathBuf>,
+}

@@ -1,0 +1,5 @@
+//! What people see. Data goes to the standard output, progress to the standard error.
+
+pub(crate) mod plan;
+pub(crate) mod progress;
+pub(crate) mod status;

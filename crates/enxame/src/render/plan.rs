@@ -1,0 +1,125 @@
+//! A plan for people: by node, every change with what differs and why.
+
+use std::fmt::Write;
+
+use anstyle::{AnsiColor, Style};
+use enxame_core::change::{Change, Difference, Risk};
+use enxame_core::config::Config;
+use enxame_core::declare::{Finding, Severity};
+use enxame_core::plan::Plan;
+
+const BOLD: Style = Style::new().bold();
+const DIM: Style = Style::new().dimmed();
+const GREEN: Style = AnsiColor::Green.on_default();
+const RED: Style = AnsiColor::Red.on_default();
+const YELLOW: Style = AnsiColor::Yellow.on_default();
+
+/// The longest list of differences shown of one change.
+const SHOWN_DIFFERENCES: usize = 24;
+
+/// The whole plan.
+pub(crate) fn plan(config: &Config, plan: &Plan) -> String {
+    let mut out = String::new();
+    findings(&plan.findings, &mut out);
+    for node in &config.nodes {
+        let changes: Vec<&Change> = plan.changes.iter().filter(|change| change.node == node.name).collect();
+        if !changes.is_empty() {
+            line(&mut out, &format!("{BOLD}{}{BOLD:#} ({})", node.name, node.address));
+            for one in changes {
+                change(one, &mut out);
+            }
+            out.push('\n');
+        }
+    }
+    line(&mut out, &summary(plan));
+    out
+}
+
+/// One line that says how much is to be done.
+pub(crate) fn summary(plan: &Plan) -> String {
+    let nodes: std::collections::BTreeSet<_> = plan.changes.iter().map(|change| &change.node).collect();
+    let disruptive = plan.changes.iter().filter(|change| matches!(change.risk, Risk::Disruptive(_))).count();
+    let errors = plan.findings.iter().filter(|finding| finding.severity == Severity::Error).count();
+    let mut text = match plan.changes.len() {
+        0 => "Nothing to change.".to_owned(),
+        count => {
+            format!("Plan: {count} change{} on {} node{}", plural(count), nodes.len(), plural(nodes.len()))
+        }
+    };
+    if disruptive > 0 {
+        let _ = write!(text, ", {disruptive} of them disruptive");
+    }
+    if errors > 0 {
+        let _ = write!(text, "; refused for {errors} error{}", plural(errors));
+    }
+    text
+}
+
+fn plural(count: usize) -> &'static str {
+    if count == 1 { "" } else { "s" }
+}
+
+/// What no change can mend.
+pub(crate) fn findings(findings: &[Finding], out: &mut String) {
+    for finding in findings {
+        let (style, word) = match finding.severity {
+            Severity::Error => (RED, "error"),
+            Severity::Warning => (YELLOW, "warning"),
+        };
+        let node = finding.node.as_ref().map(|node| format!("{node} ")).unwrap_or_default();
+        line(
+            out,
+            &format!(
+                "{style}{word}{style:#}: {node}{} {DIM}(manual {}){DIM:#}",
+                finding.message, finding.section
+            ),
+        );
+        line(out, &format!("       hint: {}", finding.hint));
+    }
+    if !findings.is_empty() {
+        out.push('\n');
+    }
+}
+
+fn change(change: &Change, out: &mut String) {
+    let (style, mark) = match change.risk {
+        Risk::Safe => (GREEN, '~'),
+        Risk::Restarts(_) => (YELLOW, '~'),
+        Risk::Disruptive(_) => (RED, '!'),
+    };
+    let section = &change.section;
+    line(
+        out,
+        &format!(
+            "  {style}{mark}{style:#} {} {DIM}[{}, manual {section}]{DIM:#}",
+            change.summary, change.kind
+        ),
+    );
+    line(out, &format!("      {DIM}because {}{DIM:#}", change.reason));
+    match &change.risk {
+        Risk::Safe => {}
+        Risk::Restarts(service) => line(out, &format!("      {YELLOW}restarts {service}{YELLOW:#}")),
+        Risk::Disruptive(what) => line(out, &format!("      {RED}disruptive{RED:#}: {what}")),
+    }
+    for one in change.differences.iter().take(SHOWN_DIFFERENCES) {
+        line(out, &format!("      {}", difference(one)));
+    }
+    if let Some(more) = change.differences.len().checked_sub(SHOWN_DIFFERENCES).filter(|more| *more > 0) {
+        line(out, &format!("      ... and {more} more (--json shows all)"));
+    }
+}
+
+fn difference(difference: &Difference) -> String {
+    let Difference { field, old, new } = difference;
+    match (old, new) {
+        (Some(old), Some(new)) => format!("{YELLOW}~{YELLOW:#} {field}: {old} -> {new}"),
+        (None, Some(new)) => format!("{GREEN}+{GREEN:#} {field}: {new}"),
+        (Some(old), None) => format!("{RED}-{RED:#} {field}: {old}"),
+        (None, None) => field.clone(),
+    }
+}
+
+fn line(out: &mut String, text: &str) {
+    out.push_str(text);
+    out.push('\n');
+}

@@ -1,0 +1,136 @@
+//! How the agent comes to a node: the program copies itself, once per build, checked by its hash.
+
+use std::fs;
+use std::io;
+
+use sha2::{Digest, Sha256};
+
+/// What the remote side writes when it lacks the binary. As the head of a frame it would announce one that is
+/// larger than any frame may be, so the two cannot be confused.
+pub(super) const WANTS_THE_BINARY: [u8; 4] = *b"WANT";
+
+/// Becomes root, without a question, and goes on with its first argument as a script. The login shell may be any:
+/// all it has to understand is `exec sh -c '...' ...`.
+const BECOME_ROOT: &str =
+    "s=$1; shift; if [ -O / ]; then eval \"$s\"; else exec sudo -n -- sh -c \"$s\" enxame \"$@\"; fi";
+
+/// Takes the binary in when it is not there, and becomes the agent. `$1` is its SHA-256, `$2` its size.
+const START_AGENT: &str = "umask 022
+d=/var/lib/enxame/agents
+f=$d/$1
+if ! [ -x \"$f\" ]; then
+  mkdir -p \"$d\" && t=$(mktemp \"$d/.new.XXXXXX\") || exit 90
+  trap \"rm -f $t\" EXIT
+  printf WANT
+  head -c \"$2\" >\"$t\" || exit 90
+  if ! echo \"$1  $t\" | sha256sum --check --status; then echo \"the binary did not arrive whole\" >&2; exit 91; fi
+  chmod 0755 \"$t\" && sync \"$t\" && mv \"$t\" \"$f\" || exit 90
+  trap - EXIT
+  find \"$d\" -type f ! -name \"$1\" -mtime +30 -delete
+fi
+exec \"$f\" agent --build \"$1\"";
+
+/// This program's own file.
+#[derive(Clone, Debug)]
+pub(crate) struct OwnBinary {
+    bytes: Vec<u8>,
+    build: String,
+}
+
+impl OwnBinary {
+    /// Reads this program's own file and computes its hash.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub(crate) fn read() -> io::Result<Self> {
+        // Not current_exe(): the file may have been replaced since this process started.
+        let bytes = fs::read("/proc/self/exe")?;
+        let build = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+        Ok(Self { bytes, build })
+    }
+
+    /// The file.
+    #[must_use]
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Its SHA-256, in hexadecimal.
+    #[must_use]
+    pub(crate) fn build(&self) -> &str {
+        &self.build
+    }
+
+    /// The command that makes an agent of a login shell on a node.
+    #[must_use]
+    pub(super) fn remote_command(&self) -> String {
+        debug_assert!(
+            !BECOME_ROOT.contains('\'') && !START_AGENT.contains('\''),
+            "quoted by single quotes below"
+        );
+        format!("exec sh -c '{BECOME_ROOT}' enxame '{START_AGENT}' {} {}", self.build, self.bytes.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+    use std::process::{Command, Stdio};
+
+    /// The scripts as they are, with the directory moved to where a test may write.
+    fn run(own: &OwnBinary, directory: &std::path::Path, stdin: &[u8]) -> (Option<i32>, String, String) {
+        let command =
+            own.remote_command().replace("/var/lib/enxame/agents", &directory.display().to_string());
+        let mut child = Command::new("sh")
+            .args(["-c", &command])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child.stdin.take().unwrap().write_all(stdin).unwrap();
+        let output = child.wait_with_output().unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        (output.status.code(), text(output.stdout), text(output.stderr))
+    }
+
+    fn own(script: &str) -> OwnBinary {
+        let bytes = script.as_bytes().to_vec();
+        let build = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+        OwnBinary { bytes, build }
+    }
+
+    #[test]
+    fn the_binary_is_taken_in_once_and_then_found() {
+        if !nix_is_root() {
+            return;
+        }
+        let directory = tempfile::tempdir().unwrap();
+        let own = own("#!/bin/sh\necho \"$@\"\n");
+        let said = format!("agent --build {}\n", own.build);
+        assert_eq!(run(&own, directory.path(), own.bytes()), (Some(0), format!("WANT{said}"), String::new()));
+        assert_eq!(run(&own, directory.path(), b""), (Some(0), said, String::new()));
+    }
+
+    #[test]
+    fn a_binary_that_does_not_arrive_whole_is_refused_and_leaves_nothing() {
+        if !nix_is_root() {
+            return;
+        }
+        let directory = tempfile::tempdir().unwrap();
+        let own = own("#!/bin/sh\necho \"$@\"\n");
+        let (code, _, words) = run(&own, directory.path(), b"#!/bin/sh\necho evil-twin!!");
+        assert_eq!((code, words.trim()), (Some(91), "the binary did not arrive whole"));
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
+    }
+
+    fn nix_is_root() -> bool {
+        let is_root = std::fs::metadata("/proc/self")
+            .is_ok_and(|about| std::os::unix::fs::MetadataExt::uid(&about) == 0);
+        if !is_root {
+            eprintln!("SKIPPED: needs root, as on a node");
+        }
+        is_root
+    }
+}

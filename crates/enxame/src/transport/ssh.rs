@@ -1,0 +1,70 @@
+//! The arguments of `ssh`.
+
+use std::path::{Path, PathBuf};
+
+use enxame_core::config::{Config, NodeConfig};
+
+/// What to connect to, and with which of the user's settings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Target {
+    /// A host, an address or an alias of the user's `ssh_config`.
+    pub(crate) host: String,
+    /// The account, when it is not the user's configuration that says it.
+    pub(crate) user: Option<String>,
+    /// The port, likewise.
+    pub(crate) port: Option<u16>,
+    /// An `ssh_config` instead of the user's own.
+    pub(crate) config_file: Option<PathBuf>,
+}
+
+impl Target {
+    /// The target of a node; relative paths are relative to `directory`, where `cluster.yaml` is.
+    #[must_use]
+    pub(crate) fn of_node(config: &Config, node: &NodeConfig, directory: &Path) -> Self {
+        Self {
+            host: node.ssh_host.clone(),
+            user: config.ssh.user.clone(),
+            port: config.ssh.port,
+            config_file: config.ssh.config_file.as_ref().map(|file| directory.join(file)),
+        }
+    }
+
+    /// The arguments up to and with the host; the remote command comes next.
+    #[must_use]
+    pub(crate) fn arguments(&self) -> Vec<String> {
+        let mut arguments: Vec<String> = Vec::new();
+        if let Some(file) = &self.config_file {
+            arguments.extend(["-F".to_owned(), file.display().to_string()]);
+        }
+        // Options that a command without a terminal needs; all else is the user's own configuration.
+        // A question nobody can answer is an error; no terminal, no forwarding; links that drop idle connections
+        // are kept busy; a command of the user's configuration would stand in the way of ours.
+        arguments.extend(["-T", "-a", "-x"].map(str::to_owned));
+        for option in
+            ["BatchMode=yes", "ClearAllForwardings=yes", "RemoteCommand=none", "ServerAliveInterval=15"]
+        {
+            arguments.extend(["-o".to_owned(), option.to_owned()]);
+        }
+        if let Some(user) = &self.user {
+            arguments.extend(["-l".to_owned(), user.clone()]);
+        }
+        if let Some(port) = self.port {
+            arguments.extend(["-p".to_owned(), port.to_string()]);
+        }
+        arguments.extend(["--".to_owned(), self.host.clone()]);
+        arguments
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Target;
+
+    #[test]
+    fn the_host_can_never_be_taken_for_an_option() {
+        let target =
+            Target { host: "-oProxyCommand=x".into(), user: None, port: Some(2222), config_file: None };
+        let arguments = target.arguments();
+        assert_eq!(arguments[arguments.len() - 4..], ["-p", "2222", "--", "-oProxyCommand=x"]);
+    }
+}
