@@ -1,1 +1,131 @@
-//! tbd
+//! What was proven: from observations to evidence, purely.
+//!
+//! [`judge`] turns what agents saw ([`Observations`]) into a [`Report`]. Every proof has three values, and "could
+//! not look" is [`Verdict::Unknown`], never a pass: a watch that lost packets, a node that did not answer, or a load
+//! that never flowed prove nothing.
+
+mod judge;
+mod observations;
+mod subject;
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+pub use judge::judge;
+pub use observations::{LoadOutcome, Observations, Phase};
+pub use subject::{Subject, SubjectError, SubjectNetwork, SubjectNode};
+
+use crate::names::NodeName;
+
+/// The outcome of a proof; the order is by gravity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// Looked, and it is so.
+    Pass,
+    /// Could not look, or not wholly.
+    Unknown,
+    /// Looked, and it is not so.
+    Fail,
+}
+
+/// What is to be proven.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProofId {
+    /// Every overlay network that is not declared plaintext has the option `encrypted`.
+    DeclaredEncrypted,
+    /// Under load no VXLAN packet is clear on the wire.
+    NoClearPackets,
+    /// Under load the marker in the payload is visible nowhere.
+    MarkerHidden,
+    /// The load is on the wire as ESP, all of it.
+    EspSeen,
+    /// The kernels' ESP associations count the load.
+    AssociationsRose,
+    /// The probe's name resolves to exactly its tasks.
+    NamesResolve,
+    /// Bulk data over TCP arrives whole.
+    BulkTcp,
+    /// Datagrams come back.
+    UdpEcho,
+    /// A request to one node's published port reaches another node's task.
+    MeshReaches,
+}
+
+impl ProofId {
+    /// What is proven, for people.
+    #[must_use]
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::DeclaredEncrypted => "declared encrypted",
+            Self::NoClearPackets => "no clear packets",
+            Self::MarkerHidden => "marker not visible",
+            Self::EspSeen => "ESP carries the load",
+            Self::AssociationsRose => "associations count it",
+            Self::NamesResolve => "names resolve",
+            Self::BulkTcp => "bulk TCP arrives whole",
+            Self::UdpEcho => "datagrams come back",
+            Self::MeshReaches => "routing mesh reaches",
+        }
+    }
+
+    /// The manual's section that asks for it.
+    #[must_use]
+    pub fn manual(self) -> &'static str {
+        match self {
+            Self::DeclaredEncrypted | Self::NamesResolve | Self::BulkTcp | Self::UdpEcho => "5.3",
+            Self::NoClearPackets | Self::MarkerHidden | Self::EspSeen | Self::AssociationsRose => "7.2",
+            Self::MeshReaches => "2.2",
+        }
+    }
+}
+
+/// From which node to which.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Pair {
+    /// Where it came from.
+    pub from: NodeName,
+    /// Where it went.
+    pub to: NodeName,
+}
+
+/// One proof with its evidence.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Proof {
+    /// What was to be proven.
+    pub id: ProofId,
+    /// The manual's section.
+    pub manual: String,
+    /// The outcome.
+    pub verdict: Verdict,
+    /// The network, by name; `VNI n` where no network with that identifier is known.
+    pub network: Option<String>,
+    /// The nodes, where it is about two.
+    pub pair: Option<Pair>,
+    /// The node, where it is about one.
+    pub node: Option<NodeName>,
+    /// What was counted; the keys end in their unit (`_packets`, `_bytes`, `_ms`).
+    pub numbers: BTreeMap<String, u64>,
+    /// The finding, for people: one sentence.
+    pub text: String,
+}
+
+/// All proofs of a run, sorted by what they prove, network and nodes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    /// The proofs.
+    pub proofs: Vec<Proof>,
+}
+
+impl Report {
+    /// The gravest of all verdicts. A report without proofs proves nothing.
+    #[must_use]
+    pub fn verdict(&self) -> Verdict {
+        self.proofs.iter().map(|proof| proof.verdict).max().unwrap_or(Verdict::Unknown)
+    }
+}
+
+#[cfg(test)]
+mod tests;

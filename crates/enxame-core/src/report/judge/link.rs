@@ -1,0 +1,177 @@
+//! One direction between two nodes on one network: what the load was and what both ends saw of it.
+
+use std::collections::BTreeMap;
+
+use super::super::observations::{LoadOutcome, Observations, Phase, on};
+use super::super::subject::SubjectNetwork;
+use super::{Finding, Proof};
+use crate::facts::Observed;
+use crate::names::NodeName;
+use crate::probe::{Association, Counts, PeerOutcome, WireView};
+
+/// One direction between two nodes on one network.
+pub(super) struct Link<'a> {
+    pub(super) observations: &'a Observations,
+    pub(super) network: &'a SubjectNetwork,
+    pub(super) from: &'a NodeName,
+    pub(super) to: &'a NodeName,
+    pub(super) phase: Result<&'a Phase, String>,
+}
+
+/// What one end saw of one direction.
+pub(super) struct Sight<'a> {
+    pub(super) counts: &'a Counts,
+    /// Why it may have missed something.
+    pub(super) blind: Option<String>,
+}
+
+impl<'a> Link<'a> {
+    pub(super) fn of(
+        observations: &'a Observations,
+        network: &'a SubjectNetwork,
+        from: &'a NodeName,
+        to: &'a NodeName,
+    ) -> Self {
+        Self { observations, network, from, to, phase: observations.phase(&network.id) }
+    }
+
+    pub(super) fn proof(&self, finding: Finding) -> Proof {
+        finding.between(Some(self.network.name.clone()), self.from, self.to)
+    }
+
+    /// The payload that provably went from one to the other under the network's load, in bytes.
+    pub(super) fn flowed(&self) -> Result<u64, String> {
+        let phase = self.phase.clone()?;
+        let there = on(&phase.load, self.from).map(|load| self.payload(load, self.to, Way::Sent));
+        let back = on(&phase.load, self.to).map(|load| self.payload(load, self.from, Way::Received));
+        match (there, back) {
+            (Ok(there), Ok(back)) if there + back > 0 => Ok(there + back),
+            (Ok(_), Ok(_)) => Err("no payload flowed, so there was nothing to see".to_owned()),
+            (Err(why), _) | (_, Err(why)) => Err(why),
+        }
+    }
+
+    fn payload(&self, load: &LoadOutcome, peer: &NodeName, way: Way) -> u64 {
+        match load {
+            LoadOutcome::Traffic(_) => {
+                let exchanged = self.peer_outcome(load, peer).and_then(|outcome| outcome.tcp.as_ref().ok());
+                exchanged.map_or(0, |exchanged| match way {
+                    Way::Sent => exchanged.sent_bytes,
+                    Way::Received => exchanged.received_bytes,
+                })
+            }
+            LoadOutcome::Mesh(mesh) => {
+                let id = self.observations.subject.nodes.get(peer).map_or("", |node| &node.node_id);
+                mesh.answered.get(id).map_or(0, |answers| match way {
+                    Way::Sent => answers.sent_bytes,
+                    Way::Received => answers.received_bytes,
+                })
+            }
+        }
+    }
+
+    /// What came of the exchange with a peer's task.
+    pub(super) fn peer_outcome<'b>(&self, load: &'b LoadOutcome, peer: &NodeName) -> Option<&'b PeerOutcome> {
+        let LoadOutcome::Traffic(traffic) = load else { return None };
+        let task = on(&self.observations.tasks, peer).ok()?;
+        traffic.peers.get(task.addresses.get(&self.network.id)?)
+    }
+
+    /// What both ends counted of this direction while the network was loaded.
+    pub(super) fn seen_under_load(&self) -> Result<[Option<Seen>; 2], String> {
+        let phase = self.phase.clone()?;
+        let mut seen = [None, None];
+        for (place, (node, peer, way)) in seen.iter_mut().zip(self.ends()) {
+            let before = on(&phase.before, node)?;
+            let after = on(&phase.after, node)?;
+            if way == Way::Received && after.decrypts_before_watching {
+                continue;
+            }
+            let earlier = self.counts(before, peer, way)?;
+            let later = self.counts(after, peer, way)?;
+            *place = Some(Seen {
+                esp_packets: later.esp_packets.saturating_sub(earlier.esp_packets),
+                esp_bytes: later.esp_bytes.saturating_sub(earlier.esp_bytes),
+                marker: later.marker.saturating_sub(earlier.marker),
+                blind: blind(node, after),
+            });
+        }
+        Ok(seen)
+    }
+
+    /// What both ends counted of this direction in the whole run.
+    pub(super) fn seen_in_all(&self) -> [Result<Option<Sight<'a>>, String>; 2] {
+        let [near, far] = self.ends();
+        let look = |(node, peer, way): (&'a NodeName, &'a NodeName, Way)| {
+            let view = on(&self.observations.whole, node)?;
+            if way == Way::Received && view.decrypts_before_watching {
+                return Ok(None);
+            }
+            Ok(Some(Sight { counts: self.counts(view, peer, way)?, blind: blind(node, view) }))
+        };
+        [look(near), look(far)]
+    }
+
+    /// What the associations of both ends counted of this direction while the network was loaded: packets, bytes.
+    pub(super) fn associated(&self) -> Result<[(u64, u64); 2], String> {
+        let phase = self.phase.clone()?;
+        let mut risen = [(0, 0); 2];
+        for (place, (node, peer, way)) in risen.iter_mut().zip(self.ends()) {
+            let peer = self.observations.subject.nodes.get(peer).map(|peer| peer.address);
+            // Only the peer's address is compared: behind address translation a node does not know its own.
+            let of_direction = |association: &&Association| match way {
+                Way::Sent => Some(association.destination) == peer,
+                Way::Received => Some(association.source) == peer,
+            };
+            let list = |view: &'a WireView| match &view.associations {
+                Observed::Known(associations) => Ok(associations.iter().filter(of_direction)),
+                Observed::Unknown(why) => Err(format!("{node}: {why}")),
+            };
+            let identity = |association: &Association| (association.source, association.destination, association.spi);
+            let before: BTreeMap<_, _> =
+                list(on(&phase.before, node)?)?.map(|association| (identity(association), association)).collect();
+            for association in list(on(&phase.after, node)?)? {
+                let (packets, bytes) = before.get(&identity(association)).map_or((0, 0), |at| (at.packets, at.bytes));
+                place.0 += association.packets.saturating_sub(packets);
+                place.1 += association.bytes.saturating_sub(bytes);
+            }
+        }
+        Ok(risen)
+    }
+
+    fn ends(&self) -> [(&'a NodeName, &'a NodeName, Way); 2] {
+        [(self.from, self.to, Way::Sent), (self.to, self.from, Way::Received)]
+    }
+
+    fn counts(&self, view: &'a WireView, peer: &NodeName, way: Way) -> Result<&'a Counts, String> {
+        let address = self.observations.subject.nodes.get(peer).map(|peer| peer.address);
+        let counts = address.and_then(|address| view.peers.get(&address));
+        let counts = counts.ok_or_else(|| format!("packets of {peer} were not watched"))?;
+        Ok(match way {
+            Way::Sent => &counts.sent,
+            Way::Received => &counts.received,
+        })
+    }
+}
+
+/// What one end counted under load.
+pub(super) struct Seen {
+    pub(super) esp_packets: u64,
+    pub(super) esp_bytes: u64,
+    pub(super) marker: u64,
+    pub(super) blind: Option<String>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Sent,
+    Received,
+}
+
+/// Why a view may lack something.
+fn blind(node: &NodeName, view: &WireView) -> Option<String> {
+    if view.kernel_drops > 0 {
+        return Some(format!("{node}'s kernel dropped {} packets before they were seen", view.kernel_drops));
+    }
+    (view.truncated > 0).then(|| format!("{} packets on {node} were too long to be searched", view.truncated))
+}

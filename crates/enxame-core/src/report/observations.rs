@@ -1,0 +1,70 @@
+//! What the agents saw, as the operator's side collected it.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::Subject;
+use crate::facts::Observed;
+use crate::names::NodeName;
+use crate::probe::{MeshOutcome, ProbeTask, TrafficOutcome, WireView};
+
+/// Something observed on each node.
+pub type PerNode<T> = BTreeMap<NodeName, Observed<T>>;
+
+/// All that was seen in a run. What is absent was not observed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Observations {
+    /// What was to be proven about whom.
+    pub subject: Subject,
+    /// The probe's task on each node.
+    pub tasks: PerNode<ProbeTask>,
+    /// The loads, in order; one for each network that was loaded.
+    pub phases: Vec<Phase>,
+    /// What each node saw from before the probe was deployed until the last load was over.
+    pub whole: PerNode<WireView>,
+    /// Why loads are missing, when the run came to an early end.
+    pub trouble: Option<String>,
+}
+
+/// A load on one network, put on it by all nodes at once.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Phase {
+    /// The network's id.
+    pub network: String,
+    /// What each node had seen before.
+    pub before: PerNode<WireView>,
+    /// What came of the load.
+    pub load: PerNode<LoadOutcome>,
+    /// What each node had seen after.
+    pub after: PerNode<WireView>,
+}
+
+/// What came of a load.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LoadOutcome {
+    /// Exchanges with every task on an ordinary network.
+    Traffic(TrafficOutcome),
+    /// Requests through the routing mesh.
+    Mesh(MeshOutcome),
+}
+
+impl Observations {
+    /// The load on a network, or why there was none.
+    pub(super) fn phase(&self, network: &str) -> Result<&Phase, String> {
+        self.phases.iter().find(|phase| phase.network == network).ok_or_else(|| {
+            let why = self.trouble.as_deref().unwrap_or("the run did not get that far");
+            format!("no load was put on it: {why}")
+        })
+    }
+}
+
+/// What was observed on a node, or why it was not.
+pub(super) fn on<'a, T>(observed: &'a PerNode<T>, node: &NodeName) -> Result<&'a T, String> {
+    match observed.get(node) {
+        Some(Observed::Known(value)) => Ok(value),
+        Some(Observed::Unknown(why)) => Err(format!("{node}: {why}")),
+        None => Err(format!("{node}: not observed")),
+    }
+}

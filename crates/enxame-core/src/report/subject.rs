@@ -1,0 +1,116 @@
+//! What is to be proven about whom: from configuration and facts.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::Config;
+use crate::facts::{ClusterFacts, LocalSwarmState, NetworkFacts, SwarmFacts};
+use crate::names::NodeName;
+
+/// What is to be proven about whom.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Subject {
+    /// The nodes of the configuration.
+    pub nodes: BTreeMap<NodeName, SubjectNode>,
+    /// The overlay networks that must be encrypted: all but those declared plaintext, whoever made them.
+    pub networks: Vec<SubjectNetwork>,
+    /// The overlay networks declared plaintext.
+    pub plaintext: Vec<SubjectNetwork>,
+    /// The UDP port of VXLAN.
+    pub data_path_port: u16,
+}
+
+/// A node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SubjectNode {
+    /// The address its peers reach it at.
+    pub address: IpAddr,
+    /// Its id in the swarm; empty when it is not part of one or did not answer.
+    pub node_id: String,
+    /// Whether it is a manager that reaches the quorum.
+    pub is_manager: bool,
+}
+
+/// An overlay network.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SubjectNetwork {
+    /// Its id.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// Its VXLAN network identifiers.
+    pub vnis: Vec<u32>,
+    /// Whether it is the routing mesh's.
+    pub is_ingress: bool,
+    /// Whether it has the option `encrypted`.
+    pub is_encrypted: bool,
+}
+
+/// Why there is nothing to prove.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SubjectError {
+    /// No manager could tell which networks there are.
+    #[error("no manager with a quorum answered: nobody can tell which overlay networks there are")]
+    NoManager,
+    /// The swarm has no overlay network.
+    #[error("the swarm has no overlay network but those declared plaintext: there is nothing to prove")]
+    NoNetwork,
+}
+
+impl Subject {
+    /// From configuration and facts.
+    ///
+    /// # Errors
+    /// [`SubjectError`].
+    pub fn of(config: &Config, facts: &ClusterFacts) -> Result<Self, SubjectError> {
+        let swarm = |name: &NodeName| -> Option<&SwarmFacts> {
+            facts.get(name)?.engine.swarm().filter(|swarm| swarm.local == LocalSwarmState::Active)
+        };
+        let nodes = config.nodes.iter().map(|node| {
+            let swarm = swarm(&node.name);
+            let subject = SubjectNode {
+                address: node.address,
+                node_id: swarm.map(|swarm| swarm.node_id.clone()).unwrap_or_default(),
+                is_manager: swarm.is_some_and(|swarm| swarm.is_manager_with_quorum),
+            };
+            (node.name.clone(), subject)
+        });
+        let manager = config
+            .nodes
+            .iter()
+            .filter_map(|node| swarm(&node.name))
+            .find(|swarm| swarm.is_manager_with_quorum)
+            .ok_or(SubjectError::NoManager)?;
+        let is_plaintext = |network: &SubjectNetwork| {
+            config.networks.plaintext.as_ref().is_some_and(|name| name.as_str() == network.name)
+        };
+        let (plaintext, networks): (Vec<_>, Vec<_>) =
+            manager.networks.iter().map(SubjectNetwork::of).partition(is_plaintext);
+        if networks.is_empty() {
+            return Err(SubjectError::NoNetwork);
+        }
+        let settings = manager.settings.as_ref();
+        let data_path_port = settings.map_or(config.swarm.data_path_port, |settings| settings.data_path_port);
+        Ok(Self { nodes: nodes.collect(), networks, plaintext, data_path_port })
+    }
+
+    /// The node with that id in the swarm.
+    #[must_use]
+    pub fn node_with_id(&self, id: &str) -> Option<&NodeName> {
+        self.nodes.iter().find(|(_, node)| node.node_id == id).map(|(name, _)| name)
+    }
+}
+
+impl SubjectNetwork {
+    fn of(network: &NetworkFacts) -> Self {
+        Self {
+            id: network.id.clone(),
+            name: network.name.clone(),
+            vnis: network.vnis.clone(),
+            is_ingress: network.is_ingress,
+            is_encrypted: network.is_encrypted,
+        }
+    }
+}
