@@ -145,6 +145,7 @@ fn remove(engine: &Engine, name: &str) -> Result<(), ActuateError> {
 }
 
 /// The MTU that fits below every pair of nodes, in bytes, and what could not be measured.
+#[must_use]
 pub fn underlay_mtu(view: &View<'_>) -> (u32, Vec<Finding>) {
     let is_v6 = view.node.address.is_ipv6();
     let extra = if is_v6 { IPV6_EXTRA_BYTES } else { 0 };

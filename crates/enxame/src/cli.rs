@@ -60,7 +60,7 @@ pub(crate) struct InitArgs {
     /// Servers to look at: [USER@]HOST, as you give them to ssh
     #[arg(required = true, value_name = "[USER@]HOST")]
     pub(crate) hosts: Vec<String>,
-    /// An ssh_config to use instead of yours
+    /// An SSH configuration to use instead of yours
     #[arg(short = 'F', long, value_name = "FILE")]
     pub(crate) ssh_config: Option<PathBuf>,
 }

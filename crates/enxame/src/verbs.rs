@@ -1,5 +1,6 @@
 //! The verbs, each a table of contents of what it does.
 
+use std::fmt::Write as _;
 use std::io::{BufRead, IsTerminal};
 use std::path::Path;
 
@@ -237,10 +238,18 @@ fn interrupts() -> watch::Receiver<bool> {
             let _ = stop.send(true);
         }
         if tokio::signal::ctrl_c().await.is_ok() {
-            std::process::exit(130);
+            interrupted_twice();
         }
     });
     stopped
+}
+
+#[expect(
+    clippy::exit,
+    reason = "the user asked twice; the kernel ends the ssh processes' pipes and so the agents"
+)]
+fn interrupted_twice() -> ! {
+    std::process::exit(130)
 }
 
 fn finish(
@@ -267,19 +276,23 @@ fn told_outcomes(plan: &Plan, outcomes: &Outcomes) -> String {
         return "Nothing to change.\n".to_owned();
     }
     let mut text = String::new();
+    // Writing to a string does not fail.
     for change in &plan.changes {
         if let Some(Outcome::Failed { causes, hint }) = outcomes.get(&change.id) {
-            text += &format!("error: {}: cannot {}: {}\n", change.node, change.summary, causes.join(": "));
-            text += &hint.as_ref().map(|hint| format!("       hint: {hint}\n")).unwrap_or_default();
+            let _ =
+                writeln!(text, "error: {}: cannot {}: {}", change.node, change.summary, causes.join(": "));
+            if let Some(hint) = hint {
+                let _ = writeln!(text, "       hint: {hint}");
+            }
         }
     }
     let done = outcomes.values().filter(|outcome| **outcome == Outcome::Done).count();
     let untried =
         outcomes.values().filter(|outcome| matches!(outcome, Outcome::Skipped(_) | Outcome::Stopped)).count();
     let failed = outcomes.len() - done - untried;
-    text += &format!("Applied: {done} of {} changes", plan.changes.len());
+    let _ = write!(text, "Applied: {done} of {} changes", plan.changes.len());
     if failed + untried > 0 {
-        text += &format!(", {failed} failed, {untried} not tried; `enxame apply` goes on from here");
+        let _ = write!(text, ", {failed} failed, {untried} not tried; `enxame apply` goes on from here");
     }
     text + ".\n"
 }

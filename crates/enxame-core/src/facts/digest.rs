@@ -31,5 +31,5 @@ pub fn digest_of(facts: &ClusterFacts) -> Result<FactsDigest, serde_json::Error>
         hash.update(serde_json::to_vec(&stable)?);
         hash.update([0]);
     }
-    Ok(FactsDigest(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()))
+    Ok(FactsDigest(hex::encode(hash.finalize())))
 }

@@ -296,7 +296,7 @@ fn add_repository(on: &mut Context<'_>, repository: &Repository) -> Result<(), A
     Ok(())
 }
 
-/// The fingerprints of the primary keys in gpg's colon listing (`doc/DETAILS` of GnuPG: `fpr` follows `pub`).
+/// The fingerprints of the primary keys in gpg's colon listing (`doc/DETAILS` of gpg's source: `fpr` follows `pub`).
 fn primary_fingerprints(listing: &str) -> Vec<&str> {
     let mut lines = listing.lines();
     let mut found = Vec::new();

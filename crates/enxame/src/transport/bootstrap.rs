@@ -45,7 +45,7 @@ impl OwnBinary {
     pub(crate) fn read() -> io::Result<Self> {
         // Not current_exe(): the file may have been replaced since this process started.
         let bytes = fs::read("/proc/self/exe")?;
-        let build = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+        let build = hex::encode(Sha256::digest(&bytes));
         Ok(Self { bytes, build })
     }
 
@@ -97,7 +97,7 @@ mod tests {
 
     fn own(script: &str) -> OwnBinary {
         let bytes = script.as_bytes().to_vec();
-        let build = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+        let build = hex::encode(Sha256::digest(&bytes));
         OwnBinary { bytes, build }
     }
 
@@ -122,12 +122,12 @@ mod tests {
         let own = own("#!/bin/sh\necho \"$@\"\n");
         let (code, _, words) = run(&own, directory.path(), b"#!/bin/sh\necho evil-twin!!");
         assert_eq!((code, words.trim()), (Some(91), "the binary did not arrive whole"));
-        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
     }
 
     fn nix_is_root() -> bool {
-        let is_root = std::fs::metadata("/proc/self")
-            .is_ok_and(|about| std::os::unix::fs::MetadataExt::uid(&about) == 0);
+        let is_root =
+            fs::metadata("/proc/self").is_ok_and(|about| std::os::unix::fs::MetadataExt::uid(&about) == 0);
         if !is_root {
             eprintln!("SKIPPED: needs root, as on a node");
         }

@@ -1,0 +1,49 @@
+# The two commands of the README are `make demo` and `make test`; both do their whole set-up themselves.
+
+CARGO ?= cargo
+TARGET := x86_64-unknown-linux-gnu
+DEBUG := target/$(TARGET)/debug
+RELEASE := target/$(TARGET)/release
+export PATH := $(HOME)/.cargo/bin:$(PATH)
+
+.PHONY: setup build release demo demo-down test check unit lab-test drills bench schema
+
+setup:
+	@scripts/setup
+
+build: setup
+	$(CARGO) build --workspace
+
+release: setup
+	$(CARGO) build --release --workspace
+
+# Boots the laboratory, applies, verifies, and leaves it running to play with.
+demo: build
+	@scripts/demo $(DEBUG)
+
+demo-down:
+	@$(DEBUG)/enxame-lab down
+
+# Every test there is: format, lints, documentation, unit tests, and those on three real machines.
+test: setup check unit lab-test
+
+check: setup
+	$(CARGO) fmt --all -- --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --document-private-items --quiet
+
+unit: setup
+	@scripts/need-nextest
+	$(CARGO) nextest run --workspace --profile default
+
+lab-test: build
+	@scripts/need-nextest
+	@scripts/lab-test $(DEBUG)
+
+# Long campaigns of injected faults; prints its counts.
+drills: build
+	@scripts/drills $(DEBUG)
+
+# Ratios measured side by side, and sizes; never a test.
+bench: release
+	@scripts/bench $(RELEASE)
