@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 pub use judge::judge;
-pub use observations::{LoadOutcome, Observations, Phase};
+pub use observations::{LoadOutcome, Observations, PerNode, Phase};
 pub use subject::{Subject, SubjectError, SubjectNetwork, SubjectNode};
 
 use crate::names::NodeName;

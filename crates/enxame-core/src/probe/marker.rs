@@ -50,7 +50,7 @@ impl Marker {
 
 impl fmt::Display for Marker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        f.write_str(&hex::encode(self.0))
     }
 }
 
@@ -65,13 +65,7 @@ impl TryFrom<String> for Marker {
 
     fn try_from(text: String) -> Result<Self, MarkerError> {
         let mut bytes = [0; Self::LENGTH];
-        if text.len() != 2 * Self::LENGTH || !text.bytes().all(|digit| digit.is_ascii_hexdigit()) {
-            return Err(MarkerError);
-        }
-        for (at, byte) in bytes.iter_mut().enumerate() {
-            let digits = text.get(2 * at..2 * at + 2).ok_or(MarkerError)?;
-            *byte = u8::from_str_radix(digits, 16).map_err(|_| MarkerError)?;
-        }
+        hex::decode_to_slice(text, &mut bytes).map_err(|_| MarkerError)?;
         Ok(Self(bytes))
     }
 }

@@ -1,7 +1,7 @@
 //! From observations to proofs, one file per kind of evidence.
 
-mod load;
 mod link;
+mod load;
 mod wire;
 
 use std::collections::BTreeMap;
@@ -62,7 +62,9 @@ fn declared_encrypted(network: &SubjectNetwork) -> Proof {
     let (verdict, text) = if network.is_encrypted {
         (Verdict::Pass, format!("{name} has the option `encrypted`"))
     } else {
-        let text = format!("{name} was made without the option `encrypted`, and no configuration declares it plaintext");
+        let text = format!(
+            "{name} was made without the option `encrypted`, and no configuration declares it plaintext"
+        );
         (Verdict::Fail, text)
     };
     Finding { id: ProofId::DeclaredEncrypted, verdict, numbers: Vec::new(), text }.about(Some(name.clone()))
@@ -89,7 +91,11 @@ impl Finding {
             network,
             pair: None,
             node: None,
-            numbers: self.numbers.into_iter().map(|(key, value)| (key.to_owned(), value)).collect::<BTreeMap<_, _>>(),
+            numbers: self
+                .numbers
+                .into_iter()
+                .map(|(key, value)| (key.to_owned(), value))
+                .collect::<BTreeMap<_, _>>(),
             text: self.text,
         }
     }

@@ -127,11 +127,14 @@ impl<'a> Link<'a> {
                 Observed::Known(associations) => Ok(associations.iter().filter(of_direction)),
                 Observed::Unknown(why) => Err(format!("{node}: {why}")),
             };
-            let identity = |association: &Association| (association.source, association.destination, association.spi);
-            let before: BTreeMap<_, _> =
-                list(on(&phase.before, node)?)?.map(|association| (identity(association), association)).collect();
+            let identity =
+                |association: &Association| (association.source, association.destination, association.spi);
+            let before: BTreeMap<_, _> = list(on(&phase.before, node)?)?
+                .map(|association| (identity(association), association))
+                .collect();
             for association in list(on(&phase.after, node)?)? {
-                let (packets, bytes) = before.get(&identity(association)).map_or((0, 0), |at| (at.packets, at.bytes));
+                let (packets, bytes) =
+                    before.get(&identity(association)).map_or((0, 0), |at| (at.packets, at.bytes));
                 place.0 += association.packets.saturating_sub(packets);
                 place.1 += association.bytes.saturating_sub(bytes);
             }

@@ -72,7 +72,12 @@ pub(super) fn bulk_tcp(link: &Link<'_>) -> Proof {
                 let text = format!("the task of another node answered: {}", exchanged.answered_by);
                 Finding { id, verdict: Verdict::Fail, numbers, text }
             } else if exchanged.sent_bytes == 0 || exchanged.received_bytes == 0 {
-                Finding { id, verdict: Verdict::Unknown, numbers, text: "nothing was to be exchanged".to_owned() }
+                Finding {
+                    id,
+                    verdict: Verdict::Unknown,
+                    numbers,
+                    text: "nothing was to be exchanged".to_owned(),
+                }
             } else {
                 let text = format!(
                     "{} bytes there and {} bytes back in {} ms",
@@ -97,8 +102,10 @@ pub(super) fn udp_echo(link: &Link<'_>) -> Proof {
                 (_, 0) => Verdict::Fail,
                 _ => Verdict::Pass,
             };
-            let numbers =
-                vec![("sent_packets", outcome.udp_sent.into()), ("returned_packets", outcome.udp_echoes.into())];
+            let numbers = vec![
+                ("sent_packets", outcome.udp_sent.into()),
+                ("returned_packets", outcome.udp_echoes.into()),
+            ];
             let text = format!("{} of {} datagrams came back", outcome.udp_echoes, outcome.udp_sent);
             Finding { id, verdict, numbers, text }
         }
@@ -130,7 +137,10 @@ pub(super) fn mesh_reaches(link: &Link<'_>) -> Proof {
         None => String::new(),
     };
     let (verdict, text) = match requests {
-        0 => (Verdict::Fail, format!("no request to {}'s published port reached {}{failures}", link.from, link.to)),
+        0 => (
+            Verdict::Fail,
+            format!("no request to {}'s published port reached {}{failures}", link.from, link.to),
+        ),
         // A mesh that answers some of the time does not reach.
         _ if mesh.failed > 0 => (Verdict::Fail, format!("{requests} requests were answered{failures}")),
         _ => (Verdict::Pass, format!("{requests} requests were answered")),

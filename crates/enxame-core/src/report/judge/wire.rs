@@ -16,7 +16,8 @@ pub(super) fn no_clear_packets(link: &Link<'_>) -> Proof {
     for sight in link.seen_in_all() {
         match sight {
             Ok(Some(sight)) => {
-                let of_network: u64 = link.network.vnis.iter().filter_map(|vni| sight.counts.clear.get(vni)).sum();
+                let of_network: u64 =
+                    link.network.vnis.iter().filter_map(|vni| sight.counts.clear.get(vni)).sum();
                 clear = clear.max(of_network);
                 doubts.extend(sight.blind);
                 doubts.extend(unreadable(sight.counts));
@@ -43,7 +44,8 @@ pub(super) fn no_clear_packets(link: &Link<'_>) -> Proof {
 /// Why nobody can tell whether packets were clear.
 fn unreadable(counts: &Counts) -> Option<String> {
     if counts.unreadable > 0 {
-        let text = format!("{} packets on the data-path port have no readable VXLAN header", counts.unreadable);
+        let text =
+            format!("{} packets on the data-path port have no readable VXLAN header", counts.unreadable);
         return Some(text);
     }
     let orphans = counts.later_fragments > 0 && counts.first_fragments == 0;
@@ -66,7 +68,8 @@ pub(super) fn marker_hidden(link: &Link<'_>) -> Proof {
         }
         (0, Some(why), _) | (0, None, Err(why)) => Finding { numbers, ..Finding::unknown(id, why) },
         (visible, ..) => {
-            let text = format!("the payload was readable in {visible} packets from {} to {}", link.from, link.to);
+            let text =
+                format!("the payload was readable in {visible} packets from {} to {}", link.from, link.to);
             Finding { id, verdict: Verdict::Fail, numbers, text }
         }
     };
@@ -127,20 +130,30 @@ fn doubt(seen: &[Option<Seen>; 2]) -> Option<String> {
 }
 
 /// Clear packets of networks nobody knows: a pass needs no proof, but they are a failure.
-pub(super) fn clear_on_unknown_networks(observations: &Observations, from: &NodeName, to: &NodeName) -> Vec<Proof> {
+pub(super) fn clear_on_unknown_networks(
+    observations: &Observations,
+    from: &NodeName,
+    to: &NodeName,
+) -> Vec<Proof> {
     let subject = &observations.subject;
-    let known: BTreeSet<u32> =
-        subject.networks.iter().chain(&subject.plaintext).flat_map(|network| &network.vnis).copied().collect();
+    let known: BTreeSet<u32> = subject
+        .networks
+        .iter()
+        .chain(&subject.plaintext)
+        .flat_map(|network| &network.vnis)
+        .copied()
+        .collect();
     let address = |node: &NodeName| subject.nodes.get(node).map(|node| node.address);
-    let sent = on(&observations.whole, from)
-        .ok()
-        .and_then(|view| Some(&view.peers.get(&address(to)?)?.sent.clear));
+    let sent =
+        on(&observations.whole, from).ok().and_then(|view| Some(&view.peers.get(&address(to)?)?.sent.clear));
     let received = on(&observations.whole, to)
         .ok()
         .filter(|view| !view.decrypts_before_watching)
         .and_then(|view| Some(&view.peers.get(&address(from)?)?.received.clear));
     let mut clear = BTreeMap::<u32, u64>::new();
-    for (vni, packets) in [sent, received].into_iter().flatten().flatten().filter(|(vni, _)| !known.contains(vni)) {
+    for (vni, packets) in
+        [sent, received].into_iter().flatten().flatten().filter(|(vni, _)| !known.contains(vni))
+    {
         let most = clear.entry(*vni).or_default();
         *most = (*most).max(*packets);
     }
@@ -154,7 +167,11 @@ pub(super) fn clear_on_unknown_networks(observations: &Observations, from: &Node
 }
 
 /// The marker was seen between two nodes at another time than under a load.
-pub(super) fn marker_outside_of_loads(observations: &Observations, from: &NodeName, to: &NodeName) -> Option<Proof> {
+pub(super) fn marker_outside_of_loads(
+    observations: &Observations,
+    from: &NodeName,
+    to: &NodeName,
+) -> Option<Proof> {
     let subject = &observations.subject;
     let whole = on(&observations.whole, from).ok()?.peers.get(&subject.nodes.get(to)?.address)?.sent.marker;
     let under_load = |network| {
@@ -163,7 +180,8 @@ pub(super) fn marker_outside_of_loads(observations: &Observations, from: &NodeNa
     };
     let rest = whole.saturating_sub(subject.networks.iter().map(under_load).sum());
     (rest > 0).then(|| {
-        let text = format!("the marker was readable in {rest} packets from {from} to {to} while nothing was loaded");
+        let text =
+            format!("the marker was readable in {rest} packets from {from} to {to} while nothing was loaded");
         let numbers = vec![("marker_packets", rest)];
         Finding { id: ProofId::MarkerHidden, verdict: Verdict::Fail, numbers, text }.between(None, from, to)
     })
@@ -189,9 +207,13 @@ pub(super) fn towards_strangers(observations: &Observations, node: &NodeName) ->
     }
     if view.marker_elsewhere > 0 {
         let packets = view.marker_elsewhere;
-        let text = format!("the marker was readable in {packets} packets of {node} that are neither from nor to a node");
+        let text = format!(
+            "the marker was readable in {packets} packets of {node} that are neither from nor to a node"
+        );
         let numbers = vec![("marker_packets", packets)];
-        proofs.push(Finding { id: ProofId::MarkerHidden, verdict: Verdict::Fail, numbers, text }.on(None, node));
+        proofs.push(
+            Finding { id: ProofId::MarkerHidden, verdict: Verdict::Fail, numbers, text }.on(None, node),
+        );
     }
     proofs
 }

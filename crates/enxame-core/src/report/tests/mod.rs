@@ -1,1 +1,5 @@
+//! A healthy run made by hand, and every way to spoil it.
 
+mod healthy;
+mod spoilt;
+mod subject;
