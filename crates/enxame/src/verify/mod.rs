@@ -1,0 +1,31 @@
+//! `enxame verify`: puts a load on every overlay network while both ends of every pair of nodes watch the wire.
+//!
+//! [`observe`] drives all agents through the steps of a run and always takes away what it put there; it decides
+//! nothing: [`enxame_core::report::judge`] does. [`Probing`] is all it knows of agents.
+
+mod fleet;
+mod load;
+pub(crate) mod render;
+mod run;
+#[cfg(test)]
+mod tests;
+
+use std::future::Future;
+use std::time::Duration;
+
+use enxame_core::names::NodeName;
+use enxame_core::probe::{ProbeReply, ProbeRequest};
+
+pub(crate) use fleet::FleetProbing;
+pub(crate) use run::{Observed, Run, observe};
+
+/// The agents, as a run needs them. Requests to different nodes go on at the same time.
+pub(crate) trait Probing {
+    /// Asks one node. The error is a sentence for people, with its causes.
+    fn probe(
+        &self,
+        node: &NodeName,
+        request: ProbeRequest,
+        deadline: Duration,
+    ) -> impl Future<Output = Result<ProbeReply, String>>;
+}

@@ -1,0 +1,261 @@
+//! The steps of a run, in order.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::Future;
+use std::pin::Pin;
+use std::time::Duration;
+
+use enxame_core::facts::Observed as Seen;
+use enxame_core::names::NodeName;
+use enxame_core::probe::{
+    Deployed, Deployment, Marker, ProbeReply, ProbeRequest, ProbeTask, ProbedNetwork, Watch, WireView,
+};
+use enxame_core::report::{Observations, PerNode, Subject};
+use futures::FutureExt;
+use futures::future::join_all;
+
+use super::Probing;
+
+/// Loading an image of some megabytes on a slow machine.
+const IMAGE: Duration = Duration::from_secs(180);
+/// How long the swarm may take to run the probe everywhere, in seconds.
+const DEPLOY_SECONDS: u64 = 120;
+/// What an agent answers at once.
+const QUICK: Duration = Duration::from_secs(60);
+/// Waiting for containers to go, and removing the image.
+const CLEAN: Duration = Duration::from_secs(150);
+
+/// What makes a run that run.
+#[derive(Clone, Debug)]
+pub(crate) struct Run {
+    /// Its name: lower-case letters, digits and hyphens.
+    pub(crate) name: String,
+    /// Its marker: fresh random bytes.
+    pub(crate) marker: Marker,
+}
+
+/// What a run brought.
+#[derive(Debug)]
+pub(crate) struct Observed {
+    /// What was seen.
+    pub(crate) observations: Observations,
+    /// What could not be taken away, and why.
+    pub(crate) leftovers: Vec<String>,
+}
+
+/// What the steps share.
+pub(super) struct Steps<'a, P> {
+    pub(super) probing: &'a P,
+    pub(super) run: &'a Run,
+    pub(super) seen: Observations,
+    pub(super) deployed: Option<Deployed>,
+    cancelled: Pin<&'a mut dyn Future<Output = ()>>,
+}
+
+/// Why a run ended before its last step.
+pub(super) struct Ended(pub(super) String);
+
+/// Runs all steps. When `cancelled` completes, the step in hand is ended, the rest is left out, and what was put on
+/// the nodes is taken away all the same.
+pub(crate) async fn observe(
+    probing: &impl Probing,
+    subject: Subject,
+    run: &Run,
+    cancelled: Pin<&mut dyn Future<Output = ()>>,
+) -> Observed {
+    let seen = Observations {
+        subject,
+        tasks: PerNode::new(),
+        phases: Vec::new(),
+        whole: PerNode::new(),
+        trouble: None,
+    };
+    let mut steps = Steps { probing, run, seen, deployed: None, cancelled };
+    if let Err(Ended(why)) = steps.all().await {
+        steps.seen.trouble = Some(why);
+    }
+    let leftovers = steps.clean().await;
+    Observed { observations: steps.seen, leftovers }
+}
+
+impl<P: Probing> Steps<'_, P> {
+    async fn all(&mut self) -> Result<(), Ended> {
+        let images = self.prepare_images().await?;
+        // The watch begins before the probe comes, so that the first packets are seen as well.
+        let mut view = self.watch().await?;
+        self.deploy(&images).await?;
+        self.locate(&images).await?;
+        for network in self.seen.subject.networks.clone() {
+            view = self.load(&network, view).await?;
+        }
+        self.seen.whole = self.views(ProbeRequest::WatchStop).await;
+        Ok(())
+    }
+
+    async fn prepare_images(&mut self) -> Result<BTreeMap<NodeName, Result<String, String>>, Ended> {
+        self.check_cancelled()?;
+        let images = self.everywhere(|_| ProbeRequest::PrepareImage, IMAGE).await;
+        let id = |reply| match reply {
+            Ok(ProbeReply::Image { id }) => Ok(id),
+            Ok(_) => Err("answered out of turn".to_owned()),
+            Err(why) => Err(format!("the probe's image could not be made: {why}")),
+        };
+        Ok(images.into_iter().map(|(node, reply)| (node, id(reply))).collect())
+    }
+
+    async fn watch(&mut self) -> Result<PerNode<WireView>, Ended> {
+        self.check_cancelled()?;
+        let subject = &self.seen.subject;
+        let watch = |node: &NodeName| {
+            let peers = subject.nodes.iter().filter(|(name, _)| *name != node).map(|(_, peer)| peer.address);
+            ProbeRequest::WatchStart(Watch {
+                peers: peers.collect(),
+                data_path_port: subject.data_path_port,
+                marker: self.run.marker,
+            })
+        };
+        Ok(self.everywhere(watch, QUICK).await.into_iter().map(|(node, reply)| (node, view(reply))).collect())
+    }
+
+    /// Deploys on the first manager that can.
+    async fn deploy(&mut self, images: &BTreeMap<NodeName, Result<String, String>>) -> Result<(), Ended> {
+        self.check_cancelled()?;
+        let subject = &self.seen.subject;
+        let attached = subject.networks.iter().filter(|network| !network.is_ingress);
+        let networks: Vec<ProbedNetwork> = attached
+            .map(|network| ProbedNetwork { id: network.id.clone(), name: network.name.clone() })
+            .collect();
+        let mut why = "no manager could make the probe's image".to_owned();
+        for (node, _) in subject.nodes.iter().filter(|(_, node)| node.is_manager) {
+            let image = match images.get(node) {
+                Some(Ok(image)) => image,
+                Some(Err(error)) => {
+                    why = format!("{node}: {error}");
+                    continue;
+                }
+                None => continue,
+            };
+            let has_it = |name: &NodeName| images.get(name).is_some_and(|other| other.as_ref() == Ok(image));
+            let nodes: BTreeSet<String> = subject
+                .nodes
+                .iter()
+                .filter(|(name, subject)| has_it(name) && !subject.node_id.is_empty())
+                .map(|(_, subject)| subject.node_id.clone())
+                .collect();
+            let request = ProbeRequest::Deploy(Deployment {
+                run: self.run.name.clone(),
+                image: image.clone(),
+                networks: networks.clone(),
+                marker: self.run.marker,
+                nodes,
+                wait_seconds: DEPLOY_SECONDS,
+            });
+            let deadline = Duration::from_secs(DEPLOY_SECONDS) + QUICK;
+            match self.probing.probe(node, request, deadline).await {
+                Ok(ProbeReply::Deployed(deployed)) => {
+                    self.deployed = Some(deployed);
+                    return Ok(());
+                }
+                Ok(_) => why = format!("{node} answered out of turn"),
+                Err(error) => why = format!("the probe could not be deployed through {node}: {error}"),
+            }
+        }
+        Err(Ended(why))
+    }
+
+    /// Finds every node's task, or says why there is none.
+    async fn locate(&mut self, images: &BTreeMap<NodeName, Result<String, String>>) -> Result<(), Ended> {
+        self.check_cancelled()?;
+        let run = self.run.name.clone();
+        let located = self.everywhere(|_| ProbeRequest::Locate { run: run.clone() }, QUICK).await;
+        let deployed = self.deployed.as_ref();
+        let mut tasks = PerNode::new();
+        for (node, reply) in located {
+            let id = self.seen.subject.nodes.get(&node).map_or("", |node| &node.node_id);
+            let missing = deployed.and_then(|deployed| deployed.missing.get(id));
+            let task = match (images.get(&node), missing, reply) {
+                (_, _, Ok(ProbeReply::Located(task))) => Seen::Known(task),
+                (Some(Err(why)), ..) => Seen::Unknown(why.clone()),
+                (_, Some(why), _) => Seen::Unknown(format!("the probe does not run: {why}")),
+                (_, None, Err(why)) => Seen::Unknown(why),
+                (_, None, Ok(_)) => Seen::Unknown("answered out of turn".to_owned()),
+            };
+            tasks.insert(node, task);
+        }
+        self.seen.tasks = tasks;
+        Ok(())
+    }
+
+    /// Takes away everything, whatever happened before, and says what could not be.
+    async fn clean(&mut self) -> Vec<String> {
+        let mut leftovers = Vec::new();
+        // Even a deployment that failed may have made the service.
+        let managers: Vec<&NodeName> = self
+            .seen
+            .subject
+            .nodes
+            .iter()
+            .filter(|(_, node)| node.is_manager)
+            .map(|(name, _)| name)
+            .collect();
+        let mut why = None;
+        for node in managers {
+            let removal = ProbeRequest::RemoveService { run: self.run.name.clone() };
+            match self.probing.probe(node, removal, QUICK).await {
+                Ok(_) => {
+                    why = None;
+                    break;
+                }
+                Err(error) => why = Some(format!("the probe's service may be left: {node}: {error}")),
+            }
+        }
+        leftovers.extend(why);
+        for (node, reply) in self.everywhere(|_| ProbeRequest::Clean, CLEAN).await {
+            leftovers.extend(reply.err().map(|why| format!("the probe may be left on {node}: {why}")));
+        }
+        leftovers
+    }
+
+    pub(super) fn check_cancelled(&mut self) -> Result<(), Ended> {
+        // An error ends the steps, so a future that is ready is never asked again.
+        match self.cancelled.as_mut().now_or_never() {
+            Some(()) => Err(Ended("the run was interrupted".to_owned())),
+            None => Ok(()),
+        }
+    }
+
+    pub(super) async fn views(&self, request: ProbeRequest) -> PerNode<WireView> {
+        let replies = self.everywhere(|_| request.clone(), QUICK).await;
+        replies.into_iter().map(|(node, reply)| (node, view(reply))).collect()
+    }
+
+    /// Asks every node at once.
+    pub(super) async fn everywhere(
+        &self,
+        request: impl Fn(&NodeName) -> ProbeRequest,
+        deadline: Duration,
+    ) -> BTreeMap<NodeName, Result<ProbeReply, String>> {
+        let asking = self.seen.subject.nodes.keys().map(|node| {
+            let request = request(node);
+            async move { (node.clone(), self.probing.probe(node, request, deadline).await) }
+        });
+        join_all(asking).await.into_iter().collect()
+    }
+
+    /// The task of a node.
+    pub(super) fn task(&self, node: &NodeName) -> Result<&ProbeTask, String> {
+        match self.seen.tasks.get(node) {
+            Some(Seen::Known(task)) => Ok(task),
+            Some(Seen::Unknown(why)) => Err(why.clone()),
+            None => Err("the probe was not looked for".to_owned()),
+        }
+    }
+}
+
+fn view(reply: Result<ProbeReply, String>) -> Seen<WireView> {
+    match reply {
+        Ok(ProbeReply::Wire(view)) => Seen::Known(view),
+        Ok(_) => Seen::Unknown("answered out of turn".to_owned()),
+        Err(why) => Seen::Unknown(format!("the wire could not be watched: {why}")),
+    }
+}

@@ -1,0 +1,240 @@
+//! A run against scripted agents: which steps, in which order, and what is taken away whatever happens.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::{Future, pending, ready};
+use std::net::IpAddr;
+use std::pin::pin;
+use std::time::Duration;
+
+use enxame_core::facts::Observed as Seen;
+use enxame_core::names::NodeName;
+use enxame_core::probe::{
+    Deployed, Marker, MeshOutcome, ProbeReply, ProbeRequest, ProbeTask, TrafficOutcome, WireView,
+};
+use enxame_core::report::{Subject, SubjectNetwork, SubjectNode, Verdict, judge};
+
+use super::run::{Observed, Run, observe};
+use super::{Probing, render};
+
+const NODES: [&str; 2] = ["kvm2", "kvm4"];
+
+/// Agents that do everything right, but for what fails.
+#[derive(Default)]
+struct Scripted {
+    /// `node step` that answers with an error.
+    failing: BTreeSet<String>,
+    /// `node step`, in order.
+    asked: RefCell<Vec<String>>,
+    /// The image's id on a node, where it is another.
+    other_image: BTreeMap<String, String>,
+    /// The nodes the deployment expected.
+    expected: RefCell<BTreeSet<String>>,
+}
+
+fn step(request: &ProbeRequest) -> &'static str {
+    match request {
+        ProbeRequest::PrepareImage => "image",
+        ProbeRequest::WatchStart(_) => "watch",
+        ProbeRequest::Deploy(_) => "deploy",
+        ProbeRequest::Locate { .. } => "locate",
+        ProbeRequest::WatchRead => "read",
+        ProbeRequest::Traffic(_) => "traffic",
+        ProbeRequest::Mesh(_) => "mesh",
+        ProbeRequest::WatchStop => "stop",
+        ProbeRequest::RemoveService { .. } => "remove",
+        ProbeRequest::Clean => "clean",
+    }
+}
+
+impl Probing for Scripted {
+    fn probe(
+        &self,
+        node: &NodeName,
+        request: ProbeRequest,
+        _: Duration,
+    ) -> impl Future<Output = Result<ProbeReply, String>> {
+        let asked = format!("{node} {}", step(&request));
+        let fails = self.failing.contains(&asked);
+        self.asked.borrow_mut().push(asked);
+        ready(if fails { Err("scripted".to_owned()) } else { Ok(self.reply(node, request)) })
+    }
+}
+
+impl Scripted {
+    fn failing(steps: &[&str]) -> Self {
+        Self { failing: steps.iter().map(|step| (*step).to_owned()).collect(), ..Self::default() }
+    }
+
+    fn reply(&self, node: &NodeName, request: ProbeRequest) -> ProbeReply {
+        match request {
+            ProbeRequest::PrepareImage => {
+                let id =
+                    self.other_image.get(node.as_str()).cloned().unwrap_or_else(|| "sha256:1".to_owned());
+                ProbeReply::Image { id }
+            }
+            ProbeRequest::Deploy(deployment) => {
+                self.expected.replace(deployment.nodes.clone());
+                ProbeReply::Deployed(Deployed {
+                    service: "probe".to_owned(),
+                    published_port: Some(30_000),
+                    running: deployment.nodes,
+                    missing: BTreeMap::new(),
+                })
+            }
+            ProbeRequest::Locate { .. } => ProbeReply::Located(ProbeTask {
+                container: format!("of-{node}"),
+                addresses: BTreeMap::from([("secure-id".to_owned(), IpAddr::from([10, 0, 0, digit(node)]))]),
+            }),
+            ProbeRequest::WatchStart(_) | ProbeRequest::WatchRead | ProbeRequest::WatchStop => {
+                ProbeReply::Wire(WireView {
+                    interfaces: vec!["eth0".to_owned()],
+                    packets: 0,
+                    kernel_drops: 0,
+                    truncated: 0,
+                    decrypts_before_watching: false,
+                    peers: BTreeMap::new(),
+                    marker_elsewhere: 0,
+                    clear_elsewhere: BTreeMap::new(),
+                    associations: Seen::Known(Vec::new()),
+                })
+            }
+            ProbeRequest::Traffic(order) => {
+                assert_eq!(order.container, format!("of-{node}"));
+                assert_eq!((order.expected.len(), order.peers.len()), (2, 1));
+                ProbeReply::Traffic(TrafficOutcome { resolved: Ok(order.expected), peers: BTreeMap::new() })
+            }
+            ProbeRequest::Mesh(order) => {
+                assert_eq!((order.address, order.port), (address(node), 30_000));
+                ProbeReply::Mesh(MeshOutcome { answered: BTreeMap::new(), failed: 0, last_error: None })
+            }
+            ProbeRequest::RemoveService { .. } | ProbeRequest::Clean => ProbeReply::Cleaned,
+        }
+    }
+}
+
+fn digit(node: &NodeName) -> u8 {
+    node.as_str().as_bytes()[3] - b'0'
+}
+
+fn address(node: &NodeName) -> IpAddr {
+    IpAddr::from([203, 0, 113, 10 + digit(node)])
+}
+
+fn subject() -> Subject {
+    let node = |name: &str| {
+        let name = NodeName::new(name).unwrap();
+        let node = SubjectNode { address: address(&name), node_id: format!("id-{name}"), is_manager: true };
+        (name, node)
+    };
+    let network = |name: &str, is_ingress| SubjectNetwork {
+        id: format!("{name}-id"),
+        name: name.to_owned(),
+        vnis: vec![4096],
+        is_ingress,
+        is_encrypted: true,
+    };
+    Subject {
+        nodes: NODES.iter().map(|name| node(name)).collect(),
+        networks: vec![network("secure", false), network("ingress", true)],
+        plaintext: Vec::new(),
+        data_path_port: 4789,
+    }
+}
+
+async fn run(agents: &Scripted, cancelled: impl Future<Output = ()>) -> Observed {
+    let run = Run { name: "test".to_owned(), marker: Marker::new([7; 32]) };
+    observe(agents, subject(), &run, pin!(cancelled)).await
+}
+
+fn steps_of(agents: &Scripted, node: &str) -> Vec<String> {
+    let prefix = format!("{node} ");
+    agents.asked.borrow().iter().filter_map(|asked| asked.strip_prefix(&prefix)).map(str::to_owned).collect()
+}
+
+#[tokio::test]
+async fn a_run_watches_before_it_deploys_and_between_the_loads() {
+    let agents = Scripted::default();
+    let observed = run(&agents, pending()).await;
+    assert_eq!(observed.observations.trouble, None);
+    assert_eq!(observed.leftovers, Vec::<String>::new());
+    let steps =
+        ["image", "watch", "deploy", "locate", "traffic", "read", "mesh", "read", "stop", "remove", "clean"];
+    assert_eq!(steps_of(&agents, "kvm2"), steps);
+    let of_the_other = steps.into_iter().filter(|step| !["deploy", "remove"].contains(step));
+    assert_eq!(steps_of(&agents, "kvm4"), of_the_other.collect::<Vec<_>>());
+    let networks: Vec<_> = observed.observations.phases.iter().map(|phase| phase.network.as_str()).collect();
+    assert_eq!(networks, ["secure-id", "ingress-id"]);
+}
+
+#[tokio::test]
+async fn whatever_fails_everything_is_taken_away_and_nothing_is_passed() {
+    for step in ["image", "watch", "deploy", "locate", "traffic", "read", "mesh", "stop"] {
+        let agents = Scripted::failing(&[&format!("kvm2 {step}"), &format!("kvm4 {step}")]);
+        let observed = run(&agents, pending()).await;
+        assert_ne!(judge(&observed.observations).verdict(), Verdict::Pass, "{step}");
+        assert_eq!(steps_of(&agents, "kvm2").last().map(String::as_str), Some("clean"), "{step}");
+        assert_eq!(steps_of(&agents, "kvm4").last().map(String::as_str), Some("clean"), "{step}");
+        assert!(steps_of(&agents, "kvm2").contains(&"remove".to_owned()), "{step}");
+    }
+}
+
+#[tokio::test]
+async fn another_manager_deploys_and_removes_where_the_first_cannot() {
+    let agents = Scripted::failing(&["kvm2 deploy", "kvm2 remove"]);
+    let observed = run(&agents, pending()).await;
+    assert_eq!(observed.observations.trouble, None);
+    assert_eq!(observed.leftovers, Vec::<String>::new());
+    assert!(steps_of(&agents, "kvm4").contains(&"deploy".to_owned()));
+    assert!(steps_of(&agents, "kvm4").contains(&"remove".to_owned()));
+}
+
+#[tokio::test]
+async fn what_could_not_be_taken_away_is_told() {
+    let agents = Scripted::failing(&["kvm2 remove", "kvm4 remove", "kvm4 clean"]);
+    let observed = run(&agents, pending()).await;
+    assert_eq!(observed.leftovers.len(), 2, "{:?}", observed.leftovers);
+    assert!(observed.leftovers[1].contains("kvm4: scripted"), "{:?}", observed.leftovers);
+}
+
+#[tokio::test]
+async fn an_interrupted_run_stops_and_takes_everything_away() {
+    let agents = Scripted::default();
+    let observed = run(&agents, ready(())).await;
+    assert_eq!(observed.observations.trouble.as_deref(), Some("the run was interrupted"));
+    assert_eq!(steps_of(&agents, "kvm2"), ["remove", "clean"]);
+
+    let agents = Scripted::default();
+    let at_the_loads = std::future::poll_fn(|_| {
+        let loading = agents.asked.borrow().iter().any(|asked| asked.ends_with("traffic"));
+        if loading { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+    });
+    let observed = run(&agents, at_the_loads).await;
+    assert_eq!(observed.observations.phases.len(), 1);
+    let tail = ["traffic", "read", "remove", "clean"];
+    assert_eq!(steps_of(&agents, "kvm2")[4..], tail);
+}
+
+#[tokio::test]
+async fn a_node_with_another_image_is_not_waited_for() {
+    // The first manager's image decides; the other node's task cannot run.
+    let agents = Scripted {
+        other_image: BTreeMap::from([("kvm4".to_owned(), "sha256:2".to_owned())]),
+        ..Scripted::failing(&["kvm4 locate"])
+    };
+    let mut subject = subject();
+    subject.networks.retain(|network| network.is_ingress);
+    let run = Run { name: "test".to_owned(), marker: Marker::new([7; 32]) };
+    let observed = observe(&agents, subject, &run, pin!(pending())).await;
+    assert_eq!(observed.observations.trouble, None);
+    assert_eq!(*agents.expected.borrow(), BTreeSet::from(["id-kvm2".to_owned()]));
+}
+
+#[tokio::test]
+async fn a_report_has_a_line_per_proof_and_spells_out_what_did_not_pass() {
+    let agents = Scripted::failing(&["kvm4 mesh"]);
+    let observed = run(&agents, pending()).await;
+    let text = render::report(&judge(&observed.observations));
+    let plain = anstream::adapter::strip_str(&text).to_string();
+    insta::assert_snapshot!(plain);
+}
