@@ -17,7 +17,7 @@ use enxame_core::names::NodeName;
 use enxame_core::probe::{ProbeReply, ProbeRequest};
 
 pub(crate) use fleet::FleetProbing;
-pub(crate) use run::{Observed, Run, observe};
+pub(crate) use run::{Run, observe};
 
 /// The agents, as a run needs them. Requests to different nodes go on at the same time.
 pub(crate) trait Probing {
