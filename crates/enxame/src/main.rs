@@ -7,6 +7,7 @@ mod output;
 mod render;
 mod transport;
 mod verbs;
+mod verify;
 
 use std::process::ExitCode;
 

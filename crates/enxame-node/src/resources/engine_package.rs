@@ -64,6 +64,7 @@ struct Action {
     remove_snap: bool,
     install: Vec<String>,
     hold: Vec<String>,
+    start: bool,
     in_swarm: bool,
 }
 
@@ -180,8 +181,10 @@ impl Declare for EnginePackage {
             differences
                 .push(Difference::added(KEYRING, format!("key {}", engine.repository.key_fingerprint)));
         }
+        let units = unit_differences(view.facts);
+        let start = !install.is_empty() || !units.is_empty();
         if install.is_empty() {
-            differences.extend(unit_differences(view.facts));
+            differences.extend(units);
         }
         if differences.is_empty() {
             return Declaration::nothing();
@@ -196,8 +199,15 @@ impl Declare for EnginePackage {
             }
         };
         let reason = "the swarm runs on one build of the engine, which unattended upgrades must not replace";
-        let action =
-            Action { repository, remove, remove_snap: view.facts.has_docker_snap, install, hold, in_swarm };
+        let action = Action {
+            repository,
+            remove,
+            remove_snap: view.facts.has_docker_snap,
+            install,
+            hold,
+            start,
+            in_swarm,
+        };
         let draft = Draft::new(format!("install and hold {main}"), reason, &action);
         let mut declaration = Declaration::from(draft.differing(differences).risking(risk));
         declaration.findings.extend(rehousing(view, replaces && in_swarm));
@@ -258,6 +268,9 @@ impl Resource for EnginePackage {
         apt::remove(on, &action.remove)?;
         apt::install(on, &action.install)?;
         apt::hold(on, &action.hold)?;
+        if !action.start {
+            return Ok(());
+        }
         on.host.run_ok(&Command::new(["systemctl", "enable", "--now", UNIT]).within(START_DEADLINE))?;
         let engine = on.engine_within(START_DEADLINE)?;
         if action.in_swarm {

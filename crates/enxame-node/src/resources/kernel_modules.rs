@@ -48,13 +48,23 @@ struct Action {
     package: Option<String>,
 }
 
-/// The engine that is there or, before there is one, the one that will be.
+/// The engine there will be after the plan, where that is known.
 fn expected_engine(config: &Config, facts: &NodeFacts) -> Option<EngineVersion> {
     let of_distribution = || match (config.engine.source, facts.os.codename.as_str()) {
         (EngineSource::Distribution, "bookworm") => Some(EngineVersion::new(20, 10, 24)),
         _ => None,
     };
-    facts.engine.version().or(config.engine.version).or_else(of_distribution)
+    // One from elsewhere is replaced.
+    let stays = facts.packages.get(main_package(config)).is_some_and(|package| package.installed.is_some());
+    let now = || facts.engine.version().filter(|_| stays);
+    config.engine.version.or_else(now).or_else(of_distribution)
+}
+
+fn main_package(config: &Config) -> &'static str {
+    match config.engine.source {
+        EngineSource::DockerCe => "docker-ce",
+        EngineSource::Distribution => "docker.io",
+    }
 }
 
 /// The match that tells which packets to encrypt.
@@ -82,11 +92,12 @@ impl Declare for KernelModules {
         &[]
     }
 
-    fn asks(&self, _: &Config, _: &NodeConfig) -> FactsQuery {
+    fn asks(&self, config: &Config, _: &NodeConfig) -> FactsQuery {
         let modules = NEEDED.iter().chain(&USEFUL).chain(&["xt_u32", "xt_bpf"]);
         FactsQuery {
             files: [PATH.to_owned()].into(),
             modules: modules.map(|name| (*name).to_owned()).collect(),
+            packages: [main_package(config).to_owned()].into(),
             ..FactsQuery::default()
         }
     }
@@ -95,6 +106,7 @@ impl Declare for KernelModules {
         let state = |name: &str| view.facts.modules.get(name).copied().unwrap_or(ModuleState::Missing);
         let mut wanted: BTreeSet<&str> = NEEDED.into();
         wanted.insert(marking_module(view.config, view.facts));
+        wanted.extend(view.node.address.is_ipv6().then_some("esp6"));
         let missing: Vec<&str> =
             wanted.iter().copied().filter(|name| state(name) == ModuleState::Missing).collect();
         let package = extra_package(view.facts, &missing);

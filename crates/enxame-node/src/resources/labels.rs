@@ -50,13 +50,10 @@ impl Declare for Labels {
 
     fn declare(&self, view: &View<'_>) -> Declaration {
         let mut declaration = Declaration::nothing();
-        let seen = view.facts.engine.swarm().map(|swarm| swarm.nodes.as_slice()).unwrap_or_default();
+        let empty = BTreeMap::new();
         for node in &view.config.nodes {
-            let id =
-                view.all.get(&node.name).and_then(|facts| facts.engine.swarm()).map(|swarm| &swarm.node_id);
-            let labels = seen.iter().find(|seen| Some(&seen.id) == id).map(|seen| &seen.labels);
-            let empty = BTreeMap::new();
-            if let Some(draft) = labelled(node, labels.unwrap_or(&empty)) {
+            let labels = swarm::member(view, node).map_or(&empty, |seen| &seen.labels);
+            if let Some(draft) = labelled(node, labels) {
                 declaration.change(draft);
             }
         }

@@ -1,6 +1,7 @@
 //! Joining (manual 5.2, corrected): every node a manager, with a token that goes from one engine to the other
 //! through the operator's memory and is never printed or written.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use bollard::models::{NodeSpecRoleEnum, SwarmJoinRequest};
 use enxame_core::change::{Difference, Handover, Kind};
 use enxame_core::config::{Config, NodeConfig, SWARM_MANAGEMENT_PORT};
 use enxame_core::declare::{Declaration, Declare, Draft, Finding, Scope, Severity, View};
-use enxame_core::facts::{FactsQuery, LocalSwarmState, SwarmFacts};
+use enxame_core::facts::{FactsQuery, LocalSwarmState, SwarmNodeFacts};
 use serde::{Deserialize, Serialize};
 
 use crate::actuate::{ActuateError, Context, Resource, read_action};
@@ -51,21 +52,20 @@ impl Declare for SwarmJoin {
 
     fn declare(&self, view: &View<'_>) -> Declaration {
         let mut declaration = Declaration::nothing();
-        let leading = view.facts.engine.swarm();
         for node in view.config.peers_of(&view.node.name) {
             let own = view.all.get(&node.name).and_then(|facts| facts.engine.swarm());
-            match own.map(|swarm| swarm.local) {
-                None | Some(LocalSwarmState::Inactive) => declaration.change(join(view, node)),
-                Some(LocalSwarmState::Active | LocalSwarmState::Pending) => {
-                    if let Some(own) = own {
-                        member(view, leading, node, own, &mut declaration);
-                    }
+            match (own.map(|swarm| swarm.local), swarm::member(view, node)) {
+                // A member whose engine rests comes back with it.
+                (None, Some(_)) => {}
+                (None | Some(LocalSwarmState::Inactive), _) => declaration.change(join(view, node)),
+                (Some(LocalSwarmState::Active | LocalSwarmState::Pending), seen) => {
+                    member(view, node, seen, &mut declaration);
                 }
                 // The plan's own checks name these.
-                Some(LocalSwarmState::Error | LocalSwarmState::Locked) => {}
+                (Some(LocalSwarmState::Error | LocalSwarmState::Locked), _) => {}
             }
         }
-        strangers(view, leading, &mut declaration);
+        strangers(view, &mut declaration);
         declaration
     }
 }
@@ -85,12 +85,10 @@ fn join(view: &View<'_>, node: &NodeConfig) -> Draft {
 
 fn member(
     view: &View<'_>,
-    leading: Option<&SwarmFacts>,
     node: &NodeConfig,
-    own: &SwarmFacts,
+    seen: Option<&SwarmNodeFacts>,
     declaration: &mut Declaration,
 ) {
-    let seen = leading.and_then(|swarm| swarm.nodes.iter().find(|seen| seen.id == own.node_id));
     match seen {
         None => declaration.findings.push(Finding {
             severity: Severity::Error,
@@ -103,7 +101,7 @@ fn member(
             let draft = Draft::new(
                 format!("promote {} to manager", node.name),
                 "three managers survive the loss of one",
-                &Action::Promote { node_id: own.node_id.clone() },
+                &Action::Promote { node_id: seen.id.clone() },
             );
             let difference = Difference::changed("role", "worker", "manager");
             declaration.change(draft.item(node.name.as_str()).differing([difference]));
@@ -113,15 +111,11 @@ fn member(
 }
 
 /// Nodes of the swarm that the configuration does not know.
-fn strangers(view: &View<'_>, leading: Option<&SwarmFacts>, declaration: &mut Declaration) {
-    let known: Vec<&str> = view
-        .all
-        .values()
-        .filter_map(|facts| facts.engine.swarm())
-        .map(|swarm| swarm.node_id.as_str())
-        .collect();
-    for stranger in leading.map(|swarm| swarm.nodes.as_slice()).unwrap_or_default() {
-        if !known.contains(&stranger.id.as_str()) {
+fn strangers(view: &View<'_>, declaration: &mut Declaration) {
+    let members = view.config.nodes.iter().filter_map(|node| swarm::member(view, node));
+    let known: BTreeSet<&str> = members.map(|member| member.id.as_str()).collect();
+    for stranger in view.facts.engine.swarm().map(|swarm| swarm.nodes.as_slice()).unwrap_or_default() {
+        if !known.contains(stranger.id.as_str()) {
             declaration.findings.push(Finding {
                 severity: Severity::Warning,
                 node: None,

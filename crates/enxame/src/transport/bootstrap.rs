@@ -1,8 +1,10 @@
 //! How the agent comes to a node: the program copies itself, once per build, checked by its hash.
 
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use sha2::{Digest, Sha256};
 
 /// What the remote side writes when it lacks the binary. As the head of a frame it would announce one that is
@@ -14,7 +16,8 @@ pub(super) const WANTS_THE_BINARY: [u8; 4] = *b"WANT";
 const BECOME_ROOT: &str =
     "s=$1; shift; if [ -O / ]; then eval \"$s\"; else exec sudo -n -- sh -c \"$s\" enxame \"$@\"; fi";
 
-/// Takes the binary in when it is not there, and becomes the agent. `$1` is its SHA-256, `$2` its size.
+/// Takes the binary in when it is not there, and becomes the agent. `$1` is its SHA-256. What comes in is a line with
+/// a length, and that many bytes of gzip.
 const START_AGENT: &str = "umask 022
 d=/var/lib/enxame/agents
 f=$d/$1
@@ -22,7 +25,7 @@ if ! [ -x \"$f\" ]; then
   mkdir -p \"$d\" && t=$(mktemp \"$d/.new.XXXXXX\") || exit 90
   trap \"rm -f $t\" EXIT
   printf WANT
-  head -c \"$2\" >\"$t\" || exit 90
+  read -r n && head -c \"$n\" | gzip -dc >\"$t\"
   if ! echo \"$1  $t\" | sha256sum --check --status; then echo \"the binary did not arrive whole\" >&2; exit 91; fi
   chmod 0755 \"$t\" && sync \"$t\" && mv \"$t\" \"$f\" || exit 90
   trap - EXIT
@@ -49,10 +52,15 @@ impl OwnBinary {
         Ok(Self { bytes, build })
     }
 
-    /// The file.
-    #[must_use]
-    pub(crate) fn bytes(&self) -> &[u8] {
-        &self.bytes
+    /// What a node that wants the binary reads: the length of what follows, and the file in gzip.
+    ///
+    /// # Errors
+    /// Never in practice: it is written to memory.
+    pub(crate) fn packed(&self) -> io::Result<Vec<u8>> {
+        let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
+        gzip.write_all(&self.bytes)?;
+        let packed = gzip.finish()?;
+        Ok([format!("{}\n", packed.len()).as_bytes(), &packed].concat())
     }
 
     /// Its SHA-256, in hexadecimal.
@@ -68,14 +76,13 @@ impl OwnBinary {
             !BECOME_ROOT.contains('\'') && !START_AGENT.contains('\''),
             "quoted by single quotes below"
         );
-        format!("exec sh -c '{BECOME_ROOT}' enxame '{START_AGENT}' {} {}", self.build, self.bytes.len())
+        format!("exec sh -c '{BECOME_ROOT}' enxame '{START_AGENT}' {}", self.build)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::Write;
     use std::process::{Command, Stdio};
 
     /// The scripts as they are, with the directory moved to where a test may write.
@@ -109,7 +116,10 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let own = own("#!/bin/sh\necho \"$@\"\n");
         let said = format!("agent --build {}\n", own.build);
-        assert_eq!(run(&own, directory.path(), own.bytes()), (Some(0), format!("WANT{said}"), String::new()));
+        assert_eq!(
+            run(&own, directory.path(), &own.packed().unwrap()),
+            (Some(0), format!("WANT{said}"), String::new())
+        );
         assert_eq!(run(&own, directory.path(), b""), (Some(0), said, String::new()));
     }
 
@@ -120,7 +130,8 @@ mod tests {
         }
         let directory = tempfile::tempdir().unwrap();
         let own = own("#!/bin/sh\necho \"$@\"\n");
-        let (code, _, words) = run(&own, directory.path(), b"#!/bin/sh\necho evil-twin!!");
+        let evil = self::own("#!/bin/sh\necho evil twin\n");
+        let (code, _, words) = run(&own, directory.path(), &evil.packed().unwrap());
         assert_eq!((code, words.trim()), (Some(91), "the binary did not arrive whole"));
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
     }

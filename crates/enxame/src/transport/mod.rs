@@ -159,7 +159,7 @@ impl Agent {
     }
 
     async fn upload(&mut self, own: &OwnBinary, head: &mut [u8; 4]) -> io::Result<()> {
-        self.stdin.write_all(own.bytes()).await?;
+        self.stdin.write_all(&own.packed()?).await?;
         self.stdin.flush().await?;
         self.stdout.read_exact(head).await.map(drop)
     }

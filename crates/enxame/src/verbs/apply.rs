@@ -1,0 +1,128 @@
+//! `enxame apply`: look under lock, show, ask, act, look again.
+
+use std::fmt::Write as _;
+use std::io::{BufRead, IsTerminal};
+use std::path::Path;
+
+use anyhow::{Context, bail};
+use enxame_core::config::Config;
+use enxame_core::plan::{self, Plan};
+use serde::Serialize;
+
+use super::{Locking, interrupts, look};
+use crate::apply::{self, Outcome, Outcomes};
+use crate::cli::ApplyArgs;
+use crate::render;
+use crate::render::progress::Progress;
+use crate::{Ending, output};
+
+/// What `apply --json` prints.
+#[derive(Serialize)]
+struct Applied<'a> {
+    plan: &'a Plan,
+    outcomes: &'a Outcomes,
+    converged: bool,
+}
+
+pub(super) async fn apply(arguments: &ApplyArgs) -> anyhow::Result<Ending> {
+    // Locked before looking: what the plan was made for cannot move until it is carried out.
+    let mut look = look(&arguments.common, Locking::Locked).await?;
+    look.progress.finish();
+    if let Some(path) = &arguments.plan {
+        refuse_if_moved(path, &look.plan)?;
+    }
+    if look.plan.is_refused() {
+        look.fleet.close().await;
+        output::text(&render::plan::plan(&look.config, &look.plan))?;
+        return Ok(Ending::Unproven);
+    }
+    if look.plan.is_empty() {
+        look.fleet.close().await;
+        return finish(arguments, &look.config, &look.plan, &Outcomes::new(), &look.plan);
+    }
+    if !arguments.common.json {
+        output::text(&render::plan::plan(&look.config, &look.plan))?;
+    }
+    if !arguments.yes && arguments.plan.is_none() && !is_approved()? {
+        look.fleet.close().await;
+        output::note("Nothing was changed.");
+        return Ok(Ending::Failed);
+    }
+    let progress = Progress::new(&look.config, arguments.common.quiet);
+    let outcomes = apply::apply(&mut look.fleet, &look.plan, &progress, interrupts()).await;
+    let facts = look.fleet.gather(&look.config, &progress).await;
+    progress.finish();
+    let after = facts
+        .and_then(|facts| Ok(plan::make(&look.config, &facts, &enxame_node::resources::declarations())?));
+    look.fleet.close().await;
+    finish(arguments, &look.config, &look.plan, &outcomes, &after?)
+}
+
+fn refuse_if_moved(path: &Path, now: &Plan) -> anyhow::Result<()> {
+    let text = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let then: Plan =
+        serde_json::from_slice(&text).with_context(|| format!("{} is not a plan", path.display()))?;
+    if then.facts != now.facts || then.changes != now.changes {
+        bail!(
+            "{} was made for another state of the nodes or of cluster.yaml; plan again and look at what has moved",
+            path.display()
+        );
+    }
+    Ok(())
+}
+
+fn is_approved() -> anyhow::Result<bool> {
+    let stdin = std::io::stdin();
+    if !stdin.is_terminal() {
+        bail!("there is no terminal to ask on: give --yes, or --plan with a plan you have looked at");
+    }
+    output::note("Carry this out? Only `yes` does.");
+    let mut answer = String::new();
+    stdin.lock().read_line(&mut answer)?;
+    Ok(answer.trim() == "yes")
+}
+
+fn finish(
+    arguments: &ApplyArgs,
+    config: &Config,
+    plan: &Plan,
+    outcomes: &Outcomes,
+    after: &Plan,
+) -> anyhow::Result<Ending> {
+    let converged = after.is_empty() && !after.is_refused();
+    if arguments.common.json {
+        output::json(&Applied { plan, outcomes, converged })?;
+    } else {
+        output::text(&told_outcomes(plan, outcomes))?;
+        if !converged {
+            output::text(&format!("Still to do:\n\n{}", render::plan::plan(config, after)))?;
+        }
+    }
+    Ok(if converged { Ending::Done } else { Ending::Failed })
+}
+
+fn told_outcomes(plan: &Plan, outcomes: &Outcomes) -> String {
+    if plan.is_empty() {
+        return "Nothing to change.\n".to_owned();
+    }
+    let mut text = String::new();
+    // Writing to a string does not fail.
+    for change in &plan.changes {
+        if let Some(Outcome::Failed { causes, hint }) = outcomes.get(&change.id) {
+            let _ =
+                writeln!(text, "error: {}: cannot {}: {}", change.node, change.summary, causes.join(": "));
+            if let Some(hint) = hint {
+                let _ = writeln!(text, "       hint: {hint}");
+            }
+        }
+    }
+    let done = outcomes.values().filter(|outcome| **outcome == Outcome::Done).count();
+    let untried =
+        outcomes.values().filter(|outcome| matches!(outcome, Outcome::Skipped(_) | Outcome::Stopped)).count();
+    let failed = outcomes.len() - done - untried;
+    let _ = write!(text, "Applied: {done} of {} changes", plan.changes.len());
+    if failed + untried > 0 {
+        let _ = write!(text, ", {failed} failed, {untried} not tried; `enxame apply` goes on from here");
+    }
+    text + ".\n"
+}

@@ -1,0 +1,148 @@
+//! The verbs, each a table of contents of what it does.
+
+mod apply;
+mod init;
+mod verify;
+
+use std::path::Path;
+
+use anyhow::Context;
+use enxame_core::config::Config;
+use enxame_core::facts::ClusterFacts;
+use enxame_core::plan::{self, Plan};
+use tokio::sync::watch;
+
+use crate::cli::{CommonArgs, PlanArgs, Verb};
+use crate::fleet::Fleet;
+use crate::render::progress::Progress;
+use crate::render::{self, status::Status};
+use crate::{Ending, output};
+
+/// Every verb that talks to nodes.
+pub(crate) async fn run(verb: Verb) -> anyhow::Result<Ending> {
+    match verb {
+        Verb::Init(arguments) => init::init(&arguments).await,
+        Verb::Check(arguments) => check(&arguments).await,
+        Verb::Plan(arguments) => plan(&arguments).await,
+        Verb::Apply(arguments) => apply::apply(&arguments).await,
+        Verb::Status(arguments) => status(&arguments).await,
+        Verb::Verify(arguments) => verify::verify(&arguments).await,
+        Verb::Schema | Verb::Agent { .. } | Verb::ProbeResponder => Ok(Ending::Done),
+    }
+}
+
+pub(crate) fn schema() -> anyhow::Result<Ending> {
+    output::text(&(Config::json_schema()? + "\n"))?;
+    Ok(Ending::Done)
+}
+
+/// A cluster that was looked at.
+struct Look {
+    config: Config,
+    fleet: Fleet,
+    facts: ClusterFacts,
+    plan: Plan,
+    progress: Progress,
+}
+
+fn load(path: &Path) -> anyhow::Result<Config> {
+    let text = std::fs::read_to_string(path).with_context(|| {
+        format!("cannot read {} (`enxame init` proposes one; --config names another)", path.display())
+    })?;
+    Ok(Config::parse(&path.display().to_string(), &text)?)
+}
+
+fn directory_of(path: &Path) -> &Path {
+    path.parent().unwrap_or_else(|| Path::new("."))
+}
+
+/// Whether the nodes are kept from others while this run lasts.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Locking {
+    Free,
+    Locked,
+}
+
+async fn look(arguments: &CommonArgs, locking: Locking) -> anyhow::Result<Look> {
+    let config = load(&arguments.config)?;
+    let progress = Progress::new(&config, arguments.quiet);
+    let mut fleet = Fleet::connect(&config, directory_of(&arguments.config), &progress).await?;
+    if locking == Locking::Locked {
+        fleet.lock().await?;
+    }
+    let facts = fleet.gather(&config, &progress).await?;
+    let plan = plan::make(&config, &facts, &enxame_node::resources::declarations())?;
+    Ok(Look { config, fleet, facts, plan, progress })
+}
+
+async fn check(arguments: &CommonArgs) -> anyhow::Result<Ending> {
+    let look = look(arguments, Locking::Free).await?;
+    look.fleet.close().await;
+    look.progress.finish();
+    if arguments.json {
+        output::json(&look.plan.findings)?;
+    } else {
+        let mut text = String::new();
+        render::plan::findings(&look.plan.findings, &mut text);
+        let nodes = look.config.nodes.len();
+        let verdict = if look.plan.is_refused() { "apply would refuse." } else { "ready for apply." };
+        output::text(&format!("{text}{nodes} nodes answered; {verdict}\n"))?;
+    }
+    Ok(if look.plan.is_refused() { Ending::Unproven } else { Ending::Done })
+}
+
+async fn plan(arguments: &PlanArgs) -> anyhow::Result<Ending> {
+    let look = look(&arguments.common, Locking::Free).await?;
+    look.fleet.close().await;
+    look.progress.finish();
+    if let Some(path) = &arguments.out {
+        let json = serde_json::to_vec_pretty(&look.plan)?;
+        std::fs::write(path, json).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    if arguments.common.json {
+        output::json(&look.plan)?;
+    } else {
+        output::text(&render::plan::plan(&look.config, &look.plan))?;
+    }
+    Ok(match (look.plan.is_refused(), look.plan.is_empty()) {
+        (true, _) => Ending::Unproven,
+        (false, true) => Ending::Done,
+        (false, false) => Ending::Changes,
+    })
+}
+
+async fn status(arguments: &CommonArgs) -> anyhow::Result<Ending> {
+    let look = look(arguments, Locking::Free).await?;
+    look.fleet.close().await;
+    look.progress.finish();
+    let status = Status::of(&look.config, &look.facts, &look.plan);
+    if arguments.json {
+        output::json(&status)?;
+    } else {
+        output::text(&status.text())?;
+    }
+    Ok(Ending::Done)
+}
+
+/// Turns true at the first Ctrl-C; the second one ends the program.
+fn interrupts() -> watch::Receiver<bool> {
+    let (stop, stopped) = watch::channel(false);
+    tokio::spawn(async move {
+        if tokio::signal::ctrl_c().await.is_ok() {
+            // Nobody listens any more: the apply has ended.
+            let _ = stop.send(true);
+        }
+        if tokio::signal::ctrl_c().await.is_ok() {
+            interrupted_twice();
+        }
+    });
+    stopped
+}
+
+#[expect(
+    clippy::exit,
+    reason = "the user asked twice; the kernel ends the ssh processes' pipes and so the agents"
+)]
+fn interrupted_twice() -> ! {
+    std::process::exit(130)
+}
