@@ -31,6 +31,8 @@ pub struct SubjectNode {
     pub node_id: String,
     /// Whether it is a manager that reaches the quorum.
     pub is_manager: bool,
+    /// Why the swarm places no task on it, e.g. because it is drained.
+    pub unavailable: Option<String>,
 }
 
 /// An overlay network.
@@ -68,21 +70,23 @@ impl Subject {
         let swarm = |name: &NodeName| -> Option<&SwarmFacts> {
             facts.get(name)?.engine.swarm().filter(|swarm| swarm.local == LocalSwarmState::Active)
         };
-        let nodes = config.nodes.iter().map(|node| {
-            let swarm = swarm(&node.name);
-            let subject = SubjectNode {
-                address: node.address,
-                node_id: swarm.map(|swarm| swarm.node_id.clone()).unwrap_or_default(),
-                is_manager: swarm.is_some_and(|swarm| swarm.is_manager_with_quorum),
-            };
-            (node.name.clone(), subject)
-        });
         let manager = config
             .nodes
             .iter()
             .filter_map(|node| swarm(&node.name))
             .find(|swarm| swarm.is_manager_with_quorum)
             .ok_or(SubjectError::NoManager)?;
+        let nodes = config.nodes.iter().map(|node| {
+            let swarm = swarm(&node.name);
+            let node_id = swarm.map(|swarm| swarm.node_id.clone()).unwrap_or_default();
+            let subject = SubjectNode {
+                address: node.address,
+                unavailable: unavailable(manager, &node_id),
+                node_id,
+                is_manager: swarm.is_some_and(|swarm| swarm.is_manager_with_quorum),
+            };
+            (node.name.clone(), subject)
+        });
         let is_plaintext = |network: &SubjectNetwork| {
             config.networks.plaintext.as_ref().is_some_and(|name| name.as_str() == network.name)
         };
@@ -101,6 +105,18 @@ impl Subject {
     pub fn node_with_id(&self, id: &str) -> Option<&NodeName> {
         self.nodes.iter().find(|(_, node)| node.node_id == id).map(|(name, _)| name)
     }
+}
+
+/// Why a manager places no task on a node.
+fn unavailable(manager: &SwarmFacts, node_id: &str) -> Option<String> {
+    let Some(node) = manager.nodes.iter().find(|node| node.id == node_id) else {
+        return Some("it is not part of the swarm".to_owned());
+    };
+    if node.state != "ready" {
+        return Some(format!("its state in the swarm is `{}`", node.state));
+    }
+    (node.availability != "active")
+        .then(|| format!("its availability in the swarm is `{}`", node.availability))
 }
 
 impl SubjectNetwork {

@@ -139,7 +139,7 @@ impl<P: Probing> Steps<'_, P> {
             let nodes: BTreeSet<String> = subject
                 .nodes
                 .iter()
-                .filter(|(name, subject)| has_it(name) && !subject.node_id.is_empty())
+                .filter(|(name, subject)| has_it(name) && subject.unavailable.is_none())
                 .map(|(_, subject)| subject.node_id.clone())
                 .collect();
             let request = ProbeRequest::Deploy(Deployment {
@@ -171,12 +171,14 @@ impl<P: Probing> Steps<'_, P> {
         let deployed = self.deployed.as_ref();
         let mut tasks = PerNode::new();
         for (node, reply) in located {
-            let id = self.seen.subject.nodes.get(&node).map_or("", |node| &node.node_id);
+            let subject = self.seen.subject.nodes.get(&node);
+            let id = subject.map_or("", |node| &node.node_id);
             let missing = deployed.and_then(|deployed| deployed.missing.get(id));
+            let missing = missing.or(subject.and_then(|node| node.unavailable.as_ref()));
             let task = match (images.get(&node), missing, reply) {
                 (_, _, Ok(ProbeReply::Located(task))) => Seen::Known(task),
                 (Some(Err(why)), ..) => Seen::Unknown(why.clone()),
-                (_, Some(why), _) => Seen::Unknown(format!("the probe does not run: {why}")),
+                (_, Some(why), _) => Seen::Unknown(format!("the probe does not run there: {why}")),
                 (_, None, Err(why)) => Seen::Unknown(why),
                 (_, None, Ok(_)) => Seen::Unknown("answered out of turn".to_owned()),
             };

@@ -124,7 +124,12 @@ fn address(node: &NodeName) -> IpAddr {
 fn subject() -> Subject {
     let node = |name: &str| {
         let name = NodeName::new(name).unwrap();
-        let node = SubjectNode { address: address(&name), node_id: format!("id-{name}"), is_manager: true };
+        let node = SubjectNode {
+            address: address(&name),
+            node_id: format!("id-{name}"),
+            is_manager: true,
+            unavailable: None,
+        };
         (name, node)
     };
     let network = |name: &str, is_ingress| SubjectNetwork {
@@ -228,6 +233,19 @@ async fn a_node_with_another_image_is_not_waited_for() {
     let observed = observe(&agents, subject, &run, pin!(pending())).await;
     assert_eq!(observed.observations.trouble, None);
     assert_eq!(*agents.expected.borrow(), BTreeSet::from(["id-kvm2".to_owned()]));
+}
+
+#[tokio::test]
+async fn a_drained_node_is_not_waited_for_and_its_proofs_say_why() {
+    let agents = Scripted::failing(&["kvm4 locate"]);
+    let mut subject = subject();
+    subject.networks.retain(|network| network.is_ingress);
+    subject.nodes.get_mut(&NodeName::new("kvm4").unwrap()).unwrap().unavailable = Some("drained".to_owned());
+    let run = Run { name: "test".to_owned(), marker: Marker::new([7; 32]) };
+    let observed = observe(&agents, subject, &run, pin!(pending())).await;
+    assert_eq!(*agents.expected.borrow(), BTreeSet::from(["id-kvm2".to_owned()]));
+    let task = &observed.observations.tasks[&NodeName::new("kvm4").unwrap()];
+    assert_eq!(*task, Seen::Unknown("the probe does not run there: drained".to_owned()));
 }
 
 #[tokio::test]

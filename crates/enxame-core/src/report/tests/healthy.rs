@@ -102,7 +102,12 @@ fn mesh() -> LoadOutcome {
 
 pub(super) fn healthy() -> Observations {
     let nodes = NODES.iter().map(|node| {
-        let subject = SubjectNode { address: address(node), node_id: format!("id-{node}"), is_manager: true };
+        let subject = SubjectNode {
+            address: address(node),
+            node_id: format!("id-{node}"),
+            is_manager: true,
+            unavailable: None,
+        };
         (name(node), subject)
     });
     // Some more than the payload: headers, and what else the nodes had to say to each other.
