@@ -87,6 +87,7 @@ impl Lab<'_> {
             bail!("{} is off, and a state is of all nodes\nhint: enxame-lab start {0}", node.name);
         }
         let disks = DiskSet::named(record.disks.as_deref().context("a running laboratory has disks")?)?;
+        for_all_nodes(|node| machine::await_end_of_boot(self.home, node))?;
         states::save(self.home, &disks, name)?;
         self.progress.step("saved; setting the nodes' clocks, which stood still");
         self.set_clocks()

@@ -160,6 +160,17 @@ pub(crate) fn await_answer(home: &Home, node: &'static Node, process: Process) -
         .map_err(|error| error.context(silent(home, node, "it refuses the operator")))
 }
 
+/// Waits until a node has finished booting: it answers over ssh before all of its services run.
+pub(crate) fn await_end_of_boot(home: &Home, node: &Node) -> Result<()> {
+    ssh(home, node)
+        .arg("systemctl is-system-running --wait")
+        .deadline(ANSWER_DEADLINE)
+        // A unit that failed makes this fail too; the boot is over all the same.
+        .status()
+        .map(drop)
+        .with_context(|| format!("{} does not finish booting", node.name))
+}
+
 /// Tells a node that stood still, or was put back in time, what time it is.
 pub(crate) fn set_clock(home: &Home, node: &Node) -> Result<()> {
     let now = || {
