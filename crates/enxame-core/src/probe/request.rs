@@ -36,6 +36,8 @@ pub struct Deployment {
     pub image: String,
     /// The networks to attach to; never the ingress network.
     pub networks: Vec<ProbedNetwork>,
+    /// Whether to publish a port through the routing mesh, which takes an ingress network.
+    pub publishes_a_port: bool,
     /// What the probe answers to.
     pub marker: Marker,
     /// The ids of the nodes that must run a task.
@@ -90,6 +92,8 @@ pub struct Mesh {
     pub port: u16,
     /// How many requests to make.
     pub requests: u32,
+    /// The ids of the nodes whose tasks must answer: until all have, requests go on for as long as one may take.
+    pub nodes: BTreeSet<String>,
     /// What to exchange with each.
     pub exchange: Exchange,
 }

@@ -95,7 +95,9 @@ pub(super) fn deploy(
             .collect();
         let published_port = published_port(engine, &service)?;
         let missing: BTreeSet<&String> = deployment.nodes.difference(&running).collect();
-        if (missing.is_empty() && published_port.is_some()) || deadline.left().is_err() {
+        if (missing.is_empty() && published_port.is_some() == deployment.publishes_a_port)
+            || deadline.left().is_err()
+        {
             let missing = missing.into_iter().map(|node| (node.clone(), why_missing(&tasks, node))).collect();
             return Ok(Deployed { service, published_port, running, missing });
         }
@@ -132,6 +134,12 @@ fn specification(deployment: &Deployment) -> ServiceSpec {
         target: Some(network.id.clone()),
         ..NetworkAttachmentConfig::default()
     });
+    // Without a published port the engine chooses one.
+    let port = EndpointPortConfig {
+        target_port: Some(RESPONDER_PORT.into()),
+        publish_mode: Some(EndpointPortConfigPublishModeEnum::INGRESS),
+        ..EndpointPortConfig::default()
+    };
     ServiceSpec {
         name: Some(service_name(&deployment.run)),
         labels: Some(labels),
@@ -148,11 +156,7 @@ fn specification(deployment: &Deployment) -> ServiceSpec {
         }),
         mode: Some(ServiceSpecMode { global: Some(HashMap::new()), ..ServiceSpecMode::default() }),
         endpoint_spec: Some(EndpointSpec {
-            ports: Some(vec![EndpointPortConfig {
-                target_port: Some(RESPONDER_PORT.into()),
-                publish_mode: Some(EndpointPortConfigPublishModeEnum::INGRESS),
-                ..EndpointPortConfig::default()
-            }]),
+            ports: deployment.publishes_a_port.then(|| vec![port]),
             ..EndpointSpec::default()
         }),
         ..ServiceSpec::default()
@@ -173,7 +177,11 @@ fn published_port(engine: &Engine, service: &str) -> Result<Option<u16>, ProbeEr
     let inspect = engine.api().inspect_service(service, None::<InspectServiceOptions>);
     let service = engine.call("inspect the probe's service", SHORT, inspect)?;
     let ports = service.endpoint.and_then(|endpoint| endpoint.ports).unwrap_or_default();
-    Ok(ports.iter().find_map(|port| port.published_port).and_then(|port| u16::try_from(port).ok()))
+    Ok(ports
+        .iter()
+        .find_map(|port| port.published_port)
+        .and_then(|port| u16::try_from(port).ok())
+        .filter(|port| *port > 0))
 }
 
 /// What the newest task of a node, and the newest that failed, say about themselves.

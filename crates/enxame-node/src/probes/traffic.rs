@@ -107,7 +107,18 @@ pub(super) fn mesh(mesh: &Mesh) -> MeshOutcome {
     let at = SocketAddr::new(mesh.address, mesh.port);
     let mut outcome = MeshOutcome { answered: BTreeMap::new(), failed: 0, last_error: None };
     let mut failed_in_a_row = 0;
-    for _ in 0..mesh.requests {
+    let mut requests = 0;
+    // A new task is known to every node's IPVS a moment later only.
+    let patience = Deadline::after(Duration::from_secs(mesh.exchange.wait_seconds));
+    loop {
+        let all_answered = mesh.nodes.iter().all(|node| outcome.answered.contains_key(node));
+        if requests >= mesh.requests {
+            if all_answered || patience.left().is_err() {
+                break;
+            }
+            std::thread::sleep(PAUSE);
+        }
+        requests += 1;
         match one_exchange(at, &mesh.exchange) {
             Ok(answer) => {
                 failed_in_a_row = 0;
@@ -173,12 +184,19 @@ mod tests {
             address: at.ip(),
             port: at.port(),
             requests: 3,
+            nodes: BTreeSet::from(["node-7".to_owned()]),
             exchange: Exchange { payload_bytes: 400, wait_seconds: 1, ..what(MARKER) },
         };
         let outcome = mesh(&request);
         assert_eq!(outcome.failed, 0, "{:?}", outcome.last_error);
         assert_eq!(outcome.answered["node-7"].requests, 3);
         assert_eq!(outcome.answered["node-7"].sent_bytes, 1200);
+
+        // A node that never answers is asked for until the time is over, and then no more.
+        request.nodes.insert("node-8".to_owned());
+        let outcome = mesh(&request);
+        assert!(outcome.answered["node-7"].requests > 3, "{outcome:?}");
+        assert!(!outcome.answered.contains_key("node-8"));
 
         let nobody = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap();
         request.port = nobody.port();

@@ -89,10 +89,15 @@ impl<P: Probing> Steps<'_, P> {
                 address: address.ok_or("it has no address")?,
                 port: port.ok_or("the engine published no port for the probe")?,
                 requests,
+                nodes: nodes
+                    .iter()
+                    .filter(|(name, _)| self.task(name).is_ok())
+                    .map(|(_, node)| node.node_id.clone())
+                    .collect(),
                 exchange: self.exchange(REQUEST_BYTES, REQUEST_SECONDS),
             })
         };
-        let deadline = Duration::from_secs(u64::from(requests).saturating_mul(REQUEST_SECONDS) + 60);
+        let deadline = Duration::from_secs(u64::from(requests).saturating_mul(REQUEST_SECONDS) + 90);
         self.loaded(|node| orders(node).map(ProbeRequest::Mesh), deadline).await
     }
 

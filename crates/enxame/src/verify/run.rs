@@ -146,6 +146,7 @@ impl<P: Probing> Steps<'_, P> {
                 run: self.run.name.clone(),
                 image: image.clone(),
                 networks: networks.clone(),
+                publishes_a_port: subject.networks.iter().any(|network| network.is_ingress),
                 marker: self.run.marker,
                 nodes,
                 wait_seconds: DEPLOY_SECONDS,
