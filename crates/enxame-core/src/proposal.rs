@@ -39,15 +39,18 @@ pub enum ProposalError {
 /// # Errors
 /// [`ProposalError`].
 pub fn propose(candidates: &[Candidate]) -> Result<String, ProposalError> {
-    let accounts: BTreeSet<&str> = candidates.iter().filter_map(|one| one.user.as_deref()).collect();
+    let accounts: BTreeSet<Option<&str>> = candidates.iter().map(|one| one.user.as_deref()).collect();
     if accounts.len() > 1 {
-        return Err(ProposalError::DifferentAccounts(accounts.into_iter().collect::<Vec<_>>().join(", ")));
+        let told = accounts.iter().map(|account| account.unwrap_or("ssh_config's own"));
+        return Err(ProposalError::DifferentAccounts(told.collect::<Vec<_>>().join(", ")));
     }
-    let addresses = candidates.iter().map(address).collect::<Result<Vec<_>, _>>()?;
+    let addresses = addresses(candidates)?;
     for (index, (one, at)) in candidates.iter().zip(&addresses).enumerate() {
-        let earlier = candidates.iter().zip(&addresses).take(index).find(|(_, other)| *other == at);
-        if let Some((first, _)) = earlier {
-            return Err(ProposalError::SameServer(first.host.clone(), one.host.clone(), *at));
+        let earlier = candidates.iter().zip(&addresses).take(index);
+        for (first, other) in earlier {
+            if other == at || (is_public(*at) && usable(first).any(|address| address == *at)) {
+                return Err(ProposalError::SameServer(first.host.clone(), one.host.clone(), *at));
+            }
         }
     }
     let largest = (0..candidates.len()).max_by_key(|index| {
@@ -57,8 +60,8 @@ pub fn propose(candidates: &[Candidate]) -> Result<String, ProposalError> {
     let mut text = "# Proposed by `enxame init`; see `enxame schema` for everything that can be said here.\n\
                     version: 1\ncluster: swarm\n"
         .to_owned();
-    if let Some(account) = accounts.first() {
-        write(&mut text, &format!("ssh:\n  user: {account}\n"));
+    if let Some(Some(account)) = accounts.first() {
+        write(&mut text, &format!("ssh:\n  user: {}\n", scalar(account)));
     }
     text.push_str("nodes:\n");
     let names = names(candidates);
@@ -67,15 +70,16 @@ pub fn propose(candidates: &[Candidate]) -> Result<String, ProposalError> {
         write(
             &mut text,
             &format!(
-                "  # {}, {} CPU, {} MiB memory, {} GiB disk\n  - name: {name}\n    address: {at}\n",
-                one.facts.os.pretty_name,
+                "  # {}, {} CPU, {} MiB memory, {} GiB disk\n  - name: {}\n    address: {at}\n",
+                one_line(&one.facts.os.pretty_name),
                 hardware.processors,
                 hardware.memory_bytes / 1024 / 1024,
                 hardware.disk_bytes / 1024 / 1024 / 1024,
+                scalar(name),
             ),
         );
         if one.host != at.to_string() {
-            write(&mut text, &format!("    ssh_host: {}\n", one.host));
+            write(&mut text, &format!("    ssh_host: {}\n", scalar(&one.host)));
         }
         if Some(index) == largest {
             text.push_str("    # The largest: it holds the data, and the proxy beside its certificates.\n");
@@ -96,20 +100,61 @@ fn capacity(facts: &NodeFacts) -> (u64, u32, u64) {
     (hardware.memory_bytes, hardware.processors, hardware.disk_bytes)
 }
 
-/// The address the user reached it at, when that is one of its own; otherwise its first public one.
-fn address(candidate: &Candidate) -> Result<IpAddr, ProposalError> {
-    let own = || candidate.facts.interfaces.iter().flat_map(|interface| interface.addresses.iter().copied());
-    let reached = candidate.host.parse().ok().filter(|address| own().any(|one| one == *address));
-    let usable = |address: &IpAddr| match address {
-        IpAddr::V4(v4) => !v4.is_loopback() && !v4.is_link_local(),
-        IpAddr::V6(_) => false,
-    };
-    let usable_v6 = |address: &IpAddr| match address {
-        IpAddr::V4(_) => false,
-        IpAddr::V6(v6) => !v6.is_loopback() && !v6.is_unicast_link_local(),
-    };
-    let found = reached.or_else(|| own().find(usable)).or_else(|| own().find(usable_v6));
+/// A comment's text: what a server says of itself must not become a line of the file.
+fn one_line(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control() && !matches!(c, '\u{2028}' | '\u{2029}')).collect()
+}
+
+/// A YAML scalar that is read back as text, quoted where it could be taken for something else.
+fn scalar(text: &str) -> String {
+    let is_word = text.starts_with(|c: char| c.is_ascii_alphabetic())
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_'));
+    let means_more = ["null", "true", "false", "yes", "no", "on", "off", "y", "n"]
+        .contains(&text.to_ascii_lowercase().as_str());
+    if is_word && !means_more { text.to_owned() } else { serde_json::Value::from(text).to_string() }
+}
+
+/// All of one kind, because VXLAN runs over one of the two: IPv4 where every server has it, unless the user reached
+/// all of them by IPv6.
+fn addresses(candidates: &[Candidate]) -> Result<Vec<IpAddr>, ProposalError> {
+    let wants_v6 = candidates.iter().all(|one| reached(one).is_some_and(|address| address.is_ipv6()));
+    let is_v4 = !wants_v6 && candidates.iter().all(|one| usable(one).any(|address| address.is_ipv4()));
+    candidates.iter().map(|one| address(one, is_v4)).collect()
+}
+
+/// The address the user reached it at, when that is one of its own; otherwise its first public one or, where it has
+/// none, its first.
+fn address(candidate: &Candidate, is_v4: bool) -> Result<IpAddr, ProposalError> {
+    let own = || usable(candidate).filter(|address| address.is_ipv4() == is_v4);
+    let reached = reached(candidate).filter(|address| address.is_ipv4() == is_v4);
+    let found = reached.or_else(|| own().find(|address| is_public(*address))).or_else(|| own().next());
     found.ok_or_else(|| ProposalError::NoAddress(candidate.host.clone()))
+}
+
+/// The address in the argument, when it is the server's own and not one that is translated on the way.
+fn reached(candidate: &Candidate) -> Option<IpAddr> {
+    let address: IpAddr = candidate.host.parse().ok()?;
+    usable(candidate).find(|own| *own == address)
+}
+
+/// Its addresses that are of use beyond its own link.
+fn usable(candidate: &Candidate) -> impl Iterator<Item = IpAddr> {
+    let own = candidate.facts.interfaces.iter().flat_map(|interface| interface.addresses.iter().copied());
+    own.filter(|address| match address {
+        IpAddr::V4(v4) => !v4.is_loopback() && !v4.is_link_local(),
+        IpAddr::V6(v6) => !v6.is_loopback() && !v6.is_unicast_link_local(),
+    })
+}
+
+/// Whether it is routed on the Internet, so that no two servers have it (RFC 1918, RFC 6598, RFC 4193).
+fn is_public(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => {
+            let [first, second, ..] = v4.octets();
+            !v4.is_private() && !(first == 100 && (64..128).contains(&second))
+        }
+        IpAddr::V6(v6) => !v6.is_unique_local(),
+    }
 }
 
 /// The host names the servers have, where these are usable and not shared; `node1`, `node2` ... otherwise.
@@ -118,12 +163,17 @@ fn names(candidates: &[Candidate]) -> Vec<String> {
     let of = |(index, candidate): (usize, &Candidate)| {
         let label = candidate.facts.hostname.split('.').next().unwrap_or_default().to_ascii_lowercase();
         let is_usable = NodeName::new(label.clone()).is_ok() && label != "localhost";
-        let mut name =
-            if is_usable && taken.insert(label.clone()) { label } else { format!("node{}", index + 1) };
-        while !taken.contains(&name) && !taken.insert(name.clone()) {
+        let mut name = if is_usable { label } else { format!("node{}", index + 1) };
+        if taken.contains(&name) {
+            name = format!("node{}", index + 1);
+        }
+        while !taken.insert(name.clone()) {
             name.push('x');
         }
         name
     };
     candidates.iter().enumerate().map(of).collect()
 }
+
+#[cfg(test)]
+mod tests;

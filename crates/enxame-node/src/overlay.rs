@@ -150,7 +150,7 @@ pub fn underlay_mtu(view: &View<'_>) -> (u32, Vec<Finding>) {
     let is_v6 = view.node.address.is_ipv6();
     let extra = if is_v6 { IPV6_EXTRA_BYTES } else { 0 };
     if let Some(mtu) = view.config.networks.underlay_mtu_bytes {
-        return (mtu - extra, Vec::new());
+        return (mtu.saturating_sub(extra), Vec::new());
     }
     let mut smallest = None;
     let mut findings = Vec::new();
@@ -175,5 +175,5 @@ pub fn underlay_mtu(view: &View<'_>) -> (u32, Vec<Finding>) {
             smallest = Some(smallest.map_or(mtu, |least: u32| least.min(mtu)));
         }
     }
-    (smallest.unwrap_or(1500) - extra, findings)
+    (smallest.unwrap_or(1500).saturating_sub(extra), findings)
 }

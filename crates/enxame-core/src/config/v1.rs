@@ -222,7 +222,8 @@ impl Default for SwarmFile {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct NetworksFile {
     /// The encrypted network's name.
-    pub(super) secure: ObjectName,
+    #[schemars(with = "ObjectName")]
+    pub(super) secure: Spanned<ObjectName>,
     /// An unencrypted network's name, when you want one for traffic that is not sensitive.
     #[schemars(with = "Option<ObjectName>")]
     pub(super) plaintext: Option<Spanned<ObjectName>>,
@@ -233,7 +234,7 @@ pub(super) struct NetworksFile {
 
 impl Default for NetworksFile {
     fn default() -> Self {
-        Self { secure: super::validate::default_secure_network(), plaintext: None, underlay_mtu: None }
+        Self { secure: unplaced(super::validate::default_secure_network()), plaintext: None, underlay_mtu: None }
     }
 }
 

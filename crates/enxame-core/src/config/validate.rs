@@ -246,8 +246,12 @@ fn swarm(file: &SwarmFile, found: &mut Findings<'_>) -> SwarmConfig {
 }
 
 fn networks(file: NetworksFile, found: &mut Findings<'_>) -> NetworksConfig {
+    if file.secure.value.as_str() == "ingress" {
+        let message = "`ingress` is the name of the routing mesh's network";
+        found.add(file.secure.referenced, message, "give the network for services a name of its own");
+    }
     if let Some(plain) = &file.plaintext
-        && (plain.value == file.secure || plain.value.as_str() == "ingress")
+        && (plain.value == file.secure.value || plain.value.as_str() == "ingress")
     {
         let message = format!("`{}` is the name of an encrypted network", plain.value);
         found.add(plain.referenced, message, "give the unencrypted network a name of its own");
@@ -258,7 +262,7 @@ fn networks(file: NetworksFile, found: &mut Findings<'_>) -> NetworksConfig {
         found.add(mtu.referenced, format!("an MTU of {} bytes", mtu.value), "1280 to 9000");
     }
     NetworksConfig {
-        secure: file.secure,
+        secure: file.secure.value,
         plaintext: file.plaintext.map(|plain| plain.value),
         underlay_mtu_bytes: file.underlay_mtu.map(|mtu| mtu.value),
     }

@@ -4,6 +4,8 @@
 //! never mistaken for absence. [`NodeFacts::volatile`] holds what changes by itself (clock, free memory,
 //! round-trip times) and does not take part in a plan's digest.
 
+#[cfg(test)]
+pub(crate) mod blank;
 mod digest;
 mod engine;
 mod machine;

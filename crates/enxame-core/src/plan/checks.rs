@@ -1,6 +1,6 @@
 //! Looks at the whole cluster for what no resource can mend and no change may ignore.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use crate::change::{Change, Risk};
 use crate::config::{Config, NodeConfig};
@@ -41,7 +41,7 @@ pub(super) fn all(config: &Config, facts: &ClusterFacts) -> Vec<Finding> {
     quorum_shape(config, &mut found);
     clones(facts, &mut found);
     clocks(facts, &mut found);
-    mixed_engines(facts, &mut found);
+    mixed_engines(config, facts, &mut found);
     for node in &config.nodes {
         if let Some(facts) = facts.get(&node.name) {
             of_node(config, node, facts, &mut found);
@@ -51,24 +51,21 @@ pub(super) fn all(config: &Config, facts: &ClusterFacts) -> Vec<Finding> {
 }
 
 /// What only the finished list of changes shows.
-pub(super) fn of_changes(config: &Config, facts: &ClusterFacts, changes: &[Change]) -> Vec<Finding> {
+pub(super) fn of_changes(facts: &ClusterFacts, changes: &[Change]) -> Vec<Finding> {
     let mut found = Findings(Vec::new());
-    let disrupted: BTreeSet<&NodeName> = changes
-        .iter()
-        .filter(|change| matches!(change.risk, Risk::Disruptive(_)))
-        .map(|change| &change.node)
-        .collect();
-    if let Some((ready, managers)) = managers(facts)
-        && !disrupted.is_empty()
-    {
-        let quorum = managers / 2 + 1;
-        if ready.saturating_sub(1) < quorum && config.nodes.len() > 1 {
-            let message = format!(
-                "{ready} of {managers} managers are ready: disturbing one more would lose the quorum of {quorum}"
-            );
-            let hint = "bring the missing managers back first; `enxame status` names them";
-            found.add(Severity::Error, (None, "1.1"), message, hint);
-        }
+    let is_disruptive = changes.iter().any(|change| matches!(change.risk, Risk::Disruptive(_)));
+    let Some((ready, managers)) = managers(facts).filter(|_| is_disruptive) else { return found.0 };
+    let quorum = managers / 2 + 1;
+    if ready < managers && ready.saturating_sub(1) < quorum {
+        let message = format!(
+            "{ready} of {managers} managers are ready: disturbing one more would lose the quorum of {quorum}"
+        );
+        let hint = "bring the missing managers back first; `enxame status` names them";
+        found.add(Severity::Error, (None, "1.1"), message, hint);
+    } else if managers == 2 {
+        // Refusing would leave no way on: there is nobody to bring back, and the third may be about to join.
+        let message = "a swarm of 2 managers does not answer while one of them is disturbed".to_owned();
+        found.add(Severity::Warning, (None, "1.1"), message, "tasks go on; three managers would not stop");
     }
     found.0
 }
@@ -122,8 +119,9 @@ fn clocks(facts: &ClusterFacts, found: &mut Findings) {
     }
 }
 
-fn mixed_engines(facts: &ClusterFacts, found: &mut Findings) {
-    let version = |node: &NodeFacts| node.engine.version();
+fn mixed_engines(config: &Config, facts: &ClusterFacts, found: &mut Findings) {
+    // A version that cluster.yaml names is the one that every node has after the plan.
+    let version = |node: &NodeFacts| config.engine.version.or(node.engine.version());
     let odd: Vec<_> =
         facts.iter().filter(|(_, node)| version(node).is_some_and(EngineVersion::has_the_odd_spi)).collect();
     let others = facts.values().filter_map(version).any(|version| !version.has_the_odd_spi());
@@ -158,7 +156,7 @@ fn of_node(config: &Config, node: &NodeConfig, facts: &NodeFacts, found: &mut Fi
         found.add(Severity::Warning, (name, "5"), message, "apply goes on from there");
     }
     addresses(node, facts, found);
-    engine(facts, node, found);
+    engine(config, node, facts, found);
     for peer in config.peers_of(&node.name) {
         path(node, facts, peer, found);
     }
@@ -173,12 +171,14 @@ fn addresses(node: &NodeConfig, facts: &NodeFacts, found: &mut Findings) {
     }
 }
 
-fn engine(facts: &NodeFacts, node: &NodeConfig, found: &mut Findings) {
+fn engine(config: &Config, node: &NodeConfig, facts: &NodeFacts, found: &mut Findings) {
     let name = Some(&node.name);
     let EngineState::Running { version, version_text, live_restore, swarm, .. } = &facts.engine.state else {
         return;
     };
     match version {
+        // Another version that cluster.yaml names takes its place.
+        _ if config.engine.version.is_some() => {}
         Some(version) if version.leaks_encrypted_overlays() => {
             let message =
                 format!("engine {version} may send encrypted networks' traffic in clear (CVE-2023-28841)");

@@ -91,7 +91,7 @@ pub fn make(config: &Config, facts: &ClusterFacts, registry: &[&dyn Declare]) ->
             changes.extend(drafts.map(|draft| placed(*resource, view, draft)));
         }
     }
-    findings.extend(checks::of_changes(config, facts, &changes));
+    findings.extend(checks::of_changes(facts, &changes));
     findings.sort_by(|a, b| b.severity.cmp(&a.severity).then_with(|| a.node.cmp(&b.node)));
     let changes = order::in_order(config, registry, changes)?;
     Ok(Plan { facts: digest_of(facts).map_err(PlanError::Digest)?, changes, findings })

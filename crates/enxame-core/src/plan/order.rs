@@ -26,6 +26,8 @@ pub(super) fn in_order(
         .map(|resource| resource.kind())
         .collect();
     order_on_nodes(registry, &of_cluster, &mut changes);
+    // What is chained next must not go against what stands now.
+    let mut changes = sorted(changes)?;
     order_disruptions(config, &of_cluster, &mut changes);
     order_cluster(&of_cluster, &mut changes);
     sorted(changes)
@@ -68,19 +70,21 @@ fn ancestors(registry: &[&dyn Declare], kind: &Kind) -> BTreeSet<Kind> {
 }
 
 fn order_disruptions(config: &Config, of_cluster: &BTreeSet<Kind>, changes: &mut [Change]) {
+    let places: BTreeMap<&NodeName, usize> =
+        config.nodes.iter().enumerate().map(|(place, node)| (&node.name, place)).collect();
     let founder = config.founder().map(|node| &node.name);
-    let mut sequence: Vec<usize> = (0..changes.len())
-        .filter(|index| {
-            changes.get(*index).is_some_and(|change| {
-                matches!(change.risk, Risk::Disruptive(_)) && !of_cluster.contains(&change.kind)
-            })
+    let place = |change: &Change| (Some(&change.node) == founder, places.get(&change.node).copied());
+    let mut sequence: Vec<(_, usize)> = changes
+        .iter()
+        .enumerate()
+        .filter(|(_, change)| {
+            matches!(change.risk, Risk::Disruptive(_)) && !of_cluster.contains(&change.kind)
         })
+        .map(|(index, change)| (place(change), index))
         .collect();
-    // Stable: the registry's order stays within a node.
-    sequence.sort_by_key(|index| {
-        let node = changes.get(*index).map(|change| &change.node);
-        (node == founder, config.nodes.iter().position(|one| Some(&one.name) == node))
-    });
+    // Within a node the order stays, which is that of `after` already.
+    sequence.sort_unstable();
+    let sequence: Vec<usize> = sequence.into_iter().map(|(_, index)| index).collect();
     chain(changes, &sequence);
 }
 

@@ -1,1 +1,285 @@
+//! The planner's order, over registries that no one wrote.
 
+use proptest::prelude::*;
+use proptest::sample::{Index, subsequence};
+
+use super::*;
+use crate::change::{Kind, Risk};
+use crate::declare::Declaration;
+use crate::facts::blank::blank;
+
+/// A resource that is all data.
+#[derive(Clone, Debug)]
+struct Synthetic {
+    kind: Kind,
+    /// Leaked: a real one's is a constant.
+    after: &'static [Kind],
+    scope: Scope,
+    /// The risks of its drafts, by node; for the cluster, the first node's.
+    drafts: Vec<Vec<Risk>>,
+}
+
+impl Declare for Synthetic {
+    fn kind(&self) -> Kind {
+        self.kind.clone()
+    }
+
+    fn section(&self) -> &'static str {
+        "0"
+    }
+
+    fn scope(&self) -> Scope {
+        self.scope
+    }
+
+    fn after(&self) -> &'static [Kind] {
+        self.after
+    }
+
+    fn asks(&self, _: &Config, _: &NodeConfig) -> FactsQuery {
+        FactsQuery::default()
+    }
+
+    fn declare(&self, view: &View<'_>) -> Declaration {
+        let place = view.config.nodes.iter().position(|node| node.name == view.node.name).unwrap();
+        let risks = match self.scope {
+            Scope::Node => &self.drafts[place],
+            Scope::Cluster => &self.drafts[0],
+        };
+        let drafts = risks.iter().enumerate().map(|(item, risk)| {
+            let draft = Draft::new("do", "it differs", &item).item(item.to_string()).risking(risk.clone());
+            match self.scope {
+                Scope::Node => draft,
+                // Joins act on another node than the one that declares them.
+                Scope::Cluster => draft.on(&view.config.nodes[item % view.config.nodes.len()].name),
+            }
+        });
+        Declaration { drafts: drafts.collect(), findings: Vec::new() }
+    }
+}
+
+fn leaked(kinds: &[usize]) -> &'static [Kind] {
+    Box::leak(kinds.iter().map(|index| kind(*index)).collect())
+}
+
+fn kind(index: usize) -> Kind {
+    Kind(format!("kind{index}").into())
+}
+
+fn config(nodes: usize, founder: usize) -> Config {
+    let mut text = "version: 1\ncluster: c\nnodes:\n".to_owned();
+    for index in 0..nodes {
+        text += &format!("  - {{name: n{index}, address: 203.0.113.{}, ", index + 1);
+        text += &format!("preferred_leader: {}}}\n", index == founder);
+    }
+    Config::parse("c", &text).unwrap()
+}
+
+fn facts(config: &Config) -> ClusterFacts {
+    config.nodes.iter().map(|node| (node.name.clone(), blank())).collect()
+}
+
+fn risk() -> impl Strategy<Value = Risk> {
+    prop_oneof![
+        3 => Just(Risk::Safe),
+        1 => Just(Risk::Restarts("x".into())),
+        2 => Just(Risk::Disruptive("y".into())),
+    ]
+}
+
+/// A resource that comes after some of those with a lower number and its own scope.
+fn resource(index: usize, scopes: &[Scope], nodes: usize) -> impl Strategy<Value = Synthetic> + use<> {
+    let scope = scopes[index];
+    // The cluster's own stand in the registry's order, behind the nodes' in any case.
+    let alike = |before: &usize| scope == Scope::Node && scopes[*before] == Scope::Node;
+    let before: Vec<usize> = (0..index).filter(alike).collect();
+    let count = before.len();
+    let drafts = prop::collection::vec(prop::collection::vec(risk(), 0..3), nodes);
+    (subsequence(before, 0..=count), drafts).prop_map(move |(before, drafts)| Synthetic {
+        kind: kind(index),
+        after: leaked(&before),
+        scope,
+        drafts,
+    })
+}
+
+/// A cluster and resources in an order of the registry that has nothing to do with what they come after.
+fn worlds() -> impl Strategy<Value = (Config, Vec<Synthetic>)> {
+    let scope = prop_oneof![3 => Just(Scope::Node), 1 => Just(Scope::Cluster)];
+    let scopes = prop::collection::vec(scope, 1..8);
+    (1..5_usize, scopes, any::<Index>()).prop_flat_map(|(nodes, scopes, founder)| {
+        let resources: Vec<_> = (0..scopes.len()).map(|index| resource(index, &scopes, nodes)).collect();
+        (Just(config(nodes, founder.index(nodes))), resources.prop_shuffle())
+    })
+}
+
+fn made(config: &Config, resources: &[Synthetic]) -> Result<Plan, PlanError> {
+    let registry: Vec<&dyn Declare> = resources.iter().map(|one| one as &dyn Declare).collect();
+    make(config, &facts(config), &registry)
+}
+
+fn place(plan: &Plan, id: &ChangeId) -> usize {
+    plan.changes.iter().position(|change| &change.id == id).unwrap()
+}
+
+/// Whether `later` comes after `earlier`, directly or through others.
+fn follows(resources: &[Synthetic], later: &Kind, earlier: &Kind) -> bool {
+    let after = resources.iter().find(|one| &one.kind == later).map_or(&[][..], |one| one.after);
+    after.iter().any(|before| before == earlier || follows(resources, before, earlier))
+}
+
+proptest! {
+    #[test]
+    fn every_draft_becomes_one_change((config, resources) in worlds()) {
+        let plan = made(&config, &resources).unwrap();
+        let mut found: Vec<String> = plan.changes.iter().map(|change| change.id.to_string()).collect();
+        let mut wanted = Vec::new();
+        for one in &resources {
+            for (place, risks) in one.drafts.iter().enumerate() {
+                for item in 0..risks.len() {
+                    match one.scope {
+                        Scope::Node => wanted.push(format!("n{place}/{}/{item}", one.kind)),
+                        Scope::Cluster if place == 0 => {
+                            wanted.push(format!("n{}/{}/{item}", item % config.nodes.len(), one.kind));
+                        }
+                        Scope::Cluster => {}
+                    }
+                }
+            }
+        }
+        found.sort();
+        wanted.sort();
+        prop_assert_eq!(found, wanted);
+    }
+
+    #[test]
+    fn a_change_stands_behind_all_it_comes_after((config, resources) in worlds()) {
+        let plan = made(&config, &resources).unwrap();
+        for (index, change) in plan.changes.iter().enumerate() {
+            for before in &change.after {
+                prop_assert!(place(&plan, before) < index, "{} before {}", change.id, before);
+            }
+        }
+    }
+
+    #[test]
+    fn on_a_node_the_kinds_order_is_kept((config, resources) in worlds()) {
+        let plan = made(&config, &resources).unwrap();
+        let is_of_node =
+            |kind: &Kind| resources.iter().any(|one| &one.kind == kind && one.scope == Scope::Node);
+        for (index, change) in plan.changes.iter().enumerate().filter(|(_, one)| is_of_node(&one.kind)) {
+            for later in plan.changes.iter().skip(index).filter(|one| one.node == change.node) {
+                prop_assert!(!follows(&resources, &change.kind, &later.kind), "{} {}", change.id, later.id);
+                if follows(&resources, &later.kind, &change.kind) && is_of_node(&later.kind) {
+                    prop_assert!(later.after.contains(&change.id));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn nodes_are_disturbed_one_after_the_other_and_the_founder_last((config, resources) in worlds()) {
+        let plan = made(&config, &resources).unwrap();
+        let is_of_node =
+            |kind: &Kind| resources.iter().any(|one| &one.kind == kind && one.scope == Scope::Node);
+        let disruptive: Vec<&Change> = plan
+            .changes
+            .iter()
+            .filter(|one| matches!(one.risk, Risk::Disruptive(_)) && is_of_node(&one.kind))
+            .collect();
+        for pair in disruptive.windows(2) {
+            prop_assert!(pair[1].after.contains(&pair[0].id), "{} beside {}", pair[1].id, pair[0].id);
+        }
+        let mut nodes: Vec<&NodeName> = disruptive.iter().map(|change| &change.node).collect();
+        nodes.dedup();
+        let founder = &config.founder().unwrap().name;
+        let mut wanted: Vec<&NodeName> = config.nodes.iter().map(|node| &node.name).collect();
+        wanted.sort_by_key(|name| *name == founder);
+        wanted.retain(|name| nodes.contains(name));
+        prop_assert_eq!(nodes, wanted);
+    }
+
+    #[test]
+    fn the_clusters_changes_are_one_sequence_behind_the_nodes((config, resources) in worlds()) {
+        let plan = made(&config, &resources).unwrap();
+        let of_cluster: Vec<&Kind> =
+            resources.iter().filter(|one| one.scope == Scope::Cluster).map(|one| &one.kind).collect();
+        let first = plan.changes.iter().position(|change| of_cluster.contains(&&change.kind));
+        let cluster = &plan.changes[first.unwrap_or(plan.changes.len())..];
+        prop_assert!(cluster.iter().all(|change| of_cluster.contains(&&change.kind)));
+        for pair in cluster.windows(2) {
+            prop_assert_eq!(&pair[1].after, &vec![pair[0].id.clone()]);
+        }
+        if let Some(one) = cluster.first() {
+            prop_assert_eq!(one.after.len(), plan.changes.len() - cluster.len());
+        }
+        let mut kinds: Vec<&Kind> = cluster.iter().map(|change| &change.kind).collect();
+        kinds.dedup();
+        let wanted: Vec<&Kind> = of_cluster.into_iter().filter(|kind| kinds.contains(kind)).collect();
+        prop_assert_eq!(kinds, wanted);
+    }
+
+    #[test]
+    fn planning_twice_gives_the_same_bytes((config, resources) in worlds()) {
+        let json = |plan: &Plan| serde_json::to_string(plan).unwrap();
+        let plan = made(&config, &resources).unwrap();
+        prop_assert_eq!(json(&plan), json(&made(&config, &resources).unwrap()));
+        let back: Plan = serde_json::from_str(&json(&plan)).unwrap();
+        prop_assert_eq!(back, plan);
+    }
+
+    #[test]
+    fn an_order_that_goes_round_is_refused(
+        (config, mut resources) in worlds(),
+        length in 1..4_usize,
+        risk in risk(),
+        at in any::<Index>(),
+    ) {
+        // A ring of new kinds, each after the next; one of them has something to do.
+        let start = resources.len();
+        for step in 0..length {
+            let mut drafts = vec![Vec::new(); config.nodes.len()];
+            if step == at.index(length) {
+                drafts[0].push(risk.clone());
+            }
+            let after = leaked(&[start + (step + 1) % length]);
+            resources.push(Synthetic { kind: kind(start + step), after, scope: Scope::Node, drafts });
+        }
+        let guilty = ChangeId(format!("n0/{}/0", kind(start + at.index(length))));
+        prop_assert!(matches!(made(&config, &resources), Err(PlanError::Cycle(id)) if id == guilty));
+    }
+}
+
+#[test]
+fn two_changes_of_one_name_are_refused() {
+    let config = config(1, 0);
+    let one = Synthetic { kind: kind(0), after: &[], scope: Scope::Node, drafts: vec![vec![Risk::Safe]] };
+    let id = ChangeId("n0/kind0/0".to_owned());
+    assert!(matches!(made(&config, &[one.clone(), one]), Err(PlanError::Twice(twice)) if twice == id));
+}
+
+#[test]
+fn a_node_without_facts_is_named() {
+    let config = config(2, 0);
+    let mut facts = facts(&config);
+    facts.remove(&config.nodes[1].name);
+    let one = Synthetic { kind: kind(0), after: &[], scope: Scope::Node, drafts: vec![Vec::new(); 2] };
+    let missing = make(&config, &facts, &[&one]);
+    assert!(matches!(missing, Err(PlanError::NoFacts(name)) if name.as_str() == "n1"));
+}
+
+#[test]
+fn the_digest_moves_with_the_facts_and_not_with_time() {
+    let config = config(2, 0);
+    let still = facts(&config);
+    let mut later = still.clone();
+    for node in later.values_mut() {
+        node.volatile.clock_unix_ms += 1;
+        node.volatile.round_trip_us.insert(config.nodes[0].address, Some(7));
+    }
+    let mut moved = still.clone();
+    moved.values_mut().last().unwrap().hostname = "other".to_owned();
+    let digest = |facts| make(&config, facts, &[]).unwrap().facts;
+    assert_eq!(digest(&still), digest(&later));
+    assert_ne!(digest(&still), digest(&moved));
+}

@@ -1,0 +1,36 @@
+//! Facts of a node that nothing is known of, for tests to fill in.
+
+use super::{
+    CloudInit, EngineFacts, EngineState, Hardware, Kernel, NodeFacts, Observed, OperatingSystem,
+    VolatileFacts,
+};
+
+/// A Debian with memory enough, and nothing else.
+pub(crate) fn blank() -> NodeFacts {
+    NodeFacts {
+        os: OperatingSystem {
+            id: "debian".into(),
+            pretty_name: "Debian GNU/Linux 13 (trixie)".into(),
+            ..OperatingSystem::default()
+        },
+        kernel: Kernel::default(),
+        machine_id: String::new(),
+        hostname: String::new(),
+        hardware: Hardware { processors: 2, memory_bytes: 4 << 30, disk_bytes: 40 << 30 },
+        files: [].into(),
+        modules: [].into(),
+        esp: Observed::Unknown(String::new()),
+        sysctl: [].into(),
+        packages: [].into(),
+        units: [].into(),
+        engine: EngineFacts { state: EngineState::Absent },
+        interfaces: Vec::new(),
+        routes: [].into(),
+        cloud_init: CloudInit::default(),
+        has_docker_snap: false,
+        upgrades_unattended: false,
+        docker_group_members: None,
+        interrupted: Vec::new(),
+        volatile: VolatileFacts::default(),
+    }
+}
