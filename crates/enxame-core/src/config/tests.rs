@@ -122,8 +122,5 @@ fn the_schema_names_every_key_of_the_file() {
 #[test]
 fn the_network_for_services_is_not_the_routing_meshs() {
     let text = THREE.to_owned() + "networks: {secure: ingress}\n";
-    assert_eq!(
-        problems(&text),
-        ["cluster.yaml:12:20: `ingress` is the name of the routing mesh's network"]
-    );
+    assert_eq!(problems(&text), ["cluster.yaml:12:20: `ingress` is the name of the routing mesh's network"]);
 }

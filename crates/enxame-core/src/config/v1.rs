@@ -234,7 +234,11 @@ pub(super) struct NetworksFile {
 
 impl Default for NetworksFile {
     fn default() -> Self {
-        Self { secure: unplaced(super::validate::default_secure_network()), plaintext: None, underlay_mtu: None }
+        Self {
+            secure: unplaced(super::validate::default_secure_network()),
+            plaintext: None,
+            underlay_mtu: None,
+        }
     }
 }
 

@@ -1,0 +1,283 @@
+//! How long the planner takes, and how much memory a cluster's facts and plan do (`make bench`).
+//!
+//! Synthetic facts of 10, 100 and 1,000 nodes, each with a route to every other, are planned with the real registry, in
+//! two states: prepared servers, on which everything is to be done, and the cluster after that, on which nothing is.
+//! Each measurement is a process of its own, so that none inherits another's memory. Nothing fails for being slow.
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::net::IpAddr;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use enxame_core::config::{Config, NodeConfig};
+use enxame_core::declare::Declare;
+use enxame_core::facts::{
+    CloudInit, ClusterFacts, EngineFacts, EngineState, FactsQuery, FileFacts, Hardware, InterfaceFacts,
+    Kernel, LocalSwarmState, ModuleState, NetworkFacts, NodeFacts, Observed, OperatingSystem, PackageFacts,
+    RouteFacts, SwarmFacts, SwarmNodeFacts, SwarmSettings, UnitFacts, VolatileFacts,
+};
+use enxame_core::plan::{self, Plan};
+use enxame_core::version::EngineVersion;
+use serde_json::Value;
+
+const SIZES: [usize; 3] = [10, 100, 1_000];
+const ROUNDS: usize = 5;
+/// What issue 2 asks of 1,000 nodes.
+const LIMIT: Duration = Duration::from_millis(250);
+
+type Outcome<T> = Result<T, Box<dyn Error>>;
+
+fn main() -> Outcome<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match arguments.as_slice() {
+        [state, size] => measure(state, size.parse()?),
+        _ => all(),
+    }
+}
+
+fn all() -> Outcome<()> {
+    let mut out = std::io::stdout();
+    if cfg!(debug_assertions) {
+        writeln!(out, "a debug build: the times say nothing (cargo run --release --example planner_bench)")?;
+    }
+    writeln!(
+        out,
+        "{:<10} {:>6} {:>8} {:>9} {:>10} {:>10} {:>12}",
+        "state", "nodes", "changes", "best", "facts", "with plan", "per node"
+    )?;
+    for state in ["prepared", "converged"] {
+        for size in SIZES {
+            let own = std::env::current_exe()?;
+            if !Command::new(own).args([state, &size.to_string()]).status()?.success() {
+                return Err(format!("the measurement of {size} {state} nodes ended early").into());
+            }
+        }
+    }
+    Ok(())
+}
+
+fn measure(state: &str, size: usize) -> Outcome<()> {
+    let mut out = std::io::stdout();
+    let config = cluster(size)?;
+    let registry = enxame_node::resources::declarations();
+    let before = resident_kib();
+    let facts = if state == "prepared" {
+        prepared(&config, &registry)
+    } else {
+        let mut facts = prepared(&config, &registry);
+        let todo = plan::make(&config, &facts, &registry)?;
+        converge(&config, &mut facts, &todo);
+        facts
+    };
+    let with_facts = resident_kib();
+    let mut best = Duration::MAX;
+    let mut made = None;
+    for _ in 0..ROUNDS {
+        // The last one's memory is not this one's time.
+        drop(made.take());
+        let start = Instant::now();
+        made = Some(plan::make(&config, &facts, &registry)?);
+        best = best.min(start.elapsed());
+    }
+    let plan = made.ok_or("no round was made")?;
+    let with_plan = resident_kib();
+    if plan.is_refused() || plan.is_empty() != (state == "converged") {
+        return Err(format!("the facts are not of a {state} cluster: {:?}", plan.findings.first()).into());
+    }
+    let per_node = with_plan.saturating_sub(before) / u64::try_from(size)?;
+    writeln!(
+        out,
+        "{state:<10} {size:>6} {:>8} {:>6} ms {:>6} MiB {:>6} MiB {per_node:>8} KiB",
+        plan.changes.len(),
+        format!("{:.1}", best.as_secs_f64() * 1_000.0),
+        with_facts / 1024,
+        with_plan / 1024,
+    )?;
+    if SIZES.last() == Some(&size) {
+        let verdict = if best <= LIMIT { "at most" } else { "MORE THAN" };
+        writeln!(out, "{:>10} {size} nodes take {verdict} {} ms", "", LIMIT.as_millis())?;
+    }
+    Ok(())
+}
+
+/// `VmRSS` of this process (`proc_pid_status(5)`), in KiB; 0 where it cannot be read.
+fn resident_kib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok()).unwrap_or_default()
+}
+
+fn cluster(size: usize) -> Outcome<Config> {
+    let mut text = "version: 1\ncluster: bench\nengine: {source: distribution}\nnodes:\n".to_owned();
+    for index in 0..size {
+        // 198.18.0.0/15 is for benchmarks (RFC 2544).
+        let (high, low) = (index / 250, index % 250 + 1);
+        writeln!(text, "  - name: node-{index}\n    address: 198.18.{high}.{low}")?;
+    }
+    Ok(Config::parse("bench", &text)?)
+}
+
+fn prepared(config: &Config, registry: &[&dyn Declare]) -> ClusterFacts {
+    let facts_of = |node: &NodeConfig| {
+        let query = plan::query_for(config, node, registry);
+        (node.name.clone(), answers(node, query))
+    };
+    config.nodes.iter().map(facts_of).collect()
+}
+
+/// What a Debian 13 with the distribution's engine and nothing configured answers.
+fn answers(node: &NodeConfig, query: FactsQuery) -> NodeFacts {
+    let package = || PackageFacts { installed: Some("26.1.5+dfsg1-9+b9".to_owned()), is_held: false };
+    let foreign = |name: &String| {
+        name.starts_with("docker-ce")
+            || name.ends_with("-plugin")
+            || name == "containerd.io"
+            || name == "docker-engine"
+    };
+    let route = || {
+        Observed::Known(RouteFacts {
+            source: node.address,
+            interface: "eth0".to_owned(),
+            mtu_bytes: 1500,
+            path_mtu_bytes: Observed::Known(1500),
+        })
+    };
+    NodeFacts {
+        os: OperatingSystem {
+            id: "debian".to_owned(),
+            version_id: "13".to_owned(),
+            codename: "trixie".to_owned(),
+            pretty_name: "Debian GNU/Linux 13 (trixie)".to_owned(),
+        },
+        kernel: Kernel { release: "6.12.48+deb13-amd64".to_owned(), architecture: "x86_64".to_owned() },
+        machine_id: format!("{:0>32}", node.name),
+        hostname: node.name.to_string(),
+        hardware: Hardware { processors: 2, memory_bytes: 4 << 30, disk_bytes: 40 << 30 },
+        files: query.files.into_iter().map(|path| (path, FileFacts::Absent)).collect(),
+        modules: query.modules.into_iter().map(|name| (name, ModuleState::Loadable)).collect(),
+        esp: Observed::Unknown("esp4 is not loaded".to_owned()),
+        sysctl: query.sysctl.into_iter().map(|key| (key, Some("0".to_owned()))).collect(),
+        packages: query.packages.into_iter().filter(|n| !foreign(n)).map(|name| (name, package())).collect(),
+        units: query.units.into_iter().map(|unit| (unit, active())).collect(),
+        engine: engine(SwarmFacts::inactive()),
+        interfaces: vec![InterfaceFacts {
+            name: "eth0".to_owned(),
+            mtu_bytes: 1500,
+            addresses: vec![node.address],
+        }],
+        routes: query.peers.iter().map(|peer| (*peer, route())).collect(),
+        cloud_init: CloudInit { is_active: true },
+        has_docker_snap: false,
+        upgrades_unattended: true,
+        docker_group_members: Some(Vec::new()),
+        interrupted: Vec::new(),
+        volatile: VolatileFacts {
+            clock_unix_ms: 1_760_000_000_000,
+            clock_synchronised: true,
+            memory_available_bytes: 2 << 30,
+            disk_available_bytes: 30 << 30,
+            round_trip_us: query.peers.iter().map(|peer| (*peer, Some(18_000))).collect(),
+        },
+    }
+}
+
+fn active() -> UnitFacts {
+    UnitFacts { exists: true, active: "active".to_owned(), enabled: "enabled".to_owned() }
+}
+
+fn engine(swarm: SwarmFacts) -> EngineFacts {
+    EngineFacts {
+        state: EngineState::Running {
+            version_text: "26.1.5+dfsg1".to_owned(),
+            version: Some(EngineVersion::new(26, 1, 5)),
+            api_version: "1.45".to_owned(),
+            minimum_api_version: "1.24".to_owned(),
+            storage_driver: "overlay2".to_owned(),
+            live_restore: false,
+            swarm: Box::new(swarm),
+        },
+    }
+}
+
+/// What the nodes would answer once the plan is carried out.
+fn converge(config: &Config, facts: &mut ClusterFacts, todo: &Plan) {
+    for change in &todo.changes {
+        let Some(node) = facts.get_mut(&change.node) else { continue };
+        let file = change.action.get("file").unwrap_or(&change.action);
+        if let (Some(Value::String(path)), Some(Value::String(content))) =
+            (file.get("path"), file.get("content"))
+        {
+            let text = FileFacts::Text { content: content.clone(), mode: 0o644, uid: 0, gid: 0 };
+            node.files.insert(path.clone(), text);
+        }
+        for (key, value) in change.action.get("live").and_then(Value::as_object).into_iter().flatten() {
+            node.sysctl.insert(key.clone(), value.as_str().map(str::to_owned));
+        }
+    }
+    let members: Vec<SwarmNodeFacts> = config.nodes.iter().map(member).collect();
+    let founder = config.founder().map(|node| &node.name);
+    for node in &config.nodes {
+        let Some(facts) = facts.get_mut(&node.name) else { continue };
+        facts.modules.values_mut().for_each(|state| *state = ModuleState::Loaded);
+        facts.packages.values_mut().for_each(|package| package.is_held = true);
+        facts.esp = Observed::Known(true);
+        let mut swarm = swarm(node);
+        // A thousand managers that each list a thousand nodes would fill the machine; the plan reads one list.
+        if founder == Some(&node.name) {
+            swarm.nodes.clone_from(&members);
+        }
+        facts.engine = engine(swarm);
+    }
+}
+
+fn id_of(address: IpAddr) -> String {
+    format!("{:x>25}", address.to_string())
+}
+
+fn swarm(node: &NodeConfig) -> SwarmFacts {
+    let network = |name: &str, is_ingress| NetworkFacts {
+        id: format!("{name:x>25}"),
+        name: name.to_owned(),
+        is_ingress,
+        is_attachable: !is_ingress,
+        is_encrypted: true,
+        underlay_mtu_bytes: Some(1500),
+        vnis: vec![4097],
+        subnets: vec!["10.0.0.0/24".to_owned()],
+        labels: BTreeMap::new(),
+    };
+    SwarmFacts {
+        local: LocalSwarmState::Active,
+        node_id: id_of(node.address),
+        node_address: node.address.to_string(),
+        cluster_id: Some("c".repeat(25)),
+        is_manager_with_quorum: true,
+        settings: Some(SwarmSettings {
+            address_pool: vec!["10.0.0.0/8".to_owned()],
+            subnet_prefix_length: 24,
+            data_path_port: 4789,
+            heartbeat_ns: 5_000_000_000,
+            autolock: false,
+        }),
+        networks: vec![network("ingress", true), network("swarm-secure-net", false)],
+        ..SwarmFacts::inactive()
+    }
+}
+
+fn member(node: &NodeConfig) -> SwarmNodeFacts {
+    SwarmNodeFacts {
+        id: id_of(node.address),
+        hostname: node.name.to_string(),
+        address: node.address.to_string(),
+        state: "ready".to_owned(),
+        availability: "active".to_owned(),
+        is_manager: true,
+        is_leader: false,
+        reachability: "reachable".to_owned(),
+        engine_version: "26.1.5+dfsg1".to_owned(),
+        labels: node.swarm_labels(),
+    }
+}

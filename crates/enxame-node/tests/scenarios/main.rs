@@ -1,0 +1,90 @@
+//! Whole clusters, from `cluster.yaml` and facts to the plan.
+//!
+//! Each folder beside this file is a scenario: `cluster.yaml`, `facts.json` (a base and what is different from it, see
+//! [`facts`]) and `plan.snap`, the plan as text, compared byte for byte. `INSTA_UPDATE=always` writes it anew.
+
+mod facts;
+mod text;
+mod variations;
+
+use std::path::{Path, PathBuf};
+
+use enxame_core::config::Config;
+use enxame_core::plan;
+
+fn directory() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios")
+}
+
+fn check(scenario: &str) {
+    let folder = directory().join(scenario);
+    let yaml = std::fs::read_to_string(folder.join("cluster.yaml")).unwrap();
+    let config = Config::parse("cluster.yaml", &yaml).unwrap();
+    let facts = facts::read(&directory(), &folder.join("facts.json"));
+    let plan = plan::make(&config, &facts, &enxame_node::resources::declarations()).unwrap();
+
+    let mut settings = insta::Settings::new();
+    settings.set_snapshot_path(&folder);
+    settings.set_prepend_module_to_snapshot(false);
+    settings.set_omit_expression(true);
+    settings.bind(|| insta::assert_snapshot!("plan", text::of(&plan)));
+}
+
+macro_rules! scenarios {
+    ($($name:ident),* $(,)?) => {
+        $(#[test]
+        fn $name() {
+            check(stringify!($name));
+        })*
+
+        #[test]
+        fn every_folder_is_a_test() {
+            let mut folders: Vec<String> = std::fs::read_dir(directory())
+                .unwrap()
+                .map(|entry| entry.unwrap())
+                .filter(|entry| entry.path().join("cluster.yaml").exists())
+                .map(|entry| entry.file_name().into_string().unwrap())
+                .collect();
+            folders.sort();
+            let mut listed = vec![$(stringify!($name)),*];
+            listed.sort_unstable();
+            assert_eq!(folders, listed);
+        }
+    };
+}
+
+scenarios! {
+    a_bare_cluster_gets_everything_from_docker,
+    a_broken_daemon_json_is_refused_and_not_replaced,
+    a_clone_is_refused,
+    a_converged_cluster_needs_nothing,
+    a_debian_kernel_without_xt_bpf_is_refused,
+    a_disruption_is_refused_while_a_manager_is_down,
+    a_founder_that_stands_alone_goes_on,
+    a_hosts_line_that_contradicts_is_named,
+    a_lost_label_is_set_again,
+    a_node_in_another_swarm_is_refused,
+    a_pair_of_managers_is_warned,
+    a_prepared_cluster_is_founded_in_order,
+    a_route_from_another_address_is_refused,
+    a_secure_network_in_clear_is_made_again,
+    a_small_path_mtu_becomes_the_networks,
+    a_stopped_engine_is_started,
+    a_stranger_in_the_swarm_is_named,
+    a_worker_is_promoted,
+    an_ipv6_cluster_leaves_room_for_the_longer_header,
+    an_ipv6_kernel_without_esp6_is_refused,
+    an_old_engine_is_replaced_before_it_leaks,
+    an_open_ingress_in_use_is_refused,
+    an_open_ingress_is_made_again,
+    an_ubuntu_kernel_gets_its_extra_modules,
+    an_unknown_path_mtu_is_the_routes,
+    bookworm_marks_with_u32,
+    bookworm_moves_to_dockers_packages_in_one_go,
+    disruptions_go_one_by_one_and_the_founder_is_last,
+    engines_that_cannot_talk_are_refused,
+    engines_that_cannot_talk_are_made_alike,
+    slow_links_are_named,
+    the_engine_moves_to_dockers_packages,
+    the_users_own_engine_keys_stay,
+}

@@ -1,0 +1,74 @@
+//! A plan as text, with all of it but the facts' digest, which moves with every fact.
+
+use std::fmt::Write;
+
+use enxame_core::change::{Change, Handover, Risk};
+use enxame_core::declare::Severity;
+use enxame_core::plan::Plan;
+use serde_json::Value;
+
+/// The plan's text.
+pub(crate) fn of(plan: &Plan) -> String {
+    let mut out = String::new();
+    for finding in &plan.findings {
+        let severity = match finding.severity {
+            Severity::Warning => "warning",
+            Severity::Error => "ERROR",
+        };
+        let node = finding.node.as_ref().map_or("cluster".to_owned(), ToString::to_string);
+        line(&mut out, 0, &format!("{severity} [{}] {node}: {}", finding.section, finding.message));
+        line(&mut out, 1, &format!("hint: {}", finding.hint));
+    }
+    let verdict = if plan.is_refused() { "refused" } else { "may be applied" };
+    line(&mut out, 0, &format!("= {} changes, {verdict}", plan.changes.len()));
+    for one in &plan.changes {
+        change(&mut out, one);
+    }
+    out
+}
+
+fn change(out: &mut String, change: &Change) {
+    let Change { id, node, section, summary, reason, .. } = change;
+    line(out, 0, "");
+    line(out, 0, &format!("{id} [{section}] on {node}: {summary}"));
+    line(out, 1, &format!("because {reason}"));
+    match &change.risk {
+        Risk::Safe => {}
+        Risk::Restarts(what) => line(out, 1, &format!("RESTARTS {what}")),
+        Risk::Disruptive(what) => line(out, 1, &format!("DISRUPTIVE {what}")),
+    }
+    if let Some(Handover::ManagerToken { from }) = &change.handover {
+        line(out, 1, &format!("with the manager token from {from}"));
+    }
+    if !change.after.is_empty() {
+        let after: Vec<String> = change.after.iter().map(ToString::to_string).collect();
+        line(out, 1, &format!("after {}", after.join(" ")));
+    }
+    for one in &change.differences {
+        let value =
+            |value: &Option<String>| value.as_ref().map_or("nothing".to_owned(), |v| format!("`{v}`"));
+        line(out, 1, &format!("{}: {} -> {}", one.field, value(&one.old), value(&one.new)));
+    }
+    line(out, 1, &format!("action {}", brief(&change.action)));
+}
+
+/// The action as JSON; a file's text is in the differences already, so its length will do.
+fn brief(action: &Value) -> Value {
+    match action {
+        Value::Object(map) => map
+            .iter()
+            .map(|(key, value)| match (key.as_str(), value) {
+                ("content", Value::String(text)) => {
+                    (key.clone(), format!("<{} lines>", text.lines().count()).into())
+                }
+                _ => (key.clone(), brief(value)),
+            })
+            .collect(),
+        other => other.clone(),
+    }
+}
+
+fn line(out: &mut String, depth: usize, text: &str) {
+    // Writing to a string does not fail.
+    let _ = writeln!(out, "{}{text}", "    ".repeat(depth));
+}
