@@ -49,7 +49,8 @@ pub struct Counts {
     pub esp_bytes: u64,
     /// Clear VXLAN packets on the data-path port, by VXLAN network identifier.
     pub clear: BTreeMap<u32, u64>,
-    /// Packets in which the marker was visible.
+    /// Packets in which the marker was visible. ESP packets that arrived are left out, since the kernel may decrypt
+    /// them before they are read; where they left they are counted.
     pub marker: u64,
     /// Packets on the data-path port without a readable VXLAN header.
     pub unreadable: u64,

@@ -78,7 +78,7 @@ impl Counter {
                 Direction::Sent => &mut peer.sent,
                 Direction::Received => &mut peer.received,
             };
-            counts.marker += u64::from(has_marker);
+            counts.marker += u64::from(has_marker && !seen.may_be_decrypted(packet.direction));
             seen.add_to(counts, packet.length_bytes);
             return;
         }
@@ -139,6 +139,14 @@ impl Seen {
                 udp.payload().first_chunk::<8>().is_some_and(|head| head.first_chunk() != Some(&[0; 4]));
         }
         seen
+    }
+
+    /// Whether its content may no longer be what was on the wire. The kernel decrypts an ESP packet in place where it
+    /// can, in pages that it shares with the copy that waits here (`esp_input` after `pskb_expand_head`, which leaves
+    /// the fragments shared): what is read of one that arrived may be what was decrypted meanwhile. One that leaves is
+    /// encrypted before anybody sees it and never touched again, so the sender's watch tells what was readable.
+    fn may_be_decrypted(&self, direction: Direction) -> bool {
+        self.is_esp && direction == Direction::Received
     }
 
     fn add_to(&self, counts: &mut Counts, length_bytes: usize) {

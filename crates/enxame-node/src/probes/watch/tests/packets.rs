@@ -149,6 +149,20 @@ fn the_marker_is_found_anywhere_in_any_packet() {
 }
 
 #[test]
+fn what_an_esp_packet_holds_is_judged_where_it_leaves() {
+    let readable = [b"...".as_slice(), &MARKER, b"..."].concat();
+    let mut counter = counter();
+    counter.count(&packet(Direction::Received, &ip(PEER, HERE, IpNumber(50), &readable)));
+    counter.count(&packet(Direction::Received, &udp(PEER, HERE, 4500, &readable)));
+    counter.count(&packet(Direction::Sent, &ip(HERE, PEER, IpNumber(50), &readable)));
+    let peer = &counter.peers[&IpAddr::from(PEER)];
+    assert_eq!((peer.received.esp_packets, peer.received.marker), (2, 0));
+    assert_eq!((peer.sent.esp_packets, peer.sent.marker), (1, 1));
+    counter.count(&packet(Direction::Received, &ip(PEER, HERE, IpNumber::TCP, &readable)));
+    assert_eq!(counter.peers[&IpAddr::from(PEER)].received.marker, 1);
+}
+
+#[test]
 fn directions_and_peers_are_told_apart() {
     let mut counter = counter();
     counter.count(&packet(Direction::Received, &udp(PEER, HERE, 4789, &vxlan(7, b""))));

@@ -5,9 +5,10 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::process::Command;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use enxame_core::facts::Observed;
-use enxame_core::probe::{Marker, Watch};
+use enxame_core::probe::{Marker, Watch, WireView};
 use nix::sched::{CloneFlags, unshare};
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -86,6 +87,19 @@ fn watcher(place: &Place, peer: [u8; 4]) -> Watcher {
     place.within(move || Watcher::start(&watch).unwrap())
 }
 
+/// What the watch saw once it saw as much as expected: a packet takes its time through the other end's processor.
+fn read_until(place: &Place, watcher: Watcher, is_enough: fn(&WireView) -> bool) -> WireView {
+    place.within(move || {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        loop {
+            let view = watcher.read().unwrap();
+            if is_enough(&view) || Instant::now() > deadline {
+                return view;
+            }
+        }
+    })
+}
+
 fn vxlan(vni: u8, inner: &[u8]) -> Vec<u8> {
     [&[0x08, 0, 0, 0, 0, 0, vni, 0], inner].concat()
 }
@@ -123,8 +137,10 @@ fn what_goes_over_a_real_wire_is_counted_at_both_ends() {
         send_udp(FAR, NEAR, &vxlan(78, b"without it"));
         send_esp(NEAR, &[0xbb; 100]);
     });
-    let near_view = near.within(move || at_near.read().unwrap());
-    let far_view = far.within(move || at_far.read().unwrap());
+    let near_view =
+        read_until(&near, at_near, |view| view.peers.values().all(|peer| peer.received.esp_packets == 1));
+    let far_view =
+        read_until(&far, at_far, |view| view.peers.values().all(|peer| peer.received.esp_packets == 200));
     assert_eq!(near_view.interfaces, ["near"]);
     assert_eq!((near_view.kernel_drops, near_view.truncated, near_view.marker_elsewhere), (0, 0, 0));
 
@@ -147,7 +163,8 @@ fn a_datagram_the_kernel_cuts_is_counted_once_and_its_rest_as_fragments() {
     near.within(|| {
         send_udp(NEAR, FAR, &vxlan(9, &[0; 4000]));
     });
-    let view = far.within(move || at_far.read().unwrap());
+    let view =
+        read_until(&far, at_far, |view| view.peers.values().all(|peer| peer.received.later_fragments == 2));
     let counts = &view.peers[&IpAddr::from(NEAR)].received;
     assert_eq!(counts.clear, [(9, 1)].into());
     assert_eq!((counts.first_fragments, counts.later_fragments), (1, 2));
@@ -159,9 +176,9 @@ fn a_watch_that_loses_its_interface_says_so_from_then_on() {
     let at_near = watcher(&near, FAR);
     near.ip("link delete near");
     // The kernel tells the socket a moment later.
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    let deadline = Instant::now() + Duration::from_secs(10);
     while at_near.read().is_ok() {
-        assert!(std::time::Instant::now() < deadline, "the watch goes on without its interface");
+        assert!(Instant::now() < deadline, "the watch goes on without its interface");
     }
     assert!(at_near.read().is_err(), "a lost watch came back");
 }
@@ -204,7 +221,8 @@ fn the_kernels_associations_are_listed_with_their_counters() {
     assert_eq!((associations[0].source, associations[0].destination), (NEAR.into(), FAR.into()));
     assert_eq!((associations[0].spi, associations[0].packets), (0x1234, 5));
     assert!(associations[0].bytes >= 5 * 68);
-    let far_view = far.within(move || at_far.read().unwrap());
+    let far_view =
+        read_until(&far, at_far, |view| view.peers.values().all(|peer| peer.received.esp_packets == 5));
     for counts in [&view.peers[&IpAddr::from(FAR)].sent, &far_view.peers[&IpAddr::from(NEAR)].received] {
         assert_eq!((counts.esp_packets, counts.clear.len(), counts.marker), (5, 0, 0));
     }
