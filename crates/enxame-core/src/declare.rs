@@ -171,4 +171,9 @@ pub trait Declare: Sync {
     fn asks(&self, config: &Config, node: &NodeConfig) -> FactsQuery;
     /// What differs, and what stands in the way.
     fn declare(&self, view: &View<'_>) -> Declaration;
+    /// The same for several nodes, in their order; a resource whose wishes for one node are as long as the cluster
+    /// makes here once what all of them share.
+    fn declare_each(&self, views: &[View<'_>]) -> Vec<Declaration> {
+        views.iter().map(|view| self.declare(view)).collect()
+    }
 }

@@ -32,6 +32,8 @@ pub enum Event {
     Done,
     /// It could not be made; the text is the first cause.
     Failed(String),
+    /// It was begun and not ended, and a later run found nothing of it left to do.
+    Settled,
 }
 
 /// An entry that cannot follow the ones before it.
@@ -56,7 +58,7 @@ pub fn interrupted(entries: &[Entry]) -> Result<Vec<&Entry>, IllegalTransition> 
             Event::Begun => {
                 open.insert(&entry.change, entry);
             }
-            Event::Done | Event::Failed(_) => {
+            Event::Done | Event::Failed(_) | Event::Settled => {
                 if open.remove(&entry.change).is_none() {
                     return Err(IllegalTransition { line: index + 1, change: entry.change.clone() });
                 }

@@ -51,6 +51,8 @@ pub enum Request {
         /// What another node handed over.
         handed: Option<Secret>,
     },
+    /// Close what earlier runs began and did not end: the plan found nothing of it left to do.
+    Settle,
     /// Hand over the swarm's manager token.
     ManagerToken,
     /// Take part in a proof.

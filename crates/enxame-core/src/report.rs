@@ -77,7 +77,7 @@ impl ProofId {
         match self {
             Self::DeclaredEncrypted | Self::NamesResolve | Self::BulkTcp | Self::UdpEcho => "5.3",
             Self::NoClearPackets | Self::MarkerHidden | Self::EspSeen | Self::AssociationsRose => "7.2",
-            Self::MeshReaches => "2.2",
+            Self::MeshReaches => "6.2",
         }
     }
 }

@@ -70,6 +70,10 @@ impl Session {
                 self.execute((&change, &kind), &action, handed.as_ref(), progress)?;
                 Ok(Reply::Done)
             }
+            Request::Settle => {
+                journal::settle(&self.host, &self.operator).map_err(|error| Failure::of(&error))?;
+                Ok(Reply::Done)
+            }
             Request::ManagerToken => manager_token().map(Reply::ManagerToken),
             Request::Probe(request) => {
                 let engine = match self.engine.take() {

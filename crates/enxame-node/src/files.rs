@@ -73,6 +73,14 @@ pub fn line_differences(path: &str, old: &str, new: &str) -> Vec<Difference> {
     if old == new {
         return Vec::new();
     }
+    // What both begin and end with is most of a long file; where only one has lines between, there is nothing to match.
+    let (old, new) = without_common_ends(old, new);
+    if old.is_empty() {
+        return new.lines().map(|line| Difference::added(path, line)).collect();
+    }
+    if new.is_empty() {
+        return old.lines().map(|line| Difference::removed(path, line)).collect();
+    }
     let diff = TextDiff::from_lines(old, new);
     diff.iter_all_changes()
         .filter_map(|change| {
@@ -84,6 +92,19 @@ pub fn line_differences(path: &str, old: &str, new: &str) -> Vec<Difference> {
             }
         })
         .collect()
+}
+
+/// What is left of two texts without the whole lines that both begin and both end with.
+fn without_common_ends<'a>(old: &'a str, new: &'a str) -> (&'a str, &'a str) {
+    let same = |(old, new): &(&str, &str)| old == new;
+    let length = |pairs: &mut dyn Iterator<Item = (&str, &str)>| -> usize {
+        pairs.take_while(same).map(|(line, _)| line.len()).sum()
+    };
+    let start = length(&mut old.split_inclusive('\n').zip(new.split_inclusive('\n')));
+    let (old, new) = (old.get(start..).unwrap_or_default(), new.get(start..).unwrap_or_default());
+    let end = length(&mut old.split_inclusive('\n').rev().zip(new.split_inclusive('\n').rev()));
+    let head = |text: &'a str| text.get(..text.len() - end).unwrap_or_default();
+    (head(old), head(new))
 }
 
 /// A marked block that is not well-formed, so that nobody can say what is ours.

@@ -51,28 +51,43 @@ fn append(entry: &Entry) -> std::io::Result<()> {
     file.sync_data()
 }
 
+/// Closes every change that was begun and not ended.
+///
+/// # Errors
+/// [`HostError::File`].
+pub fn settle(host: &dyn Host, operator: &str) -> Result<(), HostError> {
+    for entry in open(host).unwrap_or_default() {
+        record(operator, &entry.change, Event::Settled)?;
+    }
+    Ok(())
+}
+
 /// The changes that were begun and not ended. A journal that cannot be read hides none: it says so itself.
 pub fn interrupted(host: &dyn Host) -> Vec<InterruptedChange> {
-    let unreadable = |why: &str| {
-        vec![InterruptedChange { change: format!("journal {PATH} ({why})"), operator: "unknown".to_owned() }]
-    };
+    match open(host) {
+        Ok(entries) => entries
+            .into_iter()
+            .map(|entry| InterruptedChange { change: entry.change.to_string(), operator: entry.operator })
+            .collect(),
+        Err(why) => {
+            vec![InterruptedChange {
+                change: format!("journal {PATH} ({why})"),
+                operator: "unknown".to_owned(),
+            }]
+        }
+    }
+}
+
+fn open(host: &dyn Host) -> Result<Vec<Entry>, String> {
     match host.read(Path::new(PATH)) {
-        FileFacts::Absent => Vec::new(),
-        FileFacts::Unreadable(why) => unreadable(&why),
+        FileFacts::Absent => Ok(Vec::new()),
+        FileFacts::Unreadable(why) => Err(why),
         FileFacts::Text { content, .. } => {
             // A last line cut short by a power cut was never acted on: its event is written before the act.
             let entries: Vec<Entry> =
                 content.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
-            match journal::interrupted(&entries) {
-                Err(illegal) => unreadable(&illegal.to_string()),
-                Ok(open) => open
-                    .into_iter()
-                    .map(|entry| InterruptedChange {
-                        change: entry.change.to_string(),
-                        operator: entry.operator.clone(),
-                    })
-                    .collect(),
-            }
+            let open = journal::interrupted(&entries).map_err(|illegal| illegal.to_string())?;
+            Ok(open.into_iter().cloned().collect())
         }
     }
 }

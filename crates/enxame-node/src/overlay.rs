@@ -57,6 +57,13 @@ impl WantedNetwork {
         found
     }
 
+    /// Whether a network that is there would do, but for its MTU.
+    #[must_use]
+    pub fn differs_only_in_mtu(&self, there: &NetworkFacts) -> bool {
+        let same_mtu = Self { underlay_mtu_bytes: there.underlay_mtu_bytes.unwrap_or(1500), ..self.clone() };
+        !self.differences(there).is_empty() && same_mtu.differences(there).is_empty()
+    }
+
     /// What a network that is not there yet will be.
     #[must_use]
     pub fn all_new(&self) -> Vec<Difference> {
@@ -156,11 +163,15 @@ pub fn underlay_mtu(view: &View<'_>) -> (u32, Vec<Finding>) {
     let mut findings = Vec::new();
     for node in &view.config.nodes {
         let Some(facts) = view.all.get(&node.name) else { continue };
-        for peer in view.config.peers_of(&node.name) {
-            let Some(Observed::Known(route)) = facts.routes.get(&peer.address) else { continue };
+        // There are as many routes as pairs of nodes: one that was measured costs no look-up.
+        for (address, route) in &facts.routes {
+            let Observed::Known(route) = route else { continue };
             let mtu = match &route.path_mtu_bytes {
                 Observed::Known(mtu) => *mtu,
                 Observed::Unknown(why) => {
+                    let Some(peer) = view.config.nodes.iter().find(|peer| peer.address == *address) else {
+                        continue;
+                    };
                     findings.push(Finding {
                         severity: Severity::Warning,
                         node: Some(node.name.clone()),

@@ -35,20 +35,21 @@ pub(crate) struct NodeError {
     pub(crate) source: TransportError,
 }
 
+impl NodeError {
+    /// The error with its cause and what to do.
+    pub(crate) fn told(&self) -> String {
+        let hint = self.source.hint().map(|hint| format!("\n      hint: {hint}")).unwrap_or_default();
+        format!("{self}: {}{hint}", self.source)
+    }
+}
+
 /// Everything that went wrong on any node, in the configuration's order.
 #[derive(Debug, thiserror::Error)]
 #[error("{}", told(.0))]
 pub(crate) struct FleetError(pub(crate) Vec<NodeError>);
 
 fn told(errors: &[NodeError]) -> String {
-    let lines: Vec<String> = errors
-        .iter()
-        .map(|error| {
-            let hint = error.source.hint().map(|hint| format!("\n      hint: {hint}")).unwrap_or_default();
-            format!("{error}: {}{hint}", error.source)
-        })
-        .collect();
-    lines.join("\n  ")
+    errors.iter().map(NodeError::told).collect::<Vec<_>>().join("\n  ")
 }
 
 impl Fleet {
@@ -61,6 +62,19 @@ impl Fleet {
         directory: &Path,
         progress: &Progress,
     ) -> anyhow::Result<Self> {
+        let (fleet, lost) = Self::reach(config, directory, progress).await?;
+        if lost.is_empty() { Ok(fleet) } else { bail!(FleetError(lost)) }
+    }
+
+    /// Connects to every node that can be reached, and tells which cannot.
+    ///
+    /// # Errors
+    /// When this program's own file cannot be read.
+    pub(crate) async fn reach(
+        config: &Config,
+        directory: &Path,
+        progress: &Progress,
+    ) -> anyhow::Result<(Self, Vec<NodeError>)> {
         let own = OwnBinary::read()?;
         let connecting = config.nodes.iter().map(|node| {
             let own = &own;
@@ -71,8 +85,8 @@ impl Fleet {
                 at(&node.name, "connect", agent)
             }
         });
-        let agents = all(join_all(connecting).await)?;
-        Ok(Self { agents: agents.into_iter().collect() })
+        let (agents, lost) = apart(join_all(connecting).await);
+        Ok((Self { agents: agents.into_iter().collect() }, lost))
     }
 
     /// Takes every node's lock, so that nobody else applies meanwhile.
@@ -89,6 +103,18 @@ impl Fleet {
         Ok(())
     }
 
+    /// Closes what earlier runs left open in the nodes' journals.
+    ///
+    /// # Errors
+    /// [`FleetError`].
+    pub(crate) async fn settle(&mut self) -> anyhow::Result<()> {
+        let settling = self.agents.iter_mut().map(|(node, agent)| async move {
+            at(node, "close the journal", agent.request(&Request::Settle, QUICK_DEADLINE, |_| ()).await)
+        });
+        all(join_all(settling).await)?;
+        Ok(())
+    }
+
     /// Gathers the facts of every node, one request each.
     ///
     /// # Errors
@@ -98,6 +124,16 @@ impl Fleet {
         config: &Config,
         progress: &Progress,
     ) -> anyhow::Result<ClusterFacts> {
+        let (facts, lost) = self.observe(config, progress).await;
+        if lost.is_empty() { Ok(facts) } else { bail!(FleetError(lost)) }
+    }
+
+    /// Gathers the facts of every node that answers, and tells which do not.
+    pub(crate) async fn observe(
+        &mut self,
+        config: &Config,
+        progress: &Progress,
+    ) -> (ClusterFacts, Vec<NodeError>) {
         let declarations = enxame_node::resources::declarations();
         let start = Instant::now();
         let looking = self.agents.iter_mut().filter_map(|(name, agent)| {
@@ -110,7 +146,8 @@ impl Fleet {
                 at(name, "gather facts", facts)
             })
         });
-        Ok(all(join_all(looking).await)?.into_iter().collect())
+        let (facts, lost) = apart(join_all(looking).await);
+        (facts.into_iter().collect(), lost)
     }
 
     /// Ends every agent in order.
@@ -138,7 +175,8 @@ fn at<T>(
     }
 }
 
-fn all<T>(outcomes: Vec<Result<T, NodeError>>) -> anyhow::Result<Vec<T>> {
+/// What worked and what did not, each in order.
+fn apart<T>(outcomes: Vec<Result<T, NodeError>>) -> (Vec<T>, Vec<NodeError>) {
     let (mut values, mut errors) = (Vec::new(), Vec::new());
     for outcome in outcomes {
         match outcome {
@@ -146,10 +184,12 @@ fn all<T>(outcomes: Vec<Result<T, NodeError>>) -> anyhow::Result<Vec<T>> {
             Err(error) => errors.push(error),
         }
     }
-    if !errors.is_empty() {
-        bail!(FleetError(errors));
-    }
-    Ok(values)
+    (values, errors)
+}
+
+fn all<T>(outcomes: Vec<Result<T, NodeError>>) -> anyhow::Result<Vec<T>> {
+    let (values, errors) = apart(outcomes);
+    if errors.is_empty() { Ok(values) } else { bail!(FleetError(errors)) }
 }
 
 /// Account, machine and process of whoever runs this, for locks and journals.

@@ -32,7 +32,7 @@ fn three_prepared_servers_become_an_encrypted_swarm_and_the_second_plan_is_empty
     let applied = enxame(&["apply", "--yes"]);
     assert_eq!(applied.code, 0, "{applied}");
     let after = enxame(&["plan", "--quiet"]);
-    assert_eq!((after.code, after.stdout.trim()), (0, "Nothing to change"), "{after}");
+    assert_eq!((after.code, after.stdout.trim()), (0, "Nothing to change."), "{after}");
 
     // On the machines, by their own words.
     for (name, address) in NODES {
@@ -191,7 +191,7 @@ fn failed_proofs(evidence: &Value) -> Vec<String> {
 
 fn leftovers() -> String {
     let look = "docker ps -aq --filter label=enxame.probe; docker service ls -q --filter label=enxame.probe; \
-                docker images -q enxame/probe";
+                docker images -q enxame-probe";
     NODES.map(|(name, _)| on_node(name, look)).concat()
 }
 
@@ -228,7 +228,8 @@ fn verify_fails_on_a_network_made_without_encryption_and_counts_what_it_saw() {
             assert!(proof.is_some(), "{from} -> {to}: {}", failed_proofs(&evidence).join("\n"));
         }
     }
-    let others = proofs.iter().filter(|proof| proof["verdict"] != "pass" && proof["network"] != "forgotten-net");
+    let others =
+        proofs.iter().filter(|proof| proof["verdict"] != "pass" && proof["network"] != "forgotten-net");
     assert_eq!(others.map(ToString::to_string).collect::<Vec<_>>(), Vec::<String>::new());
     assert_eq!(leftovers(), "");
 }
@@ -246,7 +247,10 @@ fn verify_fails_on_an_unencrypted_ingress_network_and_apply_makes_it_again() {
     assert_eq!(verify.code, 3, "{verify}");
     let evidence: Value = serde_json::from_str(&verify.stdout).unwrap();
     let failed = failed_proofs(&evidence);
-    assert!(failed.iter().any(|proof| proof.contains("\"ingress\"") && proof.contains("clear_packets")), "{failed:#?}");
+    assert!(
+        failed.iter().any(|proof| proof.contains("\"ingress\"") && proof.contains("clear_packets")),
+        "{failed:#?}"
+    );
     assert_eq!(planned(), ["kvm8-core: make the ingress network again, encrypted"]);
     assert_eq!(enxame(&["apply", "--yes", "--quiet"]).code, 0);
     let mended = enxame(&["verify", "--quiet"]);

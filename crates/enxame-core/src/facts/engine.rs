@@ -7,14 +7,14 @@ use serde::{Deserialize, Serialize};
 use crate::version::EngineVersion;
 
 /// The engine.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct EngineFacts {
     /// What of it is there.
     pub state: EngineState,
 }
 
 /// What of an engine is there.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EngineState {
     /// No engine is installed.
@@ -61,7 +61,7 @@ impl EngineFacts {
 }
 
 /// `Swarm.LocalNodeState` of `GET /info`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LocalSwarmState {
     /// Not part of a swarm.
@@ -77,7 +77,7 @@ pub enum LocalSwarmState {
 }
 
 /// Swarm mode as this node sees it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct SwarmFacts {
     /// This node's state.
     pub local: LocalSwarmState,
@@ -121,7 +121,7 @@ impl SwarmFacts {
 }
 
 /// The settings of a swarm.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct SwarmSettings {
     /// The pools overlay networks take their subnets from, as CIDR.
     pub address_pool: Vec<String>,
@@ -136,7 +136,7 @@ pub struct SwarmSettings {
 }
 
 /// A node of the swarm as its managers see it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct SwarmNodeFacts {
     /// Its id.
     pub id: String,
@@ -161,7 +161,7 @@ pub struct SwarmNodeFacts {
 }
 
 /// An overlay network.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct NetworkFacts {
     /// Its id.
     pub id: String,

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 /// `/etc/os-release`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, Default)]
 pub struct OperatingSystem {
     /// `ID`, e.g. `debian`.
     pub id: String,
@@ -18,7 +18,7 @@ pub struct OperatingSystem {
 }
 
 /// The running kernel, as `uname(2)` has it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, Default)]
 pub struct Kernel {
     /// The release, e.g. `6.12.48+deb13-amd64`.
     pub release: String,
@@ -27,7 +27,7 @@ pub struct Kernel {
 }
 
 /// Processors, memory, disk.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, Default)]
 pub struct Hardware {
     /// Processors online.
     pub processors: u32,
@@ -38,7 +38,7 @@ pub struct Hardware {
 }
 
 /// What became of a kernel module that was asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ModuleState {
     /// In the kernel now, as a module or built in.
@@ -50,7 +50,7 @@ pub enum ModuleState {
 }
 
 /// A package, as `/var/lib/dpkg/status` has it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct PackageFacts {
     /// The installed version; `None` when it is known but not (wholly) installed.
     pub installed: Option<String>,
@@ -59,7 +59,7 @@ pub struct PackageFacts {
 }
 
 /// A systemd unit.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, Default)]
 pub struct UnitFacts {
     /// `LoadState` is not `not-found`.
     pub exists: bool,
@@ -70,7 +70,7 @@ pub struct UnitFacts {
 }
 
 /// A network interface.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct InterfaceFacts {
     /// Its name.
     pub name: String,
@@ -81,7 +81,7 @@ pub struct InterfaceFacts {
 }
 
 /// cloud-init and what it would rewrite at the next boot.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, Default)]
 pub struct CloudInit {
     /// Whether it is installed and not disabled (`/etc/cloud/cloud-init.disabled`).
     pub is_active: bool,

@@ -1,6 +1,7 @@
 //! Looks at the whole cluster for what no resource can mend and no change may ignore.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use crate::change::{Change, Risk};
 use crate::config::{Config, NodeConfig};
@@ -39,6 +40,8 @@ impl Findings {
 pub(super) fn all(config: &Config, facts: &ClusterFacts) -> Vec<Finding> {
     let mut found = Findings(Vec::new());
     quorum_shape(config, &mut found);
+    quorum_lost(facts, &mut found);
+    crossing_the_odd_spi(config, facts, &mut found);
     clones(facts, &mut found);
     clocks(facts, &mut found);
     mixed_engines(config, facts, &mut found);
@@ -92,6 +95,42 @@ fn quorum_shape(config: &Config, found: &mut Findings) {
     if count > 7 {
         let message = format!("{count} managers: every write waits for a majority of them");
         found.add(Severity::Warning, (None, "1.1"), message, "Docker advises at most seven");
+    }
+}
+
+/// Whether nodes are in a swarm and none of them is a manager that reaches the others.
+pub(super) fn has_lost_quorum(facts: &ClusterFacts) -> bool {
+    let swarms = || facts.values().filter_map(|facts| facts.engine.swarm());
+    swarms().any(|swarm| swarm.local != LocalSwarmState::Inactive)
+        && !swarms().any(|swarm| swarm.is_manager_with_quorum)
+}
+
+fn quorum_lost(facts: &ClusterFacts, found: &mut Findings) {
+    if has_lost_quorum(facts) {
+        let message = "no node is a manager that reaches a majority of the managers: nothing can be changed, running \
+                       tasks go on";
+        let hint = "bring managers back; if a majority is lost for good, see `docker swarm init --force-new-cluster` \
+                    and never `docker swarm leave`";
+        found.add(Severity::Error, (None, "1.1"), message.to_owned(), hint);
+    }
+}
+
+/// The upgrade itself is a mix of both sides while it lasts: it goes through with nothing running, or not at all.
+fn crossing_the_odd_spi(config: &Config, facts: &ClusterFacts, found: &mut Findings) {
+    let Some(wanted) = config.engine.version else { return };
+    let mut swarms = facts.values().filter_map(|facts| facts.engine.swarm());
+    let Some(leading) = swarms.find(|swarm| swarm.is_manager_with_quorum) else { return };
+    let is_drained = leading.nodes.iter().all(|node| node.availability == "drain");
+    for (name, node) in facts {
+        let now = node.engine.version().filter(|now| now.has_the_odd_spi() != wanted.has_the_odd_spi());
+        if let Some(now) = now.filter(|_| !is_drained) {
+            let message = format!(
+                "from engine {now} to {wanted}: nodes before and after the change cannot talk on encrypted networks \
+                 (moby#51798)"
+            );
+            let hint = "drain every node first: docker node update --availability drain NODE";
+            found.add(Severity::Error, (Some(name), "5.1"), message, hint);
+        }
     }
 }
 
@@ -157,9 +196,7 @@ fn of_node(config: &Config, node: &NodeConfig, facts: &NodeFacts, found: &mut Fi
     }
     addresses(node, facts, found);
     engine(config, node, facts, found);
-    for peer in config.peers_of(&node.name) {
-        path(node, facts, peer, found);
-    }
+    paths(config, node, facts, found);
 }
 
 fn addresses(node: &NodeConfig, facts: &NodeFacts, found: &mut Findings) {
@@ -201,42 +238,49 @@ fn engine(config: &Config, node: &NodeConfig, facts: &NodeFacts, found: &mut Fin
         }
         LocalSwarmState::Error => {
             let message = format!("the swarm does not work here: {}", swarm.error);
-            let hint = "without quorum nothing can be changed; bring managers back or see `docker swarm init --force-new-cluster`";
+            let hint = "see `journalctl -u docker` on the node";
             found.add(Severity::Error, (name, "1.1"), message, hint);
         }
         LocalSwarmState::Inactive | LocalSwarmState::Pending | LocalSwarmState::Active => {}
     }
 }
 
-fn path(node: &NodeConfig, facts: &NodeFacts, peer: &NodeConfig, found: &mut Findings) {
+/// The ways to the peers. There are as many as pairs of nodes: a healthy one costs no look-up.
+fn paths(config: &Config, node: &NodeConfig, facts: &NodeFacts, found: &mut Findings) {
     let name = Some(&node.name);
-    match facts.routes.get(&peer.address) {
-        Some(Observed::Known(route)) if route.source != node.address => {
-            let message =
-                format!("would send from {} to {}, not from {}", route.source, peer.name, node.address);
-            let hint = "VXLAN leaves by the route's source address (moby#53004): give that address, or mend the route";
-            found.add(Severity::Error, (name, "5.2"), message, hint);
+    let name_of = |address: &IpAddr| config.peers_of(&node.name).find(|peer| peer.address == *address);
+    for (address, route) in &facts.routes {
+        match route {
+            Observed::Known(route) if route.source == node.address => {}
+            Observed::Known(route) => {
+                let Some(peer) = name_of(address) else { continue };
+                let message =
+                    format!("would send from {} to {}, not from {}", route.source, peer.name, node.address);
+                let hint = "VXLAN leaves by the route's source address (moby#53004): give that address, or mend the route";
+                found.add(Severity::Error, (name, "5.2"), message, hint);
+            }
+            Observed::Unknown(why) => {
+                let Some(peer) = name_of(address) else { continue };
+                let message = format!("has no route to {}: {why}", peer.name);
+                found.add(
+                    Severity::Error,
+                    (name, "5.2"),
+                    message,
+                    "check the address and the server's network",
+                );
+            }
         }
-        Some(Observed::Unknown(why)) => {
-            let message = format!("has no route to {}: {why}", peer.name);
-            found.add(Severity::Error, (name, "5.2"), message, "check the address and the server's network");
-        }
-        _ => {}
     }
-    match facts.volatile.round_trip_us.get(&peer.address).copied().flatten() {
-        Some(us) if us >= ROUND_TRIP_LIMIT_US => {
-            let message = format!("{} ms to {} and back: elections become unstable", us / 1000, peer.name);
+    for (address, round_trip) in &facts.volatile.round_trip_us {
+        let Some(us) = round_trip.filter(|us| *us >= ROUND_TRIP_WARNING_US) else { continue };
+        let Some(peer) = name_of(address) else { continue };
+        let message = format!("{} ms to {} and back", us / 1000, peer.name);
+        if us >= ROUND_TRIP_LIMIT_US {
+            let message = format!("{message}: elections become unstable");
             found.add(Severity::Error, (name, "1.2"), message, "put the managers closer together");
+        } else {
+            let hint = "consider a longer `swarm.heartbeat_seconds`";
+            found.add(Severity::Warning, (name, "1.2"), message, hint);
         }
-        Some(us) if us >= ROUND_TRIP_WARNING_US => {
-            let message = format!("{} ms to {} and back", us / 1000, peer.name);
-            found.add(
-                Severity::Warning,
-                (name, "1.2"),
-                message,
-                "consider a longer `swarm.heartbeat_seconds`",
-            );
-        }
-        _ => {}
     }
 }

@@ -40,9 +40,6 @@ pub enum PlanError {
     /// Two changes have one identity: a defect of the program.
     #[error("two changes are called {0}")]
     Twice(ChangeId),
-    /// The facts could not be serialised.
-    #[error("cannot compute the digest of the facts")]
-    Digest(#[source] serde_json::Error),
 }
 
 impl Plan {
@@ -82,10 +79,11 @@ pub fn make(config: &Config, facts: &ClusterFacts, registry: &[&dyn Declare]) ->
             Scope::Node => {
                 config.nodes.iter().map(|node| view(config, facts, node)).collect::<Result<_, _>>()?
             }
+            // Without quorum nothing can be seen or changed: what is not seen is not absent.
+            Scope::Cluster if checks::has_lost_quorum(facts) => Vec::new(),
             Scope::Cluster => vec![view(config, facts, executor(config, facts)?)?],
         };
-        for view in &views {
-            let declaration = resource.declare(view);
+        for (view, declaration) in views.iter().zip(resource.declare_each(&views)) {
             findings.extend(declaration.findings);
             let drafts = declaration.drafts.into_iter();
             changes.extend(drafts.map(|draft| placed(*resource, view, draft)));
@@ -94,7 +92,7 @@ pub fn make(config: &Config, facts: &ClusterFacts, registry: &[&dyn Declare]) ->
     findings.extend(checks::of_changes(facts, &changes));
     findings.sort_by(|a, b| b.severity.cmp(&a.severity).then_with(|| a.node.cmp(&b.node)));
     let changes = order::in_order(config, registry, changes)?;
-    Ok(Plan { facts: digest_of(facts).map_err(PlanError::Digest)?, changes, findings })
+    Ok(Plan { facts: digest_of(facts), changes, findings })
 }
 
 fn view<'a>(config: &'a Config, all: &'a ClusterFacts, node: &'a NodeConfig) -> Result<View<'a>, PlanError> {

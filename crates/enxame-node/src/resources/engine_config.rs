@@ -1,16 +1,16 @@
 //! `/etc/docker/daemon.json` (the manual is silent): log rotation and address pools. Keys of the user's own stay.
 
+use std::path::Path;
 use std::time::Duration;
 
-use enxame_core::change::{Kind, Risk};
-use enxame_core::config::{Config, EngineConfig, NodeConfig};
+use enxame_core::change::{Difference, Kind, Risk};
+use enxame_core::config::{AddressPool, Config, EngineConfig, NodeConfig};
 use enxame_core::declare::{Declaration, Declare, Draft, Finding, Scope, Severity, View};
 use enxame_core::facts::{EngineState, FactsQuery, FileFacts, LocalSwarmState};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::actuate::{ActuateError, Context, Resource, read_action};
-use crate::files::{OwnedFile, line_differences};
 use crate::host::Command;
 use crate::swarm;
 
@@ -24,22 +24,24 @@ pub(super) struct EngineConfigFile;
 
 #[derive(Serialize, Deserialize)]
 struct Action {
-    file: OwnedFile,
+    /// Only enxame's own keys: the user's may hold passwords of proxies, which do not belong into a plan.
+    keys: Map<String, Value>,
     restart: bool,
     in_swarm: bool,
 }
 
-fn wanted(engine: &EngineConfig, mut keys: Map<String, Value>) -> Map<String, Value> {
-    keys.insert("log-driver".to_owned(), json!("json-file"));
+fn wanted(engine: &EngineConfig) -> Map<String, Value> {
+    let pool = |pool: &AddressPool| json!({"base": pool.base.to_string(), "size": pool.size});
     let log = json!({"max-size": engine.log_max_size, "max-file": engine.log_max_files.to_string()});
-    keys.insert("log-opts".to_owned(), log);
-    let pools: Vec<Value> = engine
-        .address_pools
-        .iter()
-        .map(|pool| json!({"base": pool.base.to_string(), "size": pool.size}))
-        .collect();
-    keys.insert("default-address-pools".to_owned(), Value::Array(pools));
-    keys
+    Map::from_iter([
+        ("log-driver".to_owned(), json!("json-file")),
+        ("log-opts".to_owned(), log),
+        ("default-address-pools".to_owned(), engine.address_pools.iter().map(pool).collect()),
+    ])
+}
+
+fn read_keys(text: &str) -> Result<Map<String, Value>, serde_json::Error> {
+    if text.trim().is_empty() { Ok(Map::new()) } else { serde_json::from_str(text) }
 }
 
 impl Declare for EngineConfigFile {
@@ -69,20 +71,23 @@ impl Declare for EngineConfigFile {
             Some(FileFacts::Unreadable(why)) => return refusal(view, &format!("cannot be read: {why}")),
             Some(FileFacts::Absent) | None => "",
         };
-        let keys = match serde_json::from_str::<Map<String, Value>>(if old.trim().is_empty() {
-            "{}"
-        } else {
-            old
-        }) {
+        let now = match read_keys(old) {
             Ok(keys) => keys,
             Err(error) => return refusal(view, &format!("is not a JSON object: {error}")),
         };
-        let new = wanted(&view.config.engine, keys.clone());
-        if new == keys {
+        let keys = wanted(&view.config.engine);
+        let differences: Vec<Difference> = keys
+            .iter()
+            .filter(|(key, value)| now.get(*key) != Some(value))
+            .map(|(key, value)| Difference {
+                field: format!("{PATH} {key}"),
+                old: now.get(key).map(ToString::to_string),
+                new: Some(value.to_string()),
+            })
+            .collect();
+        if differences.is_empty() {
             return Declaration::nothing();
         }
-        let text = serde_json::to_string_pretty(&new).unwrap_or_default() + "\n";
-        let differences = line_differences(PATH, old, &text);
         let is_there = view.facts.engine.state != EngineState::Absent;
         let in_swarm = view.facts.engine.swarm().is_some_and(|swarm| swarm.local == LocalSwarmState::Active);
         let risk = match (is_there, in_swarm) {
@@ -94,7 +99,7 @@ impl Declare for EngineConfigFile {
         };
         let reason =
             "logs of containers grow until the disk is full; the engine reads the file when it starts";
-        let action = Action { file: OwnedFile::new(PATH, text), restart: is_there, in_swarm };
+        let action = Action { keys, restart: is_there, in_swarm };
         Draft::new("configure the engine", reason, &action).differing(differences).risking(risk).into()
     }
 }
@@ -113,9 +118,12 @@ fn refusal(view: &View<'_>, why: &str) -> Declaration {
 impl Resource for EngineConfigFile {
     fn actuate(&self, on: &mut Context<'_>, action: &Value) -> Result<(), ActuateError> {
         let action: Action = read_action(action)?;
-        let path = std::path::Path::new(PATH);
+        let path = Path::new(PATH);
         let old = on.host.read(path);
-        action.file.write(on.host)?;
+        let mut keys = read_keys(old.content().unwrap_or_default())?;
+        keys.extend(action.keys);
+        let mode = if let FileFacts::Text { mode, .. } = &old { *mode } else { 0o644 };
+        on.host.write(path, (serde_json::to_string_pretty(&keys)? + "\n").as_bytes(), mode)?;
         if !action.restart {
             return Ok(());
         }

@@ -19,6 +19,8 @@ use crate::{apt, swarm};
 pub(super) const KIND: Kind = Kind::of("engine_package");
 const KEYRING: &str = "/etc/apt/keyrings/enxame-docker.asc";
 const SOURCES: &str = "/etc/apt/sources.list.d/enxame-docker.sources";
+/// The file that the manual makes. Beside ours, apt refuses both: they name one repository and two keys.
+const MANUALS_SOURCES: &str = "/etc/apt/sources.list.d/docker.list";
 const UNIT: &str = "docker.service";
 const START_DEADLINE: Duration = Duration::from_secs(180);
 
@@ -94,9 +96,9 @@ fn repository(engine: &EngineConfig, facts: &NodeFacts) -> Repository {
     let base = format!("{}/{}", engine.repository.url, facts.os.id);
     let architecture = if facts.kernel.architecture == "aarch64" { "arm64" } else { "amd64" };
     let sources = format!(
-        "{HEADER}Types: deb\nURIs: {base}\nSuites: {}\nComponents: stable\nArchitectures: {architecture}\n\
+        "{HEADER}# Key: {}\nTypes: deb\nURIs: {base}\nSuites: {}\nComponents: stable\nArchitectures: {architecture}\n\
          Signed-By: {KEYRING}\n",
-        facts.os.codename
+        engine.repository.key_fingerprint, facts.os.codename
     );
     Repository {
         key_url: format!("{base}/gpg"),
@@ -126,7 +128,8 @@ impl Declare for EnginePackage {
         let all =
             DOCKER_CE.iter().chain(&NOT_BESIDE_DOCKER_CE).chain(&NOT_BESIDE_DISTRIBUTION).chain(&BESIDES);
         let from_docker = config.engine.source == EngineSource::DockerCe;
-        let files = [SOURCES, KEYRING].iter().filter(|_| from_docker).map(|path| (*path).to_owned());
+        let files =
+            [SOURCES, KEYRING, MANUALS_SOURCES].iter().filter(|_| from_docker).map(|path| (*path).to_owned());
         FactsQuery {
             packages: all.map(|name| (*name).to_owned()).collect(),
             files: files.collect(),
@@ -177,6 +180,8 @@ impl Declare for EnginePackage {
         let sources = repository.as_ref().map(|r| r.sources.differences(view.facts)).unwrap_or_default();
         let has_key = view.facts.files.get(KEYRING).and_then(|file| file.content()).is_some();
         differences.extend(sources);
+        let manuals = view.facts.files.get(MANUALS_SOURCES).and_then(|file| file.content());
+        differences.extend(manuals.map(|line| Difference::removed(MANUALS_SOURCES, line.trim())));
         if repository.is_some() && !has_key {
             differences
                 .push(Difference::added(KEYRING, format!("key {}", engine.repository.key_fingerprint)));
@@ -304,6 +309,7 @@ fn add_repository(on: &mut Context<'_>, repository: &Repository) -> Result<(), A
     let key = key.content().ok_or_else(|| ActuateError::wrong("the repository's key is not text", ""))?;
     on.host.write(std::path::Path::new(KEYRING), key.as_bytes(), 0o644)?;
     on.host.remove(path)?;
+    on.host.remove(std::path::Path::new(MANUALS_SOURCES))?;
     repository.sources.write(on.host)?;
     *on.package_lists_are_fresh = false;
     Ok(())

@@ -1,6 +1,8 @@
 //! `/etc/hosts` (manual 2.1): every node's name and public address, in a marked block; the rest of the file stays.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::net::IpAddr;
 
 use enxame_core::change::Kind;
 use enxame_core::config::{Config, NodeConfig};
@@ -38,35 +40,52 @@ impl Declare for Hosts {
     }
 
     fn declare(&self, view: &View<'_>) -> Declaration {
-        let old = match view.facts.files.get(PATH) {
-            Some(FileFacts::Text { content, .. }) => content.as_str(),
-            Some(FileFacts::Unreadable(why)) => return refusal(view, &format!("cannot be read: {why}")),
-            Some(FileFacts::Absent) | None => "127.0.0.1 localhost\n",
-        };
-        let new = match with_block(old, &lines(view.config)) {
-            Ok(new) => new,
-            Err(broken) => return refusal(view, &format!("{broken}")),
-        };
-        let mut declaration = contradictions(view, old);
-        if new != old {
-            let reason =
-                "there is no name server of the nodes' own; people and stacks know them by these names";
-            let differences = line_differences(PATH, old, &new);
-            let file = OwnedFile::new(PATH, new);
-            declaration
-                .change(Draft::new("name every node in /etc/hosts", reason, &file).differing(differences));
-        }
-        declaration
+        declare(view, &Mesh::of(view.config))
+    }
+
+    fn declare_each(&self, views: &[View<'_>]) -> Vec<Declaration> {
+        let Some(first) = views.first() else { return Vec::new() };
+        let mesh = Mesh::of(first.config);
+        views.iter().map(|view| declare(view, &mesh)).collect()
     }
 }
 
-fn lines(config: &Config) -> String {
-    let mut lines = String::new();
-    for node in &config.nodes {
-        // Writing to a string does not fail.
-        let _ = writeln!(lines, "{} {}", node.address, node.name);
+/// What every node's file must say of all of them.
+struct Mesh<'a> {
+    lines: String,
+    addresses: BTreeMap<&'a str, IpAddr>,
+}
+
+impl<'a> Mesh<'a> {
+    fn of(config: &'a Config) -> Self {
+        let mut lines = String::new();
+        for node in &config.nodes {
+            // Writing to a string does not fail.
+            let _ = writeln!(lines, "{} {}", node.address, node.name);
+        }
+        let addresses = config.nodes.iter().map(|node| (node.name.as_str(), node.address)).collect();
+        Self { lines, addresses }
     }
-    lines
+}
+
+fn declare(view: &View<'_>, mesh: &Mesh<'_>) -> Declaration {
+    let old = match view.facts.files.get(PATH) {
+        Some(FileFacts::Text { content, .. }) => content.as_str(),
+        Some(FileFacts::Unreadable(why)) => return refusal(view, &format!("cannot be read: {why}")),
+        Some(FileFacts::Absent) | None => "127.0.0.1 localhost\n",
+    };
+    let new = match with_block(old, &mesh.lines) {
+        Ok(new) => new,
+        Err(broken) => return refusal(view, &format!("{broken}")),
+    };
+    let mut declaration = contradictions(view, mesh, old);
+    if new != old {
+        let reason = "there is no name server of the nodes' own; people and stacks know them by these names";
+        let differences = line_differences(PATH, old, &new);
+        let file = OwnedFile::new(PATH, new);
+        declaration.change(Draft::new("name every node in /etc/hosts", reason, &file).differing(differences));
+    }
+    declaration
 }
 
 fn refusal(view: &View<'_>, why: &str) -> Declaration {
@@ -81,26 +100,21 @@ fn refusal(view: &View<'_>, why: &str) -> Declaration {
 }
 
 /// Lines outside the block that give a node's name to another address: the first line of the file wins.
-fn contradictions(view: &View<'_>, text: &str) -> Declaration {
+fn contradictions(view: &View<'_>, mesh: &Mesh<'_>, text: &str) -> Declaration {
     let mut declaration = Declaration::nothing();
     for line in text.lines().map(str::trim).take_while(|line| !line.starts_with("# BEGIN enxame")) {
         let line = line.split('#').next().unwrap_or_default();
         let mut words = line.split_whitespace();
         let address = words.next().unwrap_or_default();
-        for node in
-            view.config.nodes.iter().filter(|node| words.clone().any(|word| word == node.name.as_str()))
-        {
+        for (name, wanted) in words.filter_map(|word| mesh.addresses.get_key_value(word)) {
             // Debian gives a machine's own name to 127.0.1.1.
-            let is_own = node.name == view.node.name && address.starts_with("127.");
-            if address != node.address.to_string() && !is_own {
+            let is_own = *name == view.node.name.as_str() && address.starts_with("127.");
+            if address.parse() != Ok(*wanted) && !is_own {
                 declaration.findings.push(Finding {
                     severity: Severity::Warning,
                     node: Some(view.node.name.clone()),
                     section: "2.1".to_owned(),
-                    message: format!(
-                        "{PATH} gives {} the address {address} before the enxame block",
-                        node.name
-                    ),
+                    message: format!("{PATH} gives {name} the address {address} before the enxame block"),
                     hint: format!("remove the name from the line `{}`", line.trim()),
                 });
             }

@@ -153,10 +153,7 @@ fn refusal(view: &View<'_>, message: String) -> Declaration {
         node: Some(view.node.name.clone()),
         section: "2.2".to_owned(),
         message,
-        hint: format!(
-            "boot the distribution's own kernel (apt-get install linux-image-amd64; running: {})",
-            view.facts.kernel.release
-        ),
+        hint: format!("boot the distribution's own kernel (running: {})", view.facts.kernel.release),
     };
     Declaration { drafts: Vec::new(), findings: vec![finding] }
 }

@@ -52,7 +52,10 @@ impl Declare for Networks {
                 underlay_mtu_bytes,
             };
             let there = there.iter().find(|network| network.name == wanted.name);
-            if let Some(draft) = network(&wanted, there) {
+            let is_only_the_mtu = there.is_some_and(|there| wanted.differs_only_in_mtu(there));
+            if is_only_the_mtu {
+                declaration.findings.push(mtu_finding(&wanted));
+            } else if let Some(draft) = network(&wanted, there) {
                 declaration.change(draft);
             }
         }
@@ -70,6 +73,20 @@ impl Declare for Networks {
             }
         }
         declaration
+    }
+}
+
+/// A network that carries traffic is not taken away for its MTU.
+fn mtu_finding(wanted: &WantedNetwork) -> Finding {
+    Finding {
+        severity: Severity::Warning,
+        node: None,
+        section: "5.3".to_owned(),
+        message: format!(
+            "the network {} is not made for an underlay MTU of {}",
+            wanted.name, wanted.underlay_mtu_bytes
+        ),
+        hint: format!("when nothing uses it: docker network rm {}; apply makes it again", wanted.name),
     }
 }
 

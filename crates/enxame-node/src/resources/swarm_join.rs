@@ -83,12 +83,7 @@ fn join(view: &View<'_>, node: &NodeConfig) -> Draft {
         .differing(differences)
 }
 
-fn member(
-    view: &View<'_>,
-    node: &NodeConfig,
-    seen: Option<&SwarmNodeFacts>,
-    declaration: &mut Declaration,
-) {
+fn member(view: &View<'_>, node: &NodeConfig, seen: Option<&SwarmNodeFacts>, declaration: &mut Declaration) {
     match seen {
         None => declaration.findings.push(Finding {
             severity: Severity::Error,

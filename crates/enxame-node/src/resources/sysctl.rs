@@ -30,6 +30,14 @@ const MANUAL: [(&str, &str); 9] = [
     ("net.core.somaxconn", "65535"),
 ];
 
+/// Keys whose value is a floor. dockerd raises these three to 8192, 49152 and 65536 itself when the first overlay
+/// network comes (moby, `libnetwork/drivers/overlay/ostweaks_linux.go`), and lowers none.
+const FLOORS: [&str; 3] = [
+    "net.ipv4.neigh.default.gc_thresh1",
+    "net.ipv4.neigh.default.gc_thresh2",
+    "net.ipv4.neigh.default.gc_thresh3",
+];
+
 /// See the module.
 pub(super) struct Sysctl;
 
@@ -44,6 +52,13 @@ fn wanted(config: &Config) -> BTreeMap<String, String> {
         MANUAL.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
     values.extend(config.sysctl.iter().map(|(key, value)| (key.clone(), normalised(value))));
     values
+}
+
+/// Whether the live value needs no change.
+fn serves(key: &str, now: &str, wanted: &str) -> bool {
+    let is_above =
+        || now.trim().parse::<u64>().ok().zip(wanted.parse().ok()).is_some_and(|(now, floor)| now >= floor);
+    normalised(now) == wanted || (FLOORS.contains(&key) && is_above())
 }
 
 /// The kernel separates several numbers by tabs, people by blanks.
@@ -83,7 +98,7 @@ impl Declare for Sysctl {
         let mut differences = Vec::new();
         for (key, value) in wanted(view.config) {
             match view.facts.sysctl.get(&key) {
-                Some(Some(now)) if normalised(now) == value => {}
+                Some(Some(now)) if serves(&key, now, &value) => {}
                 Some(Some(now)) => {
                     differences.push(Difference::changed(format!("{key} (live)"), normalised(now), &value));
                     live.insert(key.clone(), value.clone());

@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use comfy_table::{Table, presets};
 use enxame_core::config::Config;
+use enxame_core::declare::{Finding, Severity};
 use enxame_core::facts::{ClusterFacts, EngineState, NodeFacts, SwarmFacts};
 use enxame_core::names::NodeName;
 use enxame_core::plan::Plan;
@@ -16,7 +17,9 @@ pub(crate) struct Status {
     nodes: Vec<NodeStatus>,
     quorum: Option<Quorum>,
     networks: Vec<NetworkStatus>,
-    drift: Vec<String>,
+    /// `null` when not every node could be seen.
+    drift: Option<Vec<String>>,
+    findings: Vec<Finding>,
 }
 
 #[derive(Debug, Serialize)]
@@ -47,32 +50,45 @@ struct NetworkStatus {
 
 impl Status {
     /// The status out of the facts, and the drift out of the plan.
-    pub(crate) fn of(config: &Config, facts: &ClusterFacts, plan: &Plan) -> Self {
+    pub(crate) fn of(config: &Config, facts: &ClusterFacts, plan: Option<&Plan>) -> Self {
         let leading = facts
             .values()
             .filter_map(|facts| facts.engine.swarm())
             .find(|swarm| swarm.is_manager_with_quorum);
-        let nodes = config.nodes.iter().filter_map(|node| {
-            let facts = facts.get(&node.name)?;
-            let seen = facts.engine.swarm().and_then(|own| {
+        let nodes = config.nodes.iter().map(|node| {
+            let facts = facts.get(&node.name);
+            let seen = facts.and_then(|facts| facts.engine.swarm()).and_then(|own| {
                 leading.and_then(|leading| leading.nodes.iter().find(|seen| seen.id == own.node_id))
             });
-            Some(NodeStatus {
+            let at = || {
+                leading.and_then(|swarm| {
+                    swarm.nodes.iter().find(|seen| seen.address == node.address.to_string())
+                })
+            };
+            // A node that does not answer is still seen by its peers.
+            let seen = seen.or_else(|| at().filter(|_| facts.is_none()));
+            NodeStatus {
                 name: node.name.clone(),
                 address: node.address.to_string(),
                 roles: node.roles.iter().map(|role| role.label_key()).collect(),
-                engine: engine(facts),
-                swarm: seen.map_or_else(|| local(facts), |seen| seen.state.clone()),
+                engine: facts.map_or_else(|| "unreachable".to_owned(), engine),
+                swarm: seen.map_or_else(
+                    || facts.map_or_else(|| "unknown".to_owned(), local),
+                    |seen| seen.state.clone(),
+                ),
                 availability: seen.map(|seen| seen.availability.clone()).unwrap_or_default(),
                 is_leader: seen.is_some_and(|seen| seen.is_leader),
-            })
+            }
         });
         Self {
             cluster: config.cluster.to_string(),
             nodes: nodes.collect(),
             quorum: leading.map(quorum),
             networks: leading.map(networks).unwrap_or_default(),
-            drift: plan.changes.iter().map(|change| format!("{}: {}", change.node, change.summary)).collect(),
+            drift: plan.map(|plan| {
+                plan.changes.iter().map(|change| format!("{}: {}", change.node, change.summary)).collect()
+            }),
+            findings: plan.map(|plan| plan.findings.clone()).unwrap_or_default(),
         }
     }
 
@@ -117,11 +133,18 @@ impl Status {
                 network.name, network.underlay_mtu_bytes
             );
         }
-        if self.drift.is_empty() {
-            let _ = writeln!(out, "drift     none");
+        let drift = match &self.drift {
+            None => vec!["unknown: not every node answers".to_owned()],
+            Some(drift) if drift.is_empty() => vec!["none".to_owned()],
+            Some(drift) => drift.clone(),
+        };
+        for line in drift {
+            let _ = writeln!(out, "drift     {line}");
         }
-        for drift in &self.drift {
-            let _ = writeln!(out, "drift     {drift}");
+        for finding in &self.findings {
+            let word = if finding.severity == Severity::Error { "error" } else { "warning" };
+            let node = finding.node.as_ref().map(|node| format!("{node} ")).unwrap_or_default();
+            let _ = writeln!(out, "{word:<9} {node}{}", finding.message);
         }
         out
     }

@@ -231,6 +231,7 @@ fn attempt(request: &Request) -> &'static str {
         Request::Lock { .. } => "lock the node",
         Request::Gather(_) => "gather facts",
         Request::Execute { .. } => "make a change",
+        Request::Settle => "close the journal",
         Request::ManagerToken => "fetch the join token",
         Request::Probe(_) => "take part in a proof",
     }

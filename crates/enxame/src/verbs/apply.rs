@@ -33,17 +33,20 @@ pub(super) async fn apply(arguments: &ApplyArgs) -> anyhow::Result<Ending> {
     }
     if look.plan.is_refused() {
         look.fleet.close().await;
-        output::text(&render::plan::plan(&look.config, &look.plan))?;
+        show(arguments, &look.config, &look.plan)?;
         return Ok(Ending::Unproven);
     }
     if look.plan.is_empty() {
+        if look.facts.values().any(|facts| !facts.interrupted.is_empty()) {
+            look.fleet.settle().await?;
+        }
         look.fleet.close().await;
         return finish(arguments, &look.config, &look.plan, &Outcomes::new(), &look.plan);
     }
     if !arguments.common.json {
         output::text(&render::plan::plan(&look.config, &look.plan))?;
     }
-    if !arguments.yes && arguments.plan.is_none() && !is_approved()? {
+    if !arguments.yes && arguments.plan.is_none() && !is_approved(arguments)? {
         look.fleet.close().await;
         output::note("Nothing was changed.");
         return Ok(Ending::Failed);
@@ -52,10 +55,21 @@ pub(super) async fn apply(arguments: &ApplyArgs) -> anyhow::Result<Ending> {
     let outcomes = apply::apply(&mut look.fleet, &look.plan, &progress, interrupts()).await;
     let facts = look.fleet.gather(&look.config, &progress).await;
     progress.finish();
-    let after = facts
-        .and_then(|facts| Ok(plan::make(&look.config, &facts, &enxame_node::resources::declarations())?));
+    let after = facts.and_then(|facts| {
+        let plan = plan::make(&look.config, &facts, &enxame_node::resources::declarations())?;
+        Ok((facts.values().any(|facts| !facts.interrupted.is_empty()), plan))
+    });
+    if after.as_ref().is_ok_and(|(is_interrupted, plan)| *is_interrupted && plan.is_empty()) {
+        look.fleet.settle().await?;
+    }
     look.fleet.close().await;
-    finish(arguments, &look.config, &look.plan, &outcomes, &after?)
+    match after {
+        Ok((_, after)) => finish(arguments, &look.config, &look.plan, &outcomes, &after),
+        Err(error) => {
+            output::note(told_outcomes(&look.plan, &outcomes).trim_end());
+            Err(error.context("cannot tell whether the nodes are as planned"))
+        }
+    }
 }
 
 fn refuse_if_moved(path: &Path, now: &Plan) -> anyhow::Result<()> {
@@ -71,9 +85,17 @@ fn refuse_if_moved(path: &Path, now: &Plan) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn is_approved() -> anyhow::Result<bool> {
+/// A plan that is not carried out.
+fn show(arguments: &ApplyArgs, config: &Config, plan: &Plan) -> anyhow::Result<()> {
+    if arguments.common.json {
+        return output::json(&Applied { plan, outcomes: &Outcomes::new(), converged: false });
+    }
+    Ok(output::text(&render::plan::plan(config, plan))?)
+}
+
+fn is_approved(arguments: &ApplyArgs) -> anyhow::Result<bool> {
     let stdin = std::io::stdin();
-    if !stdin.is_terminal() {
+    if arguments.common.json || !stdin.is_terminal() {
         bail!("there is no terminal to ask on: give --yes, or --plan with a plan you have looked at");
     }
     output::note("Carry this out? Only `yes` does.");

@@ -111,17 +111,31 @@ async fn plan(arguments: &PlanArgs) -> anyhow::Result<Ending> {
     })
 }
 
+/// Tells what can be told: a node that is down is when it is needed most.
 async fn status(arguments: &CommonArgs) -> anyhow::Result<Ending> {
-    let look = look(arguments, Locking::Free).await?;
-    look.fleet.close().await;
-    look.progress.finish();
-    let status = Status::of(&look.config, &look.facts, &look.plan);
+    let config = load(&arguments.config)?;
+    let progress = Progress::new(&config, arguments.quiet);
+    let (mut fleet, mut lost) = Fleet::reach(&config, directory_of(&arguments.config), &progress).await?;
+    let (facts, silent) = fleet.observe(&config, &progress).await;
+    lost.extend(silent);
+    fleet.close().await;
+    progress.finish();
+    // Drift is known only when every node was seen.
+    let plan = if lost.is_empty() {
+        Some(plan::make(&config, &facts, &enxame_node::resources::declarations())?)
+    } else {
+        None
+    };
+    let status = Status::of(&config, &facts, plan.as_ref());
     if arguments.json {
         output::json(&status)?;
     } else {
         output::text(&status.text())?;
     }
-    Ok(Ending::Done)
+    for error in &lost {
+        output::note(&format!("error: {}", error.told()));
+    }
+    Ok(if lost.is_empty() { Ending::Done } else { Ending::Unproven })
 }
 
 /// Turns true at the first Ctrl-C; the second one ends the program.

@@ -32,7 +32,15 @@ struct Evidence<'a> {
 pub(super) async fn verify(arguments: &VerifyArgs) -> anyhow::Result<Ending> {
     // Under the lock of apply: a change in the middle of a proof would make it say nothing.
     let mut look = look(&arguments.common, Locking::Locked).await?;
-    let subject = Subject::of(&look.config, &look.facts)?;
+    let subject = match Subject::of(&look.config, &look.facts) {
+        Ok(subject) => subject,
+        Err(error) => {
+            look.fleet.close().await;
+            look.progress.finish();
+            output::error(&anyhow::Error::new(error).context("nothing could be proven"));
+            return Ok(Ending::Unproven);
+        }
+    };
     let run = new_run()?;
     let mut stop = interrupts();
     let observed = {
@@ -52,13 +60,13 @@ pub(super) async fn verify(arguments: &VerifyArgs) -> anyhow::Result<Ending> {
         report: &report,
         leftovers: &observed.leftovers,
     };
-    if let Some(path) = &arguments.evidence {
-        write_evidence(path, &evidence)?;
-    }
     if arguments.common.json {
         output::json(&evidence)?;
     } else {
         output::text(&render::report(&report))?;
+    }
+    if let Some(path) = &arguments.evidence {
+        write_evidence(path, &evidence)?;
     }
     for leftover in &observed.leftovers {
         output::note(&format!("warning: left behind: {leftover} (the next verify removes it)"));
