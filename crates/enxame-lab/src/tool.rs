@@ -121,15 +121,16 @@ impl Tool {
         }
     }
 
-    /// Starts it as a process that outlives this one, in a process group of its own, writing to `log`.
-    pub(crate) fn detach(self, log: &Path) -> Result<Process> {
+    /// Starts it as a process that outlives this one and its terminal, in a session of its own, writing to `log`.
+    pub(crate) fn detach(mut self, log: &Path) -> Result<Process> {
         let file = File::create(log).with_context(|| format!("cannot create {}", log.display()))?;
+        // A child that leads no process group becomes the program itself, under its own number (setsid(1)).
+        self.argv.insert(0, "setsid".into());
         let child = self
             .command()?
             .stdin(Stdio::null())
             .stdout(file.try_clone()?)
             .stderr(file)
-            .process_group(0)
             .spawn()
             .with_context(|| format!("cannot start `{}`", self.shown()))?;
         Process::of(child.id())
