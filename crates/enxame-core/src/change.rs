@@ -1,5 +1,6 @@
 //! A change: one thing to do on one node, why, and how dangerous it is.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -9,13 +10,13 @@ use crate::names::NodeName;
 /// A kind of resource, e.g. `hosts`; also the name by which the node finds the code that acts.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Kind(pub std::borrow::Cow<'static, str>);
+pub struct Kind(pub Cow<'static, str>);
 
 impl Kind {
     /// A kind by its name.
     #[must_use]
     pub const fn of(name: &'static str) -> Self {
-        Self(std::borrow::Cow::Borrowed(name))
+        Self(Cow::Borrowed(name))
     }
 }
 
@@ -41,7 +42,7 @@ pub enum Risk {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Difference {
     /// What differs, e.g. `net.ipv4.ip_forward` or `packages.docker.io`.
-    pub field: String,
+    pub field: Cow<'static, str>,
     /// What is there; `None` means absent.
     pub old: Option<String>,
     /// What will be there; `None` means absent.
@@ -50,17 +51,21 @@ pub struct Difference {
 
 impl Difference {
     /// Something that is absent and will be there.
-    pub fn added(field: impl Into<String>, new: impl Into<String>) -> Self {
+    pub fn added(field: impl Into<Cow<'static, str>>, new: impl Into<String>) -> Self {
         Self { field: field.into(), old: None, new: Some(new.into()) }
     }
 
     /// Something that is there and will be absent.
-    pub fn removed(field: impl Into<String>, old: impl Into<String>) -> Self {
+    pub fn removed(field: impl Into<Cow<'static, str>>, old: impl Into<String>) -> Self {
         Self { field: field.into(), old: Some(old.into()), new: None }
     }
 
     /// Something that will be another.
-    pub fn changed(field: impl Into<String>, old: impl Into<String>, new: impl Into<String>) -> Self {
+    pub fn changed(
+        field: impl Into<Cow<'static, str>>,
+        old: impl Into<String>,
+        new: impl Into<String>,
+    ) -> Self {
         Self { field: field.into(), old: Some(old.into()), new: Some(new.into()) }
     }
 }

@@ -71,7 +71,12 @@ impl Draft {
     /// Says what differs.
     #[must_use]
     pub fn differing(mut self, differences: impl IntoIterator<Item = Difference>) -> Self {
-        self.differences.extend(differences);
+        // A list that is long is taken as it is, not copied.
+        if self.differences.is_empty() {
+            self.differences = differences.into_iter().collect();
+        } else {
+            self.differences.extend(differences);
+        }
         self
     }
 

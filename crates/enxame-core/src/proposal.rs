@@ -151,7 +151,8 @@ fn is_public(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(v4) => {
             let [first, second, ..] = v4.octets();
-            !v4.is_private() && !(first == 100 && (64..128).contains(&second))
+            let is_shared = first == 100 && (64..128).contains(&second);
+            !v4.is_private() && !is_shared
         }
         IpAddr::V6(v6) => !v6.is_unique_local(),
     }

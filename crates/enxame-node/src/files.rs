@@ -1,5 +1,6 @@
 //! Files that enxame owns, whole or as a marked block, and how they differ from what is there.
 
+use std::borrow::Cow;
 use std::path::Path;
 
 use enxame_core::change::Difference;
@@ -37,7 +38,7 @@ impl OwnedFile {
     pub fn differences(&self, facts: &NodeFacts) -> Vec<Difference> {
         match facts.files.get(&self.path) {
             Some(FileFacts::Text { content, mode, .. }) => {
-                let mut found = line_differences(&self.path, content, &self.content);
+                let mut found = line_differences(self.path.clone(), content, &self.content);
                 if *mode != self.mode {
                     found.push(Difference::changed(
                         format!("{} (mode)", self.path),
@@ -49,12 +50,12 @@ impl OwnedFile {
             }
             Some(FileFacts::Unreadable(why)) => {
                 vec![Difference::changed(
-                    &self.path,
+                    self.path.clone(),
                     format!("({why})"),
                     format!("{} lines", self.content.lines().count()),
                 )]
             }
-            Some(FileFacts::Absent) | None => line_differences(&self.path, "", &self.content),
+            Some(FileFacts::Absent) | None => line_differences(self.path.clone(), "", &self.content),
         }
     }
 
@@ -69,25 +70,26 @@ impl OwnedFile {
 
 /// The lines that go and come between two texts.
 #[must_use]
-pub fn line_differences(path: &str, old: &str, new: &str) -> Vec<Difference> {
+pub fn line_differences(path: impl Into<Cow<'static, str>>, old: &str, new: &str) -> Vec<Difference> {
     if old == new {
         return Vec::new();
     }
+    let path = path.into();
     // What both begin and end with is most of a long file; where only one has lines between, there is nothing to match.
     let (old, new) = without_common_ends(old, new);
     if old.is_empty() {
-        return new.lines().map(|line| Difference::added(path, line)).collect();
+        return new.lines().map(|line| Difference::added(path.clone(), line)).collect();
     }
     if new.is_empty() {
-        return old.lines().map(|line| Difference::removed(path, line)).collect();
+        return old.lines().map(|line| Difference::removed(path.clone(), line)).collect();
     }
     let diff = TextDiff::from_lines(old, new);
     diff.iter_all_changes()
         .filter_map(|change| {
             let line = change.value().trim_end_matches('\n').to_owned();
             match change.tag() {
-                ChangeTag::Delete => Some(Difference::removed(path, line)),
-                ChangeTag::Insert => Some(Difference::added(path, line)),
+                ChangeTag::Delete => Some(Difference::removed(path.clone(), line)),
+                ChangeTag::Insert => Some(Difference::added(path.clone(), line)),
                 ChangeTag::Equal => None,
             }
         })
@@ -192,5 +194,13 @@ mod tests {
         let found = line_differences("/f", "a\nb\nc\n", "a\nB\nc\n");
         assert_eq!(found, [Difference::removed("/f", "b"), Difference::added("/f", "B")]);
         assert_eq!(line_differences("/f", "same\n", "same\n"), []);
+        for (old, new) in [("a\n", "a\na\n"), ("", "a\n"), ("x\na\ny\n", "x\na\na\ny\n"), ("a", "a\n")] {
+            let (there, back) = (line_differences("/f", old, new), line_differences("/f", new, old));
+            assert_eq!(there.iter().filter(|one| one.new.is_some()).count(), 1, "{old:?} {new:?}");
+            assert_eq!(back.iter().filter(|one| one.old.is_some()).count(), 1, "{old:?} {new:?}");
+        }
+        let both = line_differences("/f", "a\nb\nc\nd\n", "a\nx\nc\ny\nd\n");
+        let added = |line: &str| Difference::added("/f", line);
+        assert_eq!(both, [Difference::removed("/f", "b"), added("x"), added("y")]);
     }
 }

@@ -1,6 +1,6 @@
 //! A plan is made for facts; the digest says whether they are still the same.
 
-use std::fmt;
+use std::fmt::{self, Write};
 use std::hash::{Hash, Hasher};
 
 use serde::{Deserialize, Serialize};
@@ -44,5 +44,10 @@ pub fn digest_of(facts: &ClusterFacts) -> FactsDigest {
         digest.update(&bytes.0);
         bytes.0.clear();
     }
-    FactsDigest(digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    let hexadecimal = digest.finalize().iter().fold(String::new(), |mut text, byte| {
+        // Writing to a string does not fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    });
+    FactsDigest(hexadecimal)
 }

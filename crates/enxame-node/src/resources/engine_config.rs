@@ -80,7 +80,7 @@ impl Declare for EngineConfigFile {
             .iter()
             .filter(|(key, value)| now.get(*key) != Some(value))
             .map(|(key, value)| Difference {
-                field: format!("{PATH} {key}"),
+                field: format!("{PATH} {key}").into(),
                 old: now.get(key).map(ToString::to_string),
                 new: Some(value.to_string()),
             })

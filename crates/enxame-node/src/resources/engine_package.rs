@@ -167,7 +167,7 @@ impl Declare for EnginePackage {
             let new =
                 engine.version.filter(|_| name == main).map_or("installed".to_owned(), |v| v.to_string());
             differences.push(Difference {
-                field: format!("package {name}"),
+                field: format!("package {name}").into(),
                 old: installed(name).map(str::to_owned),
                 new: Some(new),
             });

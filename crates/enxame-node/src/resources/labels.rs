@@ -77,12 +77,12 @@ fn labelled(node: &NodeConfig, now: &BTreeMap<String, String>) -> Option<Draft> 
         return None;
     }
     let set_differences = set.iter().map(|(key, value)| Difference {
-        field: format!("label {key}"),
+        field: format!("label {key}").into(),
         old: now.get(key).cloned(),
         new: Some(value.clone()),
     });
     let removed = remove.iter().map(|key| Difference {
-        field: format!("label {key}"),
+        field: format!("label {key}").into(),
         old: now.get(key).cloned(),
         new: None,
     });

@@ -55,14 +55,12 @@ impl Declare for SwarmJoin {
         for node in view.config.peers_of(&view.node.name) {
             let own = view.all.get(&node.name).and_then(|facts| facts.engine.swarm());
             match (own.map(|swarm| swarm.local), swarm::member(view, node)) {
-                // A member whose engine rests comes back with it.
-                (None, Some(_)) => {}
-                (None | Some(LocalSwarmState::Inactive), _) => declaration.change(join(view, node)),
+                (None, None) | (Some(LocalSwarmState::Inactive), _) => declaration.change(join(view, node)),
                 (Some(LocalSwarmState::Active | LocalSwarmState::Pending), seen) => {
                     member(view, node, seen, &mut declaration);
                 }
-                // The plan's own checks name these.
-                (Some(LocalSwarmState::Error | LocalSwarmState::Locked), _) => {}
+                // A member whose engine rests comes back with it; the plan's own checks name the others.
+                (None, Some(_)) | (Some(LocalSwarmState::Error | LocalSwarmState::Locked), _) => {}
             }
         }
         strangers(view, &mut declaration);

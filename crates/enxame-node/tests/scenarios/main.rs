@@ -3,6 +3,12 @@
 //! Each folder beside this file is a scenario: `cluster.yaml`, `facts.json` (a base and what is different from it, see
 //! [`facts`]) and `plan.snap`, the plan as text, compared byte for byte. `INSTA_UPDATE=always` writes it anew.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "helpers of tests, which clippy takes for tests only inside a `#[test]`"
+)]
+
 mod facts;
 mod text;
 mod variations;

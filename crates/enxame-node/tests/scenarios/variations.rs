@@ -115,7 +115,7 @@ fn vary(node: &mut NodeFacts, variation: Variation) {
         Variation::Package(at, new) => pick(node.packages.values_mut(), at).unwrap().installed = new,
         Variation::Sysctl(at, new) => *pick(node.sysctl.values_mut(), at).unwrap() = new,
         Variation::Unit(at) => {
-            *pick(node.units.values_mut(), at).unwrap() = enxame_core::facts::UnitFacts::default()
+            *pick(node.units.values_mut(), at).unwrap() = enxame_core::facts::UnitFacts::default();
         }
         Variation::PathMtu(at, new) => {
             if let Observed::Known(route) = pick(node.routes.values_mut(), at).unwrap() {

@@ -115,7 +115,7 @@ fn difference(difference: &Difference) -> String {
         (Some(old), Some(new)) => format!("{YELLOW}~{YELLOW:#} {field}: {old} -> {new}"),
         (None, Some(new)) => format!("{GREEN}+{GREEN:#} {field}: {new}"),
         (Some(old), None) => format!("{RED}-{RED:#} {field}: {old}"),
-        (None, None) => field.clone(),
+        (None, None) => field.to_string(),
     }
 }
 
