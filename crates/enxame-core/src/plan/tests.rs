@@ -1,5 +1,7 @@
 //! The planner's order, over registries that no one wrote.
 
+use std::fmt::Write;
+
 use proptest::prelude::*;
 use proptest::sample::{Index, subsequence};
 
@@ -69,8 +71,9 @@ fn kind(index: usize) -> Kind {
 fn config(nodes: usize, founder: usize) -> Config {
     let mut text = "version: 1\ncluster: c\nnodes:\n".to_owned();
     for index in 0..nodes {
-        text += &format!("  - {{name: n{index}, address: 203.0.113.{}, ", index + 1);
-        text += &format!("preferred_leader: {}}}\n", index == founder);
+        let (last, leads) = (index + 1, index == founder);
+        writeln!(text, "  - {{name: n{index}, address: 203.0.113.{last}, preferred_leader: {leads}}}")
+            .unwrap();
     }
     Config::parse("c", &text).unwrap()
 }
