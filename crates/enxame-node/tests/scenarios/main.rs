@@ -16,10 +16,26 @@ mod variations;
 use std::path::{Path, PathBuf};
 
 use enxame_core::config::Config;
+use enxame_core::facts::ClusterFacts;
 use enxame_core::plan;
 
 fn directory() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios")
+}
+
+/// A question that the facts leave open would be answered by whatever a resource takes for absent.
+fn assert_answers(config: &Config, facts: &ClusterFacts) {
+    for node in &config.nodes {
+        let asked = plan::query_for(config, node, &enxame_node::resources::declarations());
+        let facts = &facts[&node.name];
+        let files = asked.files.iter().filter(|path| !facts.files.contains_key(*path));
+        let modules = asked.modules.iter().filter(|name| !facts.modules.contains_key(*name));
+        let sysctl = asked.sysctl.iter().filter(|key| !facts.sysctl.contains_key(*key));
+        let units = asked.units.iter().filter(|unit| !facts.units.contains_key(*unit));
+        let open: Vec<&String> = files.chain(modules).chain(sysctl).chain(units).collect();
+        assert!(open.is_empty(), "the facts of {} do not say what of {open:?} is there", node.name);
+        assert!(asked.peers.iter().all(|peer| facts.routes.contains_key(peer)));
+    }
 }
 
 fn check(scenario: &str) {
@@ -27,6 +43,7 @@ fn check(scenario: &str) {
     let yaml = std::fs::read_to_string(folder.join("cluster.yaml")).unwrap();
     let config = Config::parse("cluster.yaml", &yaml).unwrap();
     let facts = facts::read(&directory(), &folder.join("facts.json"));
+    assert_answers(&config, &facts);
     let plan = plan::make(&config, &facts, &enxame_node::resources::declarations()).unwrap();
 
     let mut settings = insta::Settings::new();
@@ -92,5 +109,6 @@ scenarios! {
     engines_that_cannot_talk_are_made_alike,
     slow_links_are_named,
     the_engine_moves_to_dockers_packages,
+    the_manuals_own_apt_source_is_taken_away,
     the_users_own_engine_keys_stay,
 }
