@@ -1,6 +1,6 @@
 //! What was proven: from observations to evidence, purely.
 //!
-//! [`judge`] turns what agents saw ([`Observations`]) into a [`Report`]. Every proof has three values, and "could
+//! [`judge()`] turns what agents saw ([`Observations`]) into a [`Report`]. Every proof has three values, and "could
 //! not look" is [`Verdict::Unknown`], never a pass: a watch that lost packets, a node that did not answer, or a load
 //! that never flowed prove nothing.
 

@@ -57,7 +57,7 @@ pub(crate) struct CommonArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct InitArgs {
-    /// Servers to look at: [USER@]HOST, as you give them to ssh
+    /// Servers to look at, as you give them to ssh
     #[arg(required = true, value_name = "[USER@]HOST")]
     pub(crate) hosts: Vec<String>,
     /// An SSH configuration to use instead of yours

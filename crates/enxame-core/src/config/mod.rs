@@ -1,6 +1,6 @@
 //! What the user wants: `cluster.yaml`, read once, checked whole, read-only from then on.
 //!
-//! [`v1`] is the file's shape, with the places of its values; [`Config`] is what the rest of the program sees.
+//! `v1` is the file's shape, with the places of its values; [`Config`] is what the rest of the program sees.
 //! A file version is a module of its own, so that old files stay readable when the shape moves on.
 
 mod error;
