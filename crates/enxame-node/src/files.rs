@@ -77,11 +77,11 @@ pub fn line_differences(path: impl Into<Cow<'static, str>>, old: &str, new: &str
     let path = path.into();
     // What both begin and end with is most of a long file; where only one has lines between, there is nothing to match.
     let (old, new) = without_common_ends(old, new);
-    if old.is_empty() {
-        return new.lines().map(|line| Difference::added(path.clone(), line)).collect();
-    }
-    if new.is_empty() {
-        return old.lines().map(|line| Difference::removed(path.clone(), line)).collect();
+    if old.is_empty() || new.is_empty() {
+        let mut found = Vec::with_capacity(old.lines().count() + new.lines().count());
+        found.extend(old.lines().map(|line| Difference::removed(path.clone(), line)));
+        found.extend(new.lines().map(|line| Difference::added(path.clone(), line)));
+        return found;
     }
     let diff = TextDiff::from_lines(old, new);
     diff.iter_all_changes()
