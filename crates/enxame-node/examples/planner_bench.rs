@@ -21,9 +21,11 @@ use enxame_core::facts::{
 };
 use enxame_core::plan::{self, Plan};
 use enxame_core::version::EngineVersion;
+use enxame_node::files::with_block;
 use serde_json::Value;
 
 const SIZES: [usize; 3] = [10, 100, 1_000];
+const HOSTS: &str = "/etc/hosts";
 const ROUNDS: usize = 5;
 /// What issue 2 asks of 1,000 nodes.
 const LIMIT: Duration = Duration::from_millis(250);
@@ -216,6 +218,11 @@ fn converge(config: &Config, facts: &mut ClusterFacts, todo: &Plan) {
         {
             let text = FileFacts::Text { content: content.clone(), mode: 0o644, uid: 0, gid: 0 };
             node.files.insert(path.clone(), text);
+        }
+        // `/etc/hosts` is a block in a file of the user's own.
+        if let (Some(FileFacts::Absent), Some(lines)) = (node.files.get(HOSTS), change.action.as_str()) {
+            let content = with_block("127.0.0.1 localhost\n", lines).unwrap_or_default();
+            node.files.insert(HOSTS.to_owned(), FileFacts::Text { content, mode: 0o644, uid: 0, gid: 0 });
         }
         if let Some(keys) = change.action.get("keys") {
             let text = FileFacts::Text { content: keys.to_string(), mode: 0o644, uid: 0, gid: 0 };
