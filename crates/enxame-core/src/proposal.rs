@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::net::IpAddr;
+use std::path::Path;
 
 use crate::facts::NodeFacts;
 use crate::names::NodeName;
@@ -34,11 +35,11 @@ pub enum ProposalError {
     DifferentAccounts(String),
 }
 
-/// Writes the file's text.
+/// Writes the file's text. `ssh_config` is the configuration the servers were reached with, when it is not the user's.
 ///
 /// # Errors
 /// [`ProposalError`].
-pub fn propose(candidates: &[Candidate]) -> Result<String, ProposalError> {
+pub fn propose(candidates: &[Candidate], ssh_config: Option<&Path>) -> Result<String, ProposalError> {
     let accounts: BTreeSet<Option<&str>> = candidates.iter().map(|one| one.user.as_deref()).collect();
     if accounts.len() > 1 {
         let told = accounts.iter().map(|account| account.unwrap_or("ssh_config's own"));
@@ -60,8 +61,10 @@ pub fn propose(candidates: &[Candidate]) -> Result<String, ProposalError> {
     let mut text = "# Proposed by `enxame init`; see `enxame schema` for everything that can be said here.\n\
                     version: 1\ncluster: swarm\n"
         .to_owned();
-    if let Some(Some(account)) = accounts.first() {
-        write(&mut text, &format!("ssh:\n  user: {}\n", scalar(account)));
+    let account = accounts.first().copied().flatten().map(|account| format!("  user: {}\n", scalar(account)));
+    let file = ssh_config.map(|file| format!("  config_file: {}\n", scalar(&file.display().to_string())));
+    if account.is_some() || file.is_some() {
+        write(&mut text, &format!("ssh:\n{}{}", account.unwrap_or_default(), file.unwrap_or_default()));
     }
     text.push_str("nodes:\n");
     let names = names(candidates);

@@ -1,9 +1,10 @@
 //! Packages: apt, without questions, patient with other users of dpkg's lock.
 
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use crate::actuate::{ActuateError, Context};
-use crate::host::Command;
+use crate::host::{Command, HostError};
 
 const LISTS_DEADLINE: Duration = Duration::from_secs(300);
 const INSTALL_DEADLINE: Duration = Duration::from_secs(1800);
@@ -27,39 +28,63 @@ pub fn refresh_lists(on: &mut Context<'_>) -> Result<(), ActuateError> {
     if !*on.package_lists_are_fresh {
         (on.progress)("fetching the package lists");
         let command = apt_get(&["-o", "APT::Update::Error-Mode=any", "update"]).within(LISTS_DEADLINE);
-        on.host.run_ok(&command)?;
+        // DPkg::Lock::Timeout does not cover the lists' lock, which a fresh server's first timers hold.
+        let end = Instant::now() + LISTS_DEADLINE;
+        loop {
+            match on.host.run_ok(&command) {
+                Err(HostError::Refused { message, .. }) if is_locked(&message) && Instant::now() < end => {
+                    (on.progress)("waiting for another apt to end");
+                    thread::sleep(Duration::from_secs(2));
+                }
+                outcome => break outcome.map(drop)?,
+            }
+        }
         *on.package_lists_are_fresh = true;
     }
     Ok(())
 }
 
-/// Installs packages (`name` or `name=version`), also held ones and older versions.
+fn is_locked(message: &str) -> bool {
+    message.contains("Could not get lock") || message.contains("Unable to lock")
+}
+
+/// Installs packages (`name` or `name=version`), also held ones and older versions. Removes none.
 ///
 /// # Errors
-/// When apt refuses.
+/// When apt refuses, or would have to remove something.
 pub fn install(on: &mut Context<'_>, packages: &[String]) -> Result<(), ActuateError> {
     if packages.is_empty() {
         return Ok(());
     }
-    refresh_lists(on)?;
     (on.progress)(&format!("installing {}", packages.join(" ")));
-    let mut arguments =
-        vec!["install", "--no-install-recommends", "--allow-change-held-packages", "--allow-downgrades"];
-    arguments.extend(packages.iter().map(String::as_str));
-    on.host.run_ok(&apt_get(&arguments))?;
-    Ok(())
+    transact(on, &["--no-remove"], packages)
 }
 
-/// Removes packages; their configuration and data stay.
+/// Installs packages in the place of others, in one transaction: apt fetches everything before it removes anything.
 ///
 /// # Errors
-/// When apt refuses.
-pub fn remove(on: &mut Context<'_>, packages: &[String]) -> Result<(), ActuateError> {
-    if packages.is_empty() {
-        return Ok(());
+/// When apt refuses; what was there is still there then.
+pub fn replace(on: &mut Context<'_>, old: &[String], new: &[String]) -> Result<(), ActuateError> {
+    if old.is_empty() {
+        return install(on, new);
     }
-    (on.progress)(&format!("removing {}", packages.join(" ")));
-    let mut arguments = vec!["remove", "--allow-change-held-packages"];
+    (on.progress)(&format!("installing {} in the place of {}", new.join(" "), old.join(" ")));
+    // A name with a hyphen behind it is to be removed (apt-get(8)).
+    let removed = old.iter().map(|name| format!("{name}-"));
+    let packages: Vec<String> = new.iter().cloned().chain(removed).collect();
+    transact(on, &[], &packages)
+}
+
+fn transact(on: &mut Context<'_>, options: &[&str], packages: &[String]) -> Result<(), ActuateError> {
+    refresh_lists(on)?;
+    // What a power cut left half-configured stands in the way of everything else; where there is nothing, a no-op.
+    let configure = ["dpkg", "--configure", "-a", "--force-confdef", "--force-confold"];
+    on.host.run_ok(
+        &Command::new(configure).with("DEBIAN_FRONTEND", "noninteractive").within(INSTALL_DEADLINE),
+    )?;
+    let mut arguments =
+        vec!["install", "--no-install-recommends", "--allow-change-held-packages", "--allow-downgrades"];
+    arguments.extend(options);
     arguments.extend(packages.iter().map(String::as_str));
     on.host.run_ok(&apt_get(&arguments))?;
     Ok(())

@@ -1,7 +1,7 @@
 //! The node's journal: `/var/lib/enxame/journal.jsonl`, one line per event, on the disk before the act.
 
-use std::fs::{self, OpenOptions};
-use std::io::Write;
+use std::fs::{self, File, OpenOptions};
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -44,11 +44,23 @@ fn append(entry: &Entry) -> std::io::Result<()> {
     if is_full && entry.event == Event::Begun {
         fs::rename(PATH, PREVIOUS)?;
     }
-    let mut line = serde_json::to_vec(entry)?;
+    let mut file = OpenOptions::new().create(true).read(true).append(true).mode(0o600).open(PATH)?;
+    let mut line = if ends_torn(&mut file)? { vec![b'\n'] } else { Vec::new() };
+    serde_json::to_writer(&mut line, entry)?;
     line.push(b'\n');
-    let mut file = OpenOptions::new().create(true).append(true).mode(0o600).open(PATH)?;
     file.write_all(&line)?;
     file.sync_data()
+}
+
+/// Whether a power cut or a full disk left half a line at the end.
+fn ends_torn(file: &mut File) -> std::io::Result<bool> {
+    if file.metadata()?.len() == 0 {
+        return Ok(false);
+    }
+    let mut last = [0];
+    file.seek(SeekFrom::End(-1))?;
+    file.read_exact(&mut last)?;
+    Ok(last != *b"\n")
 }
 
 /// Closes every change that was begun and not ended.

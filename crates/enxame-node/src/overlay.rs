@@ -11,7 +11,7 @@ use enxame_core::facts::{NetworkFacts, Observed};
 use serde::{Deserialize, Serialize};
 
 use crate::actuate::{ActuateError, wait_for};
-use crate::engine::Engine;
+use crate::engine::{Engine, EngineError};
 use crate::swarm;
 
 /// The option moby looks for; its value does not matter, `false` encrypts too.
@@ -94,7 +94,7 @@ impl WantedNetwork {
     /// # Errors
     /// When something still uses the old one, or the engine refuses.
     pub fn make(&self, engine: &Engine) -> Result<(), ActuateError> {
-        if self.is_as_wanted(engine) {
+        if self.is_as_wanted(engine)? {
             return Ok(());
         }
         remove(engine, &self.name)?;
@@ -103,13 +103,13 @@ impl WantedNetwork {
             let attempt = format!("make the network {}", self.name);
             match engine.call(&attempt, swarm::WRITE, engine.api().create_network(self.request())) {
                 Ok(_) => Ok(()),
-                Err(_) if self.is_as_wanted(engine) => Ok(()),
+                Err(_) if self.is_as_wanted(engine).unwrap_or(false) => Ok(()),
                 Err(error) => Err(error),
             }
         })?;
         wait_for(swarm::WRITE, || {
             let why = "it was made and is not as it was asked for";
-            self.is_as_wanted(engine).then_some(()).ok_or_else(|| {
+            self.is_as_wanted(engine)?.then_some(()).ok_or_else(|| {
                 ActuateError::wrong(
                     format!("network {}: {why}", self.name),
                     "see `journalctl -u docker` on the node",
@@ -118,13 +118,18 @@ impl WantedNetwork {
         })
     }
 
-    fn is_as_wanted(&self, engine: &Engine) -> bool {
+    /// Whether it is there, as it must be. A look that failed says nothing of it.
+    fn is_as_wanted(&self, engine: &Engine) -> Result<bool, EngineError> {
         let inspect = engine.api().inspect_network(&self.name, None::<InspectNetworkOptions>);
-        engine.call("show the network", swarm::LOOK, inspect).is_ok_and(|there| {
-            let options = there.options.unwrap_or_default();
-            let mtu = options.get(MTU).and_then(|text| text.parse().ok()).unwrap_or(1500);
-            options.contains_key(ENCRYPTED) == self.is_encrypted && mtu == self.underlay_mtu_bytes
-        })
+        let there = match engine.call("show the network", swarm::LOOK, inspect) {
+            Err(error) if error.status() == Some(404) => return Ok(false),
+            outcome => outcome?,
+        };
+        let options = there.options.unwrap_or_default();
+        let mtu = options.get(MTU).and_then(|text| text.parse().ok()).unwrap_or(1500);
+        Ok(options.contains_key(ENCRYPTED) == self.is_encrypted
+            && mtu == self.underlay_mtu_bytes
+            && (self.is_ingress || there.attachable == Some(self.is_attachable)))
     }
 }
 

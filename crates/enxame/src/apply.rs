@@ -17,8 +17,8 @@ use crate::fleet::{Fleet, QUICK_DEADLINE};
 use crate::render::progress::Progress;
 use crate::transport::{Agent, TransportError};
 
-/// Installing an engine over a slow line.
-const CHANGE_DEADLINE: Duration = Duration::from_secs(45 * 60);
+/// More than the node's own deadlines for one change together, so that the node is the one to give up.
+const CHANGE_DEADLINE: Duration = Duration::from_secs(3 * 60 * 60);
 
 /// What became of a change.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

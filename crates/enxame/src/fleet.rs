@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::bail;
 use enxame_core::config::{Config, NodeConfig};
@@ -135,14 +135,13 @@ impl Fleet {
         progress: &Progress,
     ) -> (ClusterFacts, Vec<NodeError>) {
         let declarations = enxame_node::resources::declarations();
-        let start = Instant::now();
         let looking = self.agents.iter_mut().filter_map(|(name, agent)| {
             let node: &NodeConfig = config.node(name)?;
             let request = Request::Gather(plan::query_for(config, node, &declarations));
             Some(async move {
                 progress.tell(name, "gathering facts");
                 let reply = agent.request(&request, GATHER_DEADLINE, |text| progress.tell(name, text)).await;
-                let facts = reply.and_then(|reply| facts_of(reply, start));
+                let facts = reply.and_then(facts_of);
                 at(name, "gather facts", facts)
             })
         });
@@ -156,12 +155,8 @@ impl Fleet {
     }
 }
 
-fn facts_of(reply: Reply, start: Instant) -> Result<NodeFacts, TransportError> {
-    let Reply::Facts(mut facts) = reply else { return Err(TransportError::OutOfTurn) };
-    // Nodes are read one after the other: all clocks are told as of the common start, so that they can be compared.
-    let elapsed = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
-    facts.volatile.clock_unix_ms = facts.volatile.clock_unix_ms.saturating_sub(elapsed);
-    Ok(*facts)
+fn facts_of(reply: Reply) -> Result<NodeFacts, TransportError> {
+    if let Reply::Facts(facts) = reply { Ok(*facts) } else { Err(TransportError::OutOfTurn) }
 }
 
 fn at<T>(

@@ -184,7 +184,7 @@ fn engine(file: EngineFile, found: &mut Findings<'_>) -> EngineConfig {
     }
     let url = &file.repository.url;
     if !(url.value.starts_with("https://") || url.value.starts_with("http://"))
-        || url.value.chars().any(|c| c.is_whitespace() || c.is_control())
+        || url.value.chars().any(|c| c.is_whitespace() || c.is_control() || c == '@')
     {
         found.add(url.referenced, format!("`{}` is not a repository's address", url.value), "");
     }

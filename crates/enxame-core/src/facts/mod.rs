@@ -26,6 +26,9 @@ pub use machine::{
 };
 pub use query::FactsQuery;
 
+/// What the engine keeps where its node is in a swarm, whether it runs or not.
+pub const MEMBERSHIP_FILE: &str = "/var/lib/docker/swarm/docker-state.json";
+
 /// The facts of all nodes that answered.
 pub type ClusterFacts = BTreeMap<crate::names::NodeName, NodeFacts>;
 
@@ -147,6 +150,19 @@ pub struct NodeFacts {
     pub interrupted: Vec<InterruptedChange>,
     /// What changes by itself.
     pub volatile: VolatileFacts,
+}
+
+impl NodeFacts {
+    /// Whether the node is in a swarm, as far as can be told: a silent engine may know of one.
+    #[must_use]
+    pub fn is_swarm_member(&self) -> bool {
+        let has_state = || self.files.get(MEMBERSHIP_FILE).is_some_and(|file| *file != FileFacts::Absent);
+        match &self.engine.state {
+            EngineState::Running { swarm, .. } => swarm.local != LocalSwarmState::Inactive,
+            EngineState::NotAnswering(_) => has_state(),
+            EngineState::Absent => false,
+        }
+    }
 }
 
 /// What changes by itself from one look to the next.

@@ -41,6 +41,12 @@ pub(super) fn all(config: &Config, facts: &ClusterFacts) -> Vec<Finding> {
     let mut found = Findings(Vec::new());
     quorum_shape(config, &mut found);
     quorum_lost(facts, &mut found);
+    if config.swarm.autolock {
+        let message =
+            "autolock: a manager that restarts stays out of the swarm until somebody unlocks it".to_owned();
+        let hint = "keep the key away from the servers: docker swarm unlock-key";
+        found.add(Severity::Warning, (None, "5.2"), message, hint);
+    }
     crossing_the_odd_spi(config, facts, &mut found);
     clones(facts, &mut found);
     clocks(facts, &mut found);
@@ -56,6 +62,17 @@ pub(super) fn all(config: &Config, facts: &ClusterFacts) -> Vec<Finding> {
 /// What only the finished list of changes shows.
 pub(super) fn of_changes(facts: &ClusterFacts, changes: &[Change]) -> Vec<Finding> {
     let mut found = Findings(Vec::new());
+    let is_locking = facts
+        .values()
+        .filter_map(|facts| facts.engine.swarm()?.settings.as_ref())
+        .any(|settings| settings.autolock);
+    let restarts = changes.iter().filter(|change| matches!(change.risk, Risk::Disruptive(_)));
+    for change in restarts.filter(|change| is_locking && change.kind.0.starts_with("engine_")) {
+        let message =
+            "docker would restart, and autolock keeps it out of the swarm until it is unlocked".to_owned();
+        let hint = "take `swarm.autolock` away, apply, and set it again; or change this node by hand";
+        found.add(Severity::Error, (Some(&change.node), "5.2"), message, hint);
+    }
     let is_disruptive = changes.iter().any(|change| matches!(change.risk, Risk::Disruptive(_)));
     let Some((ready, managers)) = managers(facts).filter(|_| is_disruptive) else { return found.0 };
     let quorum = managers / 2 + 1;
@@ -100,13 +117,20 @@ fn quorum_shape(config: &Config, found: &mut Findings) {
 
 /// Whether nodes are in a swarm and none of them is a manager that reaches the others.
 pub(super) fn has_lost_quorum(facts: &ClusterFacts) -> bool {
-    let swarms = || facts.values().filter_map(|facts| facts.engine.swarm());
-    swarms().any(|swarm| swarm.local != LocalSwarmState::Inactive)
-        && !swarms().any(|swarm| swarm.is_manager_with_quorum)
+    let mut swarms = facts.values().filter_map(|facts| facts.engine.swarm());
+    facts.values().any(NodeFacts::is_swarm_member) && !swarms.any(|swarm| swarm.is_manager_with_quorum)
 }
 
 fn quorum_lost(facts: &ClusterFacts, found: &mut Findings) {
     if has_lost_quorum(facts) {
+        // What a silent engine knows of its swarm is not known to be nothing: founding another one would split them.
+        for (name, node) in facts.iter().filter(|(_, node)| node.is_swarm_member()) {
+            if let EngineState::NotAnswering(why) = &node.engine.state {
+                let message = format!("is in a swarm, and its engine does not answer: {why}");
+                let hint = "on the node: systemctl start docker; `journalctl -u docker` says why it does not";
+                found.add(Severity::Error, (Some(name), "1.1"), message, hint);
+            }
+        }
         let message = "no node is a manager that reaches a majority of the managers: nothing can be changed, running \
                        tasks go on";
         let hint = "bring managers back; if a majority is lost for good, see `docker swarm init --force-new-cluster` \

@@ -22,7 +22,7 @@ fn with_memory(mut candidate: Candidate, gib: u64) -> Candidate {
 }
 
 fn proposed(candidates: &[Candidate]) -> Config {
-    let text = propose(candidates).unwrap();
+    let text = propose(candidates, None).unwrap();
     Config::parse("proposed", &text).unwrap_or_else(|error| panic!("{:#?}\n{text}", error.problems()))
 }
 
@@ -37,7 +37,7 @@ fn the_proposal_is_read_back_and_the_largest_server_gets_the_roles() {
         with_memory(candidate("root@203.0.113.18", "kvm8-core.example.net", &["203.0.113.18"]), 8),
         with_memory(candidate("root@203.0.113.14", "kvm4-manager", &["203.0.113.14"]), 4),
     ];
-    insta::assert_snapshot!(propose(&candidates).unwrap());
+    insta::assert_snapshot!(propose(&candidates, None).unwrap());
     let config = proposed(&candidates);
     assert_eq!(config.ssh.user.as_deref(), Some("root"));
     let core = config.founder().unwrap();
@@ -83,7 +83,7 @@ fn what_yaml_takes_for_something_else_is_quoted() {
 
 /// The words as they are read back; blanks are refused by name, which is reading them back too.
 fn proposed_or_refused_words(candidate: &Candidate) -> [String; 3] {
-    let text = propose(std::slice::from_ref(candidate)).unwrap();
+    let text = propose(std::slice::from_ref(candidate), None).unwrap();
     match Config::parse("proposed", &text) {
         Ok(config) => {
             let node = &config.nodes[0];
@@ -119,11 +119,11 @@ fn a_server_that_is_named_twice_is_refused() {
         ProposalError::SameServer(first.into(), second.into(), at.parse().unwrap())
     };
     assert_eq!(
-        propose(&[once.clone(), twice.clone()]),
+        propose(&[once.clone(), twice.clone()], None),
         Err(same("203.0.113.1", "203.0.113.2", "203.0.113.2"))
     );
-    assert_eq!(propose(&[once, by_name.clone()]), Err(same("203.0.113.1", "web", "203.0.113.1")));
-    assert_eq!(propose(&[twice, by_name]), Err(same("203.0.113.2", "web", "203.0.113.1")));
+    assert_eq!(propose(&[once, by_name.clone()], None), Err(same("203.0.113.1", "web", "203.0.113.1")));
+    assert_eq!(propose(&[twice, by_name], None), Err(same("203.0.113.2", "web", "203.0.113.1")));
 }
 
 #[test]
@@ -139,9 +139,12 @@ fn different_accounts_are_refused() {
     let root = candidate("root@a", "a", &["203.0.113.1"]);
     let admin = candidate("admin@b", "b", &["203.0.113.2"]);
     let bare = candidate("c", "c", &["203.0.113.3"]);
-    assert_eq!(propose(&[root.clone(), admin]), Err(ProposalError::DifferentAccounts("admin, root".into())));
     assert_eq!(
-        propose(&[root, bare.clone()]),
+        propose(&[root.clone(), admin], None),
+        Err(ProposalError::DifferentAccounts("admin, root".into()))
+    );
+    assert_eq!(
+        propose(&[root, bare.clone()], None),
         Err(ProposalError::DifferentAccounts("ssh_config's own, root".into()))
     );
     assert_eq!(proposed(&[bare]).ssh.user, None);
@@ -157,11 +160,11 @@ fn all_servers_get_addresses_of_one_kind() {
     let v6 = candidate("c", "c", &["fe80::2", "2001:db8::2"]);
     assert_eq!(addresses(&[both.clone(), v4.clone()]), ["203.0.113.1", "203.0.113.2"]);
     assert_eq!(addresses(&[both.clone(), v6.clone()]), ["2001:db8::1", "2001:db8::2"]);
-    assert_eq!(propose(&[v4, v6]), Err(ProposalError::NoAddress("b".into())));
+    assert_eq!(propose(&[v4, v6], None), Err(ProposalError::NoAddress("b".into())));
     let reached = candidate("2001:db8::1", "a", &["203.0.113.1", "2001:db8::1"]);
     assert_eq!(addresses(&[reached]), ["2001:db8::1"]);
     let none = candidate("d", "d", &["127.0.0.1", "169.254.1.1", "::1"]);
-    assert_eq!(propose(&[none]), Err(ProposalError::NoAddress("d".into())));
+    assert_eq!(propose(&[none], None), Err(ProposalError::NoAddress("d".into())));
 }
 
 #[test]
@@ -169,4 +172,15 @@ fn an_address_that_is_translated_on_the_way_is_kept_for_ssh_alone() {
     let behind = candidate("198.51.100.7", "a", &["10.0.0.5"]);
     let node = proposed(&[behind]).nodes.remove(0);
     assert_eq!((node.address.to_string().as_str(), node.ssh_host.as_str()), ("10.0.0.5", "198.51.100.7"));
+}
+
+#[test]
+fn the_configuration_the_servers_were_reached_with_stands_in_the_file() {
+    let text = propose(
+        &[candidate("203.0.113.1", "web", &["203.0.113.1"])],
+        Some(Path::new("/home/ana/ssh config")),
+    )
+    .unwrap();
+    let config = Config::parse("cluster.yaml", &text).unwrap();
+    assert_eq!(config.ssh.config_file, Some("/home/ana/ssh config".into()));
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use enxame_core::change::{Difference, Kind, Risk};
 use enxame_core::config::{AddressPool, Config, EngineConfig, NodeConfig};
 use enxame_core::declare::{Declaration, Declare, Draft, Finding, Scope, Severity, View};
-use enxame_core::facts::{EngineState, FactsQuery, FileFacts, LocalSwarmState};
+use enxame_core::facts::{EngineState, FactsQuery, FileFacts};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -38,6 +38,23 @@ fn wanted(engine: &EngineConfig) -> Map<String, Value> {
         ("log-opts".to_owned(), log),
         ("default-address-pools".to_owned(), engine.address_pools.iter().map(pool).collect()),
     ])
+}
+
+/// What is there, as far as it is enxame's: options of the user's own logging driver may be secrets.
+fn shown(old: &Value, new: &Value) -> String {
+    match (old, new) {
+        (Value::Object(old), Value::Object(new)) => {
+            let own: Map<String, Value> = old
+                .iter()
+                .filter(|(key, _)| new.contains_key(*key))
+                .map(|(k, v)| (k.clone(), v.clone()))
+                .collect();
+            let others = old.keys().filter(|key| !new.contains_key(*key));
+            let others: String = others.flat_map(|key| [" and ", key.as_str()]).collect();
+            format!("{}{others}", Value::Object(own))
+        }
+        _ => old.to_string(),
+    }
 }
 
 fn read_keys(text: &str) -> Result<Map<String, Value>, serde_json::Error> {
@@ -81,15 +98,16 @@ impl Declare for EngineConfigFile {
             .filter(|(key, value)| now.get(*key) != Some(value))
             .map(|(key, value)| Difference {
                 field: format!("{PATH} {key}").into(),
-                old: now.get(key).map(ToString::to_string),
+                old: now.get(key).map(|old| shown(old, value)),
                 new: Some(value.to_string()),
             })
+            .chain(unfinished(view))
             .collect();
         if differences.is_empty() {
             return Declaration::nothing();
         }
         let is_there = view.facts.engine.state != EngineState::Absent;
-        let in_swarm = view.facts.engine.swarm().is_some_and(|swarm| swarm.local == LocalSwarmState::Active);
+        let in_swarm = view.facts.is_swarm_member();
         let risk = match (is_there, in_swarm) {
             (false, _) => Risk::Safe,
             (true, false) => Risk::Restarts("docker".to_owned()),
@@ -102,6 +120,13 @@ impl Declare for EngineConfigFile {
         let action = Action { keys, restart: is_there, in_swarm };
         Draft::new("configure the engine", reason, &action).differing(differences).risking(risk).into()
     }
+}
+
+/// A run that was cut off between the file and the restart: the file is as wanted and the engine has not read it.
+fn unfinished(view: &View<'_>) -> Option<Difference> {
+    let id = format!("{}/{KIND}", view.node.name);
+    let is_open = view.facts.interrupted.iter().any(|open| open.change == id);
+    is_open.then(|| Difference::changed("docker.service", "may not have read its file", "restarted"))
 }
 
 fn refusal(view: &View<'_>, why: &str) -> Declaration {
@@ -129,7 +154,8 @@ impl Resource for EngineConfigFile {
         }
         (on.progress)("restarting docker");
         // More than three starts in a minute and systemd refuses the next one.
-        on.host.run_ok(&Command::new(["systemctl", "reset-failed", "docker.service"]))?;
+        // A unit that never failed has nothing to reset; the restart says what matters.
+        on.host.run(&Command::new(["systemctl", "reset-failed", "docker.service"]))?;
         let restart = Command::new(["systemctl", "restart", "docker.service"]).within(RESTART_DEADLINE);
         if let Err(error) = on.host.run_ok(&restart) {
             // An engine that does not start with the new file starts with the old one.
@@ -137,8 +163,9 @@ impl Resource for EngineConfigFile {
                 FileFacts::Text { content, mode, .. } => on.host.write(path, content.as_bytes(), mode)?,
                 FileFacts::Absent | FileFacts::Unreadable(_) => on.host.remove(path)?,
             }
-            on.host.run_ok(&Command::new(["systemctl", "reset-failed", "docker.service"]))?;
-            on.host.run_ok(&restart)?;
+            on.host.run(&Command::new(["systemctl", "reset-failed", "docker.service"]))?;
+            // The first error is the one to tell.
+            drop(on.host.run(&restart));
             return Err(error.into());
         }
         let engine = on.engine_within(RESTART_DEADLINE)?;

@@ -2,12 +2,13 @@
 //! the distribution's; other builds of it removed; version pinned and held, because unattended upgrades would
 //! otherwise stop the swarm node by node.
 
+use std::path::Path;
 use std::time::Duration;
 
 use enxame_core::change::{Difference, Kind, Risk};
 use enxame_core::config::{Config, EngineConfig, EngineSource, NodeConfig};
 use enxame_core::declare::{Declaration, Declare, Draft, Finding, Scope, Severity, View};
-use enxame_core::facts::{FactsQuery, LocalSwarmState, NodeFacts, OperatingSystem};
+use enxame_core::facts::{FactsQuery, FileFacts, NodeFacts, OperatingSystem};
 use enxame_core::version::EngineVersion;
 use serde::{Deserialize, Serialize};
 
@@ -19,8 +20,10 @@ use crate::{apt, swarm};
 pub(super) const KIND: Kind = Kind::of("engine_package");
 const KEYRING: &str = "/etc/apt/keyrings/enxame-docker.asc";
 const SOURCES: &str = "/etc/apt/sources.list.d/enxame-docker.sources";
-/// The file that the manual makes. Beside ours, apt refuses both: they name one repository and two keys.
-const MANUALS_SOURCES: &str = "/etc/apt/sources.list.d/docker.list";
+/// The files that the manual and Docker's documentation make. Beside ours, apt refuses every source there is: they
+/// name one repository and two keys.
+const OTHER_SOURCES: [&str; 2] =
+    ["/etc/apt/sources.list.d/docker.list", "/etc/apt/sources.list.d/docker.sources"];
 const UNIT: &str = "docker.service";
 const START_DEADLINE: Duration = Duration::from_secs(180);
 
@@ -128,8 +131,11 @@ impl Declare for EnginePackage {
         let all =
             DOCKER_CE.iter().chain(&NOT_BESIDE_DOCKER_CE).chain(&NOT_BESIDE_DISTRIBUTION).chain(&BESIDES);
         let from_docker = config.engine.source == EngineSource::DockerCe;
-        let files =
-            [SOURCES, KEYRING, MANUALS_SOURCES].iter().filter(|_| from_docker).map(|path| (*path).to_owned());
+        let files = [SOURCES, KEYRING]
+            .iter()
+            .chain(&OTHER_SOURCES)
+            .filter(|_| from_docker)
+            .map(|path| (*path).to_owned());
         FactsQuery {
             packages: all.map(|name| (*name).to_owned()).collect(),
             files: files.collect(),
@@ -180,8 +186,12 @@ impl Declare for EnginePackage {
         let sources = repository.as_ref().map(|r| r.sources.differences(view.facts)).unwrap_or_default();
         let has_key = view.facts.files.get(KEYRING).and_then(|file| file.content()).is_some();
         differences.extend(sources);
-        let manuals = view.facts.files.get(MANUALS_SOURCES).and_then(|file| file.content());
-        differences.extend(manuals.map(|line| Difference::removed(MANUALS_SOURCES, line.trim())));
+        let others = OTHER_SOURCES.into_iter().filter(|path| {
+            repository.is_some() && view.facts.files.get(*path).is_some_and(|file| *file != FileFacts::Absent)
+        });
+        differences.extend(
+            others.map(|path| Difference::removed(path, "Docker's repository, with another key file")),
+        );
         if repository.is_some() && !has_key {
             differences
                 .push(Difference::added(KEYRING, format!("key {}", engine.repository.key_fingerprint)));
@@ -195,7 +205,7 @@ impl Declare for EnginePackage {
             return Declaration::nothing();
         }
         let replaces = !remove.is_empty() || view.facts.has_docker_snap || is_other_version;
-        let in_swarm = view.facts.engine.swarm().is_some_and(|swarm| swarm.local == LocalSwarmState::Active);
+        let in_swarm = view.facts.is_swarm_member();
         let risk = match (replaces, in_swarm) {
             (false, _) => Risk::Safe,
             (true, false) => Risk::Restarts("docker".to_owned()),
@@ -222,7 +232,8 @@ impl Declare for EnginePackage {
 
 /// An engine that is installed and does not run, or would not after a reboot.
 fn unit_differences(facts: &NodeFacts) -> Vec<Difference> {
-    let unit = facts.units.get(UNIT).cloned().unwrap_or_default();
+    // A unit that could not be looked at is not known to be stopped.
+    let Some(unit) = facts.units.get(UNIT) else { return Vec::new() };
     let compare = |what: &str, now: &str, wanted: &str| {
         (now != wanted).then(|| Difference::changed(format!("{UNIT} {what}"), now, wanted))
     };
@@ -266,12 +277,7 @@ impl Resource for EnginePackage {
         if action.remove_snap {
             on.host.run_ok(&Command::new(["snap", "remove", "docker"]).within(START_DEADLINE))?;
         }
-        // Fetched before anything is removed: a mirror that does not answer leaves the old engine running.
-        if !action.install.is_empty() {
-            apt::refresh_lists(on)?;
-        }
-        apt::remove(on, &action.remove)?;
-        apt::install(on, &action.install)?;
+        apt::replace(on, &action.remove, &action.install)?;
         apt::hold(on, &action.hold)?;
         if !action.start {
             return Ok(());
@@ -287,6 +293,10 @@ impl Resource for EnginePackage {
 
 fn add_repository(on: &mut Context<'_>, repository: &Repository) -> Result<(), ActuateError> {
     (on.progress)("fetching the key of Docker's repository");
+    // First of all: with two keys for one repository apt does nothing at all.
+    for path in OTHER_SOURCES {
+        on.host.remove(Path::new(path))?;
+    }
     apt::install(on, &["ca-certificates".to_owned(), "gpg".to_owned()])?;
     let fetched = "/var/lib/enxame/docker-key.asc";
     let fetch = Command::new(["/usr/lib/apt/apt-helper", "download-file", &repository.key_url, fetched]);
@@ -304,12 +314,11 @@ fn add_repository(on: &mut Context<'_>, repository: &Repository) -> Result<(), A
         );
         return Err(ActuateError::wrong(message, hint));
     }
-    let path = std::path::Path::new(fetched);
+    let path = Path::new(fetched);
     let key = on.host.read(path);
     let key = key.content().ok_or_else(|| ActuateError::wrong("the repository's key is not text", ""))?;
-    on.host.write(std::path::Path::new(KEYRING), key.as_bytes(), 0o644)?;
+    on.host.write(Path::new(KEYRING), key.as_bytes(), 0o644)?;
     on.host.remove(path)?;
-    on.host.remove(std::path::Path::new(MANUALS_SOURCES))?;
     repository.sources.write(on.host)?;
     *on.package_lists_are_fresh = false;
     Ok(())

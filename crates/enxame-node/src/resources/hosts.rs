@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::net::IpAddr;
+use std::path::Path;
 
 use enxame_core::change::Kind;
 use enxame_core::config::{Config, NodeConfig};
@@ -10,10 +11,12 @@ use enxame_core::declare::{Declaration, Declare, Draft, Finding, Scope, Severity
 use enxame_core::facts::{FactsQuery, FileFacts};
 
 use crate::actuate::{ActuateError, Context, Resource, read_action};
-use crate::files::{OwnedFile, line_differences, with_block};
+use crate::files::{line_differences, with_block};
 
 pub(super) const KIND: Kind = Kind::of("hosts");
 const PATH: &str = "/etc/hosts";
+/// A server without the file gets this beside the block.
+const LOCALHOST: &str = "127.0.0.1 localhost\n";
 
 /// See the module.
 pub(super) struct Hosts;
@@ -72,7 +75,7 @@ fn declare(view: &View<'_>, mesh: &Mesh<'_>) -> Declaration {
     let old = match view.facts.files.get(PATH) {
         Some(FileFacts::Text { content, .. }) => content.as_str(),
         Some(FileFacts::Unreadable(why)) => return refusal(view, &format!("cannot be read: {why}")),
-        Some(FileFacts::Absent) | None => "127.0.0.1 localhost\n",
+        Some(FileFacts::Absent) | None => LOCALHOST,
     };
     let new = match with_block(old, &mesh.lines) {
         Ok(new) => new,
@@ -82,8 +85,8 @@ fn declare(view: &View<'_>, mesh: &Mesh<'_>) -> Declaration {
     if new != old {
         let reason = "there is no name server of the nodes' own; people and stacks know them by these names";
         let differences = line_differences(PATH, old, &new);
-        let file = OwnedFile::new(PATH, new);
-        declaration.change(Draft::new("name every node in /etc/hosts", reason, &file).differing(differences));
+        let draft = Draft::new("name every node in /etc/hosts", reason, &mesh.lines);
+        declaration.change(draft.differing(differences));
     }
     declaration
 }
@@ -125,6 +128,18 @@ fn contradictions(view: &View<'_>, mesh: &Mesh<'_>, text: &str) -> Declaration {
 
 impl Resource for Hosts {
     fn actuate(&self, on: &mut Context<'_>, action: &serde_json::Value) -> Result<(), ActuateError> {
-        Ok(read_action::<OwnedFile>(action)?.write(on.host)?)
+        let lines: String = read_action(action)?;
+        let path = Path::new(PATH);
+        // Read again: what the user wrote since the plan was made stays.
+        let (old, mode) = match on.host.read(path) {
+            FileFacts::Text { content, mode, .. } => (content, mode),
+            FileFacts::Absent => (LOCALHOST.to_owned(), 0o644),
+            FileFacts::Unreadable(why) => {
+                return Err(ActuateError::wrong(format!("{PATH} cannot be read: {why}"), "mend it by hand"));
+            }
+        };
+        let new = with_block(&old, &lines)
+            .map_err(|broken| ActuateError::wrong(format!("{PATH}: {broken}"), "mend it by hand"))?;
+        Ok(on.host.write(path, new.as_bytes(), mode)?)
     }
 }

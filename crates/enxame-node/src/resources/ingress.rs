@@ -38,7 +38,7 @@ impl Declare for Ingress {
 
     fn declare(&self, view: &View<'_>) -> Declaration {
         // What could not be measured is told by the networks' own resource.
-        let (underlay_mtu_bytes, _) = underlay_mtu(view);
+        let (underlay_mtu_bytes, unmeasured) = underlay_mtu(view);
         let there = view
             .facts
             .engine
@@ -53,6 +53,10 @@ impl Declare for Ingress {
         };
         let differences = there.map_or_else(|| wanted.all_new(), |there| wanted.differences(there));
         if differences.is_empty() {
+            return Declaration::nothing();
+        }
+        // What was not measured changes nothing that is there.
+        if !unmeasured.is_empty() && there.is_some_and(|there| wanted.differs_only_in_mtu(there)) {
             return Declaration::nothing();
         }
         let services = view

@@ -6,7 +6,7 @@ use bollard::models::{SwarmInitRequest, SwarmSpec, SwarmSpecDispatcher, SwarmSpe
 use enxame_core::change::{Difference, Kind};
 use enxame_core::config::{Config, NodeConfig, SWARM_MANAGEMENT_PORT};
 use enxame_core::declare::{Declaration, Declare, Draft, Finding, Scope, Severity, View};
-use enxame_core::facts::{FactsQuery, LocalSwarmState, SwarmSettings};
+use enxame_core::facts::{FactsQuery, LocalSwarmState, MEMBERSHIP_FILE, SwarmSettings};
 use serde::{Deserialize, Serialize};
 
 use crate::actuate::{ActuateError, Context, Resource, read_action};
@@ -45,7 +45,8 @@ impl Declare for SwarmInit {
     }
 
     fn asks(&self, _: &Config, _: &NodeConfig) -> FactsQuery {
-        FactsQuery::default()
+        // Tells a member whose engine does not answer from a server that never was one.
+        FactsQuery { files: [MEMBERSHIP_FILE.to_owned()].into(), ..FactsQuery::default() }
     }
 
     fn declare(&self, view: &View<'_>) -> Declaration {

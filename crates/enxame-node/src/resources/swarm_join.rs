@@ -63,6 +63,9 @@ impl Declare for SwarmJoin {
                 (None, Some(_)) | (Some(LocalSwarmState::Error | LocalSwarmState::Locked), _) => {}
             }
         }
+        for node in &view.config.nodes {
+            declaration.findings.extend(other_address(view, node));
+        }
         strangers(view, &mut declaration);
         declaration
     }
@@ -101,6 +104,19 @@ fn member(view: &View<'_>, node: &NodeConfig, seen: Option<&SwarmNodeFacts>, dec
         }
         Some(_) => {}
     }
+}
+
+/// A member that its peers reach at another address than `cluster.yaml` says: its VXLAN goes there too.
+fn other_address(view: &View<'_>, node: &NodeConfig) -> Option<Finding> {
+    let own = view.all.get(&node.name)?.engine.swarm()?;
+    let other = own.node_address.parse::<IpAddr>().ok().filter(|address| *address != node.address)?;
+    (own.local == LocalSwarmState::Active).then(|| Finding {
+        severity: Severity::Error,
+        node: Some(node.name.clone()),
+        section: "5.2".to_owned(),
+        message: format!("is in the swarm with the address {other}, not {}", node.address),
+        hint: "write the address it has into cluster.yaml, or let the node leave and join again".to_owned(),
+    })
 }
 
 /// Nodes of the swarm that the configuration does not know.

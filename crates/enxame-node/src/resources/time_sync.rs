@@ -22,6 +22,8 @@ pub(super) struct TimeSync;
 
 #[derive(Serialize, Deserialize)]
 struct Action {
+    /// The unit to enable: the user's own choice where there is one.
+    unit: String,
     install: bool,
 }
 
@@ -51,24 +53,33 @@ impl Declare for TimeSync {
         if UNITS.iter().any(|unit| units.get(*unit).is_some_and(|unit| unit.active == "active")) {
             return Declaration::nothing();
         }
-        let install = !units.get(DEFAULT_UNIT).is_some_and(|unit| unit.exists);
+        // Units that could not be looked at are not known to be missing.
+        if units.is_empty() {
+            return Declaration::nothing();
+        }
+        let there = UNITS.into_iter().find(|unit| units.get(*unit).is_some_and(|unit| unit.exists));
+        let install = there.is_none();
+        let unit = there.unwrap_or(DEFAULT_UNIT);
         let mut differences = Vec::new();
         if install {
             differences.push(Difference::added(format!("package {DEFAULT_PACKAGE}"), "installed"));
         }
-        differences.push(Difference::changed(DEFAULT_UNIT, "inactive", "active, enabled"));
+        differences.push(Difference::changed(unit, "inactive", "active, enabled"));
         let reason = "nothing keeps the clock; certificates of nodes that join are valid by it";
-        Draft::new("keep the clock synchronised", reason, &Action { install }).differing(differences).into()
+        Draft::new("keep the clock synchronised", reason, &Action { unit: unit.to_owned(), install })
+            .differing(differences)
+            .into()
     }
 }
 
 impl Resource for TimeSync {
     fn actuate(&self, on: &mut Context<'_>, action: &serde_json::Value) -> Result<(), ActuateError> {
-        if read_action::<Action>(action)?.install {
+        let action: Action = read_action(action)?;
+        if action.install {
             apt::install(on, &[DEFAULT_PACKAGE.to_owned()])?;
         }
-        on.host.run_ok(&Command::new(["systemctl", "unmask", DEFAULT_UNIT]))?;
-        on.host.run_ok(&Command::new(["systemctl", "enable", "--now", DEFAULT_UNIT]))?;
+        on.host.run_ok(&Command::new(["systemctl", "unmask", &action.unit]))?;
+        on.host.run_ok(&Command::new(["systemctl", "enable", "--now", &action.unit]))?;
         Ok(())
     }
 }

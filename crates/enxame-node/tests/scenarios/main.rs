@@ -107,6 +107,7 @@ scenarios! {
     disruptions_go_one_by_one_and_the_founder_is_last,
     engines_that_cannot_talk_are_refused,
     engines_that_cannot_talk_are_made_alike,
+    silent_engines_found_no_second_swarm,
     slow_links_are_named,
     the_engine_moves_to_dockers_packages,
     the_manuals_own_apt_source_is_taken_away,

@@ -58,6 +58,9 @@ pub(crate) enum TransportError {
     /// The agent did not do what it was asked.
     #[error("{}", .0.causes.join(": "))]
     Failed(Failure),
+    /// An earlier request was never answered.
+    #[error("the agent was given up after an earlier request")]
+    Lost,
     /// The agent answered something else than what was asked.
     #[error("the agent answered out of turn")]
     OutOfTurn,
@@ -71,9 +74,14 @@ impl TransportError {
             Self::Ended { words, .. } if words.contains("sudo:") => {
                 Some("give the account passwordless sudo (a line in /etc/sudoers.d), or use root".to_owned())
             }
-            Self::Ended { words, .. } if words.contains("Host key verification failed") => {
-                Some("check the server's key and add it: ssh-keyscan HOST >> ~/.ssh/known_hosts".to_owned())
-            }
+            Self::Ended { words, .. } if words.contains("HAS CHANGED") => Some(
+                "the server shows another key than before: unless you have just reinstalled it, stop here"
+                    .to_owned(),
+            ),
+            Self::Ended { words, .. } if words.contains("Host key verification failed") => Some(
+                "`ssh HOST` once by hand, and compare the key's fingerprint with your provider's console"
+                    .to_owned(),
+            ),
             Self::Ended { words, .. } if words.contains("Permission denied") => {
                 Some("`ssh HOST true` must work without a question: load the key into ssh-agent".to_owned())
             }
@@ -103,6 +111,8 @@ pub(crate) struct Agent {
     stdin: ChildStdin,
     stdout: BufReader<ChildStdout>,
     words: Arc<Mutex<Vec<String>>>,
+    /// Whether a reply may still be on its way that nobody waits for: the next one would be taken for another's.
+    is_lost: bool,
 }
 
 impl Agent {
@@ -128,7 +138,7 @@ impl Agent {
         let stderr = child.stderr.take().ok_or_else(lost)?;
         let words = Arc::new(Mutex::new(Vec::new()));
         tokio::spawn(keep_last_lines(stderr, Arc::clone(&words)));
-        let mut agent = Self { child, stdin, stdout, words };
+        let mut agent = Self { child, stdin, stdout, words, is_lost: false };
         let hello = agent.greet(own).await?;
         if hello.protocol == PROTOCOL && hello.build == own.build() {
             Ok(agent)
@@ -152,7 +162,8 @@ impl Agent {
                 Err(error) => return Err(self.broken(error).await),
             }
         }
-        match self.read_body(head).await {
+        let hello = timeout(CONNECT_DEADLINE, self.read_body(head)).await;
+        match hello.map_err(slow(CONNECT_DEADLINE))? {
             Ok(hello) => Ok(hello),
             Err(error) => Err(self.broken(error).await),
         }
@@ -186,7 +197,12 @@ impl Agent {
         deadline: Duration,
         mut progress: impl FnMut(&str),
     ) -> Result<Reply, TransportError> {
+        if self.is_lost {
+            return Err(TransportError::Lost);
+        }
         let frame = encode(request).map_err(TransportError::Channel)?;
+        // Until the reply is here; a caller that stops waiting leaves it so.
+        self.is_lost = true;
         let exchange = async {
             self.stdin.write_all(&frame).await?;
             self.stdin.flush().await?;
@@ -199,8 +215,14 @@ impl Agent {
         };
         let outcome = timeout(deadline, exchange).await;
         match outcome {
-            Ok(Ok(Reply::Failed(failure))) => Err(TransportError::Failed(failure)),
-            Ok(Ok(reply)) => Ok(reply),
+            Ok(Ok(reply)) => {
+                self.is_lost = false;
+                if let Reply::Failed(failure) = reply {
+                    Err(TransportError::Failed(failure))
+                } else {
+                    Ok(reply)
+                }
+            }
             Ok(Err(error)) => Err(self.broken(error).await),
             Err(_) => Err(TransportError::TimedOut { attempt: attempt(request), after: deadline }),
         }

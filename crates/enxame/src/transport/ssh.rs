@@ -38,11 +38,16 @@ impl Target {
         }
         // Options that a command without a terminal needs; all else is the user's own configuration.
         // A question nobody can answer is an error; no terminal, no forwarding; links that drop idle connections
-        // are kept busy; a command of the user's configuration would stand in the way of ours.
+        // are kept busy; a shared connection is used where there is one and never founded, because it would end with
+        // us; a command of the user's configuration would stand in the way of ours.
         arguments.extend(["-T", "-a", "-x"].map(str::to_owned));
-        for option in
-            ["BatchMode=yes", "ClearAllForwardings=yes", "RemoteCommand=none", "ServerAliveInterval=15"]
-        {
+        for option in [
+            "BatchMode=yes",
+            "ControlMaster=no",
+            "ClearAllForwardings=yes",
+            "RemoteCommand=none",
+            "ServerAliveInterval=15",
+        ] {
             arguments.extend(["-o".to_owned(), option.to_owned()]);
         }
         if let Some(user) = &self.user {

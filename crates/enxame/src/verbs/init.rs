@@ -37,7 +37,8 @@ pub(super) async fn init(arguments: &InitArgs) -> anyhow::Result<Ending> {
         }
     });
     let candidates = futures::future::try_join_all(looking).await?;
-    output::text(&proposal::propose(&candidates)?)?;
+    let ssh_config = arguments.ssh_config.as_ref().map(std::fs::canonicalize).transpose()?;
+    output::text(&proposal::propose(&candidates, ssh_config.as_deref())?)?;
     Ok(Ending::Done)
 }
 
