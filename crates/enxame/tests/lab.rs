@@ -86,8 +86,8 @@ fn what_drifts_is_found_and_put_back_and_nothing_else_is_touched() {
     assert_eq!(
         planned(),
         [
-            "kvm2-manager: tune the kernel for wide-area links",
             "kvm2-manager: name every node in /etc/hosts",
+            "kvm2-manager: tune the kernel for wide-area links",
             "kvm4-manager: install and hold docker.io",
             "kvm8-core: label kvm8-core",
         ]
