@@ -20,6 +20,8 @@ const ENCRYPTED: &str = "encrypted";
 const MTU: &str = "com.docker.network.driver.mtu";
 /// moby's arithmetic is for IPv4; an IPv6 header is 20 bytes longer.
 const IPV6_EXTRA_BYTES: u32 = 20;
+/// How long after founding a swarm its own ingress network may take to come.
+const INGRESS_APPEARS: Duration = Duration::from_secs(20);
 /// All nodes let go of a network after its removal.
 const REMOVAL_DEADLINE: Duration = Duration::from_secs(90);
 
@@ -97,6 +99,9 @@ impl WantedNetwork {
         if self.is_as_wanted(engine)? {
             return Ok(());
         }
+        if self.is_ingress {
+            wait_for_ingress(engine);
+        }
         remove(engine, &self.name)?;
         // The manager refuses while it still lets go of the old one.
         wait_for(REMOVAL_DEADLINE, || {
@@ -109,7 +114,7 @@ impl WantedNetwork {
         })?;
         wait_for(swarm::WRITE, || {
             let why = "it was made and is not as it was asked for";
-            self.is_as_wanted(engine)?.then_some(()).ok_or_else(|| {
+            (self.is_as_wanted(engine)? && is_alone(engine, &self.name)?).then_some(()).ok_or_else(|| {
                 ActuateError::wrong(
                     format!("network {}: {why}", self.name),
                     "see `journalctl -u docker` on the node",
@@ -131,6 +136,31 @@ impl WantedNetwork {
             && mtu == self.underlay_mtu_bytes
             && (self.is_ingress || there.attachable == Some(self.is_attachable)))
     }
+}
+
+/// Whether the old network of that name is gone from this node's own list too, which lags behind the manager's (seen
+/// on 20.10.24: `ingress` without encryption for some seconds after it was made again with it).
+fn is_alone(engine: &Engine, name: &str) -> Result<bool, EngineError> {
+    let networks = engine.api().list_networks(None::<ListNetworksOptions>);
+    let networks = engine.call("list the networks", swarm::LOOK, networks)?;
+    let mut named = networks.iter().filter(|network| network.name.as_deref() == Some(name));
+    let is_encrypted = |network: &bollard::models::Network| {
+        network.options.as_ref().is_some_and(|options| options.contains_key(ENCRYPTED))
+    };
+    let first = named.next().is_some_and(|network| network.ingress != Some(true) || is_encrypted(network));
+    Ok(first && named.next().is_none())
+}
+
+/// The manager makes the routing mesh's network by itself a moment after the swarm is founded: one that came after
+/// ours would stand beside it, in clear. Where somebody has removed it, none comes.
+fn wait_for_ingress(engine: &Engine) {
+    let is_there = || {
+        let networks = engine.api().list_networks(None::<ListNetworksOptions>);
+        let networks = engine.call("list the networks", swarm::LOOK, networks).ok()?;
+        networks.iter().any(|network| network.ingress == Some(true)).then_some(())
+    };
+    // Its absence at the end is no error: there is nothing to remove then.
+    let _ = wait_for(INGRESS_APPEARS, || is_there().ok_or(()));
 }
 
 /// Removes a network and waits until the manager has let go of it.
