@@ -2,9 +2,10 @@
 //!
 //! A frame is a 32-bit big-endian length and that many bytes of JSON. The agent speaks first ([`Hello`]); a
 //! different protocol or build is replaced, never negotiated with. One request is answered by any number of
-//! [`Reply::Progress`] and exactly one other reply.
+//! [`Reply::Progress`] and exactly one other reply. A frame without a body ([`STILL_HERE`]) asks nothing.
 
 use std::io::{self, Read, Write};
+use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -15,10 +16,16 @@ use crate::probe::{ProbeReply, ProbeRequest};
 use crate::secret::Secret;
 
 /// The protocol's number: raised whenever a frame's meaning changes.
-pub const PROTOCOL: u32 = 1;
+pub const PROTOCOL: u32 = 2;
 
 /// The largest frame either side accepts, in bytes.
 pub const MAX_FRAME_BYTES: u32 = 64 * 1024 * 1024;
+
+/// The frame that says nothing but that the other side still lives.
+pub const STILL_HERE: [u8; 4] = [0; 4];
+
+/// How often the operator's side says [`STILL_HERE`].
+pub const KEEP_ALIVE: Duration = Duration::from_secs(20);
 
 /// What the agent says first.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -125,12 +132,26 @@ pub fn encode(value: &impl Serialize) -> io::Result<Vec<u8>> {
     Ok(frame)
 }
 
-/// Reads one frame; `None` when the other side closed the pipe between two frames.
+/// Reads one frame, past any [`STILL_HERE`]; `None` when the other side closed the pipe between two frames.
 ///
 /// # Errors
 /// When the pipe fails or closes inside a frame, the length is over [`MAX_FRAME_BYTES`], or the body is not
 /// what is expected.
 pub fn read_frame<T: DeserializeOwned>(from: &mut impl Read) -> io::Result<Option<T>> {
+    loop {
+        match read_head(from)? {
+            None => return Ok(None),
+            Some(STILL_HERE) => {}
+            Some(head) => {
+                let mut body = vec![0; checked_length(head)?];
+                from.read_exact(&mut body)?;
+                return Ok(Some(serde_json::from_slice(&body)?));
+            }
+        }
+    }
+}
+
+fn read_head(from: &mut impl Read) -> io::Result<Option<[u8; 4]>> {
     let mut head = [0; 4];
     let mut filled = 0;
     while filled < head.len() {
@@ -142,10 +163,7 @@ pub fn read_frame<T: DeserializeOwned>(from: &mut impl Read) -> io::Result<Optio
             Err(error) => return Err(error),
         }
     }
-    let length = checked_length(head)?;
-    let mut body = vec![0; length];
-    from.read_exact(&mut body)?;
-    Ok(Some(serde_json::from_slice(&body)?))
+    Ok(Some(head))
 }
 
 /// A frame's length from its first four bytes.
@@ -170,7 +188,9 @@ mod tests {
         let mut pipe = Vec::new();
         let hello = Hello { protocol: PROTOCOL, build: "abc".into() };
         write_frame(&mut pipe, &hello).unwrap();
+        pipe.extend(STILL_HERE);
         write_frame(&mut pipe, &hello).unwrap();
+        pipe.extend(STILL_HERE);
         let mut from = pipe.as_slice();
         assert_eq!(read_frame::<Hello>(&mut from).unwrap(), Some(hello.clone()));
         assert_eq!(read_frame::<Hello>(&mut from).unwrap(), Some(hello));

@@ -35,7 +35,7 @@ struct Session {
 /// Serves one operator until the channel closes.
 ///
 /// # Errors
-/// When the channel breaks inside a frame or says what is not understood.
+/// When the channel breaks inside a frame, says what is not understood, or `from` runs out of patience.
 pub fn serve(build: &str, mut from: impl Read, mut to: impl Write) -> io::Result<()> {
     write_frame(&mut to, &Hello { protocol: PROTOCOL, build: build.to_owned() })?;
     let mut session = Session {

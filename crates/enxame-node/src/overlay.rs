@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use bollard::models::NetworkCreateRequest;
-use bollard::query_parameters::{InspectNetworkOptions, ListNetworksOptions};
+use bollard::query_parameters::{InspectNetworkOptionsBuilder, ListNetworksOptions};
 use enxame_core::change::Difference;
 use enxame_core::declare::{Finding, Severity, View};
 use enxame_core::facts::{NetworkFacts, Observed};
@@ -114,7 +114,7 @@ impl WantedNetwork {
         })?;
         wait_for(swarm::WRITE, || {
             let why = "it was made and is not as it was asked for";
-            (self.is_as_wanted(engine)? && is_alone(engine, &self.name)?).then_some(()).ok_or_else(|| {
+            self.is_as_wanted(engine)?.then_some(()).ok_or_else(|| {
                 ActuateError::wrong(
                     format!("network {}: {why}", self.name),
                     "see `journalctl -u docker` on the node",
@@ -125,7 +125,9 @@ impl WantedNetwork {
 
     /// Whether it is there, as it must be. A look that failed says nothing of it.
     fn is_as_wanted(&self, engine: &Engine) -> Result<bool, EngineError> {
-        let inspect = engine.api().inspect_network(&self.name, None::<InspectNetworkOptions>);
+        // The swarm's own record: a node keeps what it has of a removed network for some seconds.
+        let of_the_swarm = InspectNetworkOptionsBuilder::new().scope("swarm").build();
+        let inspect = engine.api().inspect_network(&self.name, Some(of_the_swarm));
         let there = match engine.call("show the network", swarm::LOOK, inspect) {
             Err(error) if error.status() == Some(404) => return Ok(false),
             outcome => outcome?,
@@ -136,19 +138,6 @@ impl WantedNetwork {
             && mtu == self.underlay_mtu_bytes
             && (self.is_ingress || there.attachable == Some(self.is_attachable)))
     }
-}
-
-/// Whether the old network of that name is gone from this node's own list too, which lags behind the manager's (seen
-/// on 20.10.24: `ingress` without encryption for some seconds after it was made again with it).
-fn is_alone(engine: &Engine, name: &str) -> Result<bool, EngineError> {
-    let networks = engine.api().list_networks(None::<ListNetworksOptions>);
-    let networks = engine.call("list the networks", swarm::LOOK, networks)?;
-    let mut named = networks.iter().filter(|network| network.name.as_deref() == Some(name));
-    let is_encrypted = |network: &bollard::models::Network| {
-        network.options.as_ref().is_some_and(|options| options.contains_key(ENCRYPTED))
-    };
-    let first = named.next().is_some_and(|network| network.ingress != Some(true) || is_encrypted(network));
-    Ok(first && named.next().is_none())
 }
 
 /// The manager makes the routing mesh's network by itself a moment after the swarm is founded: one that came after

@@ -58,7 +58,8 @@ fn run(cli: Cli) -> anyhow::Result<Ending> {
     match cli.verb {
         // No runtime: the agent is one thread that does one thing at a time.
         Verb::Agent { build } => {
-            enxame_node::agent::serve(&build, std::io::stdin().lock(), std::io::stdout().lock())?;
+            let operator = enxame_node::operator_channel::Patient::of_standard_input()?;
+            enxame_node::agent::serve(&build, operator, std::io::stdout().lock())?;
             Ok(Ending::Done)
         }
         Verb::ProbeResponder => {

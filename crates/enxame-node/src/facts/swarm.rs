@@ -1,5 +1,6 @@
 //! From the API's answers to facts about the swarm.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 
 use bollard::models::{
@@ -38,7 +39,7 @@ pub(super) fn facts(swarm: SwarmInfo, lists: Lists) -> SwarmFacts {
     let cluster = swarm.cluster.unwrap_or_default();
     let mut nodes: Vec<_> = lists.nodes.into_iter().map(node).collect();
     nodes.sort_by(|a, b| a.id.cmp(&b.id));
-    let mut networks: Vec<_> = lists.networks.into_iter().filter(is_overlay).map(network).collect();
+    let mut networks: Vec<_> = current(lists.networks).map(network).collect();
     networks.sort_by(|a, b| (&a.name, &a.id).cmp(&(&b.name, &b.id)));
     let mut publishing: Vec<_> = lists
         .services
@@ -128,8 +129,21 @@ fn network(network: Network) -> NetworkFacts {
     }
 }
 
-fn is_overlay(network: &Network) -> bool {
-    network.driver.as_deref() == Some("overlay")
+/// The swarm's overlay networks. Their names are unique, but a node lists what it still holds of a network that was
+/// removed beside the one that was made in its place (seen on 20.10.24: the old `ingress`, in clear, for some
+/// seconds): the youngest of a name is the swarm's.
+fn current(networks: Vec<Network>) -> impl Iterator<Item = Network> {
+    let mut youngest = BTreeMap::<Option<String>, Network>::new();
+    for network in networks.into_iter().filter(|network| network.driver.as_deref() == Some("overlay")) {
+        match youngest.entry(network.name.clone()) {
+            Entry::Vacant(entry) => drop(entry.insert(network)),
+            Entry::Occupied(mut entry) if entry.get().created < network.created => {
+                drop(entry.insert(network))
+            }
+            Entry::Occupied(_) => {}
+        }
+    }
+    youngest.into_values()
 }
 
 /// The specification counts as well as the endpoint: the endpoint is empty until the service is allocated.

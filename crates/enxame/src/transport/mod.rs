@@ -11,10 +11,13 @@ use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use enxame_core::protocol::{Failure, Hello, PROTOCOL, Reply, Request, checked_length, encode};
+use enxame_core::protocol::{
+    Failure, Hello, KEEP_ALIVE, PROTOCOL, Reply, Request, STILL_HERE, checked_length, encode,
+};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStdin, ChildStdout};
 use tokio::sync::Mutex;
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 pub(crate) use bootstrap::OwnBinary;
@@ -108,11 +111,13 @@ fn ended(status: Option<ExitStatus>, words: &str) -> String {
 #[derive(Debug)]
 pub(crate) struct Agent {
     child: Child,
-    stdin: ChildStdin,
+    stdin: Arc<Mutex<ChildStdin>>,
     stdout: BufReader<ChildStdout>,
     words: Arc<Mutex<Vec<String>>>,
     /// Whether a reply may still be on its way that nobody waits for: the next one would be taken for another's.
     is_lost: bool,
+    /// Tells the agent now and then that we are here; ends with this value.
+    keep_alive: JoinSet<()>,
 }
 
 impl Agent {
@@ -138,9 +143,11 @@ impl Agent {
         let stderr = child.stderr.take().ok_or_else(lost)?;
         let words = Arc::new(Mutex::new(Vec::new()));
         tokio::spawn(keep_last_lines(stderr, Arc::clone(&words)));
-        let mut agent = Self { child, stdin, stdout, words, is_lost: false };
+        let stdin = Arc::new(Mutex::new(stdin));
+        let mut agent = Self { child, stdin, stdout, words, is_lost: false, keep_alive: JoinSet::new() };
         let hello = agent.greet(own).await?;
         if hello.protocol == PROTOCOL && hello.build == own.build() {
+            agent.keep_alive.spawn(say_still_here(Arc::clone(&agent.stdin)));
             Ok(agent)
         } else {
             Err(TransportError::OtherBuild(hello.build))
@@ -170,8 +177,9 @@ impl Agent {
     }
 
     async fn upload(&mut self, own: &OwnBinary, head: &mut [u8; 4]) -> io::Result<()> {
-        self.stdin.write_all(&own.packed()?).await?;
-        self.stdin.flush().await?;
+        let mut stdin = self.stdin.lock().await;
+        stdin.write_all(&own.packed()?).await?;
+        stdin.flush().await?;
         self.stdout.read_exact(head).await.map(drop)
     }
 
@@ -204,8 +212,7 @@ impl Agent {
         // Until the reply is here; a caller that stops waiting leaves it so.
         self.is_lost = true;
         let exchange = async {
-            self.stdin.write_all(&frame).await?;
-            self.stdin.flush().await?;
+            say(&self.stdin, &frame).await?;
             loop {
                 match self.read_reply().await? {
                     Reply::Progress(text) => progress(&text),
@@ -230,7 +237,8 @@ impl Agent {
 
     /// Closes the channel and waits until ssh has ended, so that the agent has let go of the node.
     pub(crate) async fn close(self) {
-        let Self { mut child, stdin, .. } = self;
+        let Self { mut child, stdin, mut keep_alive, .. } = self;
+        keep_alive.shutdown().await;
         drop(stdin);
         // An agent that does not end in time is ended by the drop of its ssh.
         drop(timeout(Duration::from_secs(10), child.wait()).await);
@@ -256,6 +264,23 @@ fn attempt(request: &Request) -> &'static str {
         Request::Settle => "close the journal",
         Request::ManagerToken => "fetch the join token",
         Request::Probe(_) => "take part in a proof",
+    }
+}
+
+/// Writes one whole frame: nobody else's comes between its bytes.
+async fn say(stdin: &Mutex<ChildStdin>, frame: &[u8]) -> io::Result<()> {
+    let mut stdin = stdin.lock().await;
+    stdin.write_all(frame).await?;
+    stdin.flush().await
+}
+
+/// Until the channel breaks, which the next request will find out.
+async fn say_still_here(stdin: Arc<Mutex<ChildStdin>>) {
+    loop {
+        tokio::time::sleep(KEEP_ALIVE).await;
+        if say(&stdin, &STILL_HERE).await.is_err() {
+            return;
+        }
     }
 }
 

@@ -121,3 +121,17 @@ fn only_services_on_the_routing_mesh_are_named() {
     let swarm = facts(manager(), Lists { services, ..Lists::default() });
     assert_eq!(swarm.services_publishing_through_ingress, ["default", "older", "web"]);
 }
+
+#[test]
+fn what_a_node_still_holds_of_a_removed_network_is_not_taken_for_the_one_made_in_its_place() {
+    let old = json!({"Name": "ingress", "Id": "ipzr", "Driver": "overlay", "Ingress": true,
+                     "Created": "2026-11-22T20:44:49.104Z", "Options": {}});
+    let new = json!({"Name": "ingress", "Id": "wuhx", "Driver": "overlay", "Ingress": true,
+                     "Created": "2026-11-22T20:45:12.016169733Z", "Options": {"encrypted": ""}});
+    for listed in [json!([old, new]), json!([new, old])] {
+        let networks = facts(manager(), Lists { networks: list(listed), ..Lists::default() }).networks;
+        let found: Vec<_> =
+            networks.iter().map(|network| (network.id.as_str(), network.is_encrypted)).collect();
+        assert_eq!(found, [("wuhx", true)]);
+    }
+}
