@@ -2,7 +2,8 @@
 //!
 //! A caching proxy of the laboratory's own (apt-cacher-ng) runs on the machine's network, on loopback; a relay
 //! listens on the operator's address in the laboratory and connects to it. Images are built through it as
-//! well, so packages are fetched once. Invariant: there is no route, only these relayed connections.
+//! well, so packages are fetched once; what `scripts/docker-repository` made is served under `/docker`. Invariant:
+//! there is no route, only these relayed connections.
 
 use std::{
     fmt::Write as _,
@@ -82,12 +83,13 @@ fn start_cache(home: &Home, port: u16) -> Result<Process> {
     fs::create_dir_all(&packages).with_context(|| format!("cannot create {}", packages.display()))?;
     let mut settings = format!(
         "CacheDir: {}\nLogDir: {}\nSocketPath: {}\nSupportDir: /usr/lib/apt-cacher-ng\nBindAddress: {}\nPort: {port}\n\
-         ForeGround: 1\nVerboseLog: 0\nExThreshold: 30\n",
+         ForeGround: 1\nVerboseLog: 0\nExThreshold: 30\nLocalDirs: docker {}\n",
         packages.display(),
         home.inner("log").display(),
         // Without one of its own it takes away that of the machine's own cache.
         runtime_file("package-cache.socket").display(),
         Ipv4Addr::LOCALHOST,
+        home.inner("docker-repository").display(),
     );
     if let Some(upstream) = machine_proxy()? {
         writeln!(settings, "Proxy: {upstream}")?;

@@ -200,7 +200,6 @@ fn engine(swarm: SwarmFacts) -> EngineFacts {
             version_text: "26.1.5+dfsg1".to_owned(),
             version: Some(EngineVersion::new(26, 1, 5)),
             api_version: "1.45".to_owned(),
-            minimum_api_version: "1.24".to_owned(),
             storage_driver: "overlay2".to_owned(),
             live_restore: false,
             swarm: Box::new(swarm),

@@ -1,19 +1,26 @@
 //! Docker's API on the node's own socket, with a deadline on every call.
 
 use std::future::Future;
+use std::io::{self, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::time::Duration;
 
-use bollard::{API_DEFAULT_VERSION, Docker};
+use bollard::{API_DEFAULT_VERSION, ClientVersion, Docker};
 
 /// Where every engine listens.
 pub const SOCKET: &str = "/var/run/docker.sock";
+
+/// How long it may take to say that it is there.
+const PING: Duration = Duration::from_secs(10);
+const LONGEST_PING_BYTES: u64 = 16 * 1024;
 
 /// Why the engine did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
     /// The runtime that drives the calls could not be made.
     #[error("cannot start the runtime for calls to the engine")]
-    Runtime(#[source] std::io::Error),
+    Runtime(#[source] io::Error),
     /// The engine refused or could not be reached.
     #[error("the engine could not {attempt}")]
     Refused {
@@ -52,6 +59,7 @@ impl EngineError {
 pub struct Engine {
     runtime: tokio::runtime::Runtime,
     docker: Docker,
+    api_version: String,
 }
 
 impl Engine {
@@ -66,15 +74,16 @@ impl Engine {
             .map_err(EngineError::Runtime)?;
         let refused = |source| EngineError::Refused { attempt: "be reached".to_owned(), source };
         let limit_seconds = 600;
-        let docker = runtime
-            .block_on(async {
-                let docker = Docker::connect_with_unix(SOCKET, limit_seconds, API_DEFAULT_VERSION)?;
-                tokio::time::timeout(Duration::from_secs(10), docker.negotiate_version())
-                    .await
-                    .unwrap_or(Err(bollard::errors::Error::RequestTimeoutError))
-            })
+        let api_version = asked_of(Path::new(SOCKET)).map_err(|error| refused(error.into()))?;
+        let docker = Docker::connect_with_unix(SOCKET, limit_seconds, &spoken_by_both(&api_version))
             .map_err(refused)?;
-        Ok(Self { runtime, docker })
+        Ok(Self { runtime, docker, api_version })
+    }
+
+    /// The newest version of the API that the engine speaks, e.g. `1.45`.
+    #[must_use]
+    pub fn api_version(&self) -> &str {
+        &self.api_version
     }
 
     /// The typed API. Futures made from it are driven by [`Engine::call`].
@@ -99,5 +108,76 @@ impl Engine {
             Ok(Err(source)) => Err(EngineError::Refused { attempt, source }),
             Err(_) => Err(EngineError::TimedOut { attempt, after: deadline }),
         }
+    }
+}
+
+/// Asks as Docker's own client does, by the headers of a ping. bollard's negotiation asks for `/version`, for which the
+/// engine starts three programs, and throws the answer away.
+fn asked_of(socket: &Path) -> io::Result<String> {
+    let mut stream = UnixStream::connect(socket)?;
+    stream.set_read_timeout(Some(PING))?;
+    stream.set_write_timeout(Some(PING))?;
+    stream.write_all(b"GET /_ping HTTP/1.0\r\n\r\n")?;
+    let mut answer = Vec::new();
+    stream.take(LONGEST_PING_BYTES).read_to_end(&mut answer)?;
+    let mut headers = [httparse::EMPTY_HEADER; 64];
+    let mut response = httparse::Response::new(&mut headers);
+    response.parse(&answer).map_err(io::Error::other)?;
+    let version = response.headers.iter().find(|header| header.name.eq_ignore_ascii_case("Api-Version"));
+    let version = version.and_then(|header| std::str::from_utf8(header.value).ok());
+    version.map(str::to_owned).ok_or_else(|| io::Error::other("its answer names no version of the API"))
+}
+
+/// The newest version of the API that neither side is too old for.
+fn spoken_by_both(engines: &str) -> ClientVersion {
+    let parsed = engines.split_once('.').and_then(|(major, minor)| {
+        Some(ClientVersion { major_version: major.parse().ok()?, minor_version: minor.parse().ok()? })
+    });
+    let ours = ClientVersion {
+        major_version: API_DEFAULT_VERSION.major_version,
+        minor_version: API_DEFAULT_VERSION.minor_version,
+    };
+    parsed.filter(|engines| *engines < ours).unwrap_or(ours)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_older_side_chooses_the_apis_version() {
+        let spoken = |engines: &str| {
+            let version = spoken_by_both(engines);
+            (version.major_version, version.minor_version)
+        };
+        let ours = (API_DEFAULT_VERSION.major_version, API_DEFAULT_VERSION.minor_version);
+        assert_eq!(spoken("1.41"), (1, 41));
+        assert_eq!(spoken("1.9"), (1, 9));
+        assert_eq!(spoken("2.0"), ours);
+        assert_eq!(spoken("what?"), ours);
+    }
+
+    fn answering(answer: &'static [u8]) -> io::Result<String> {
+        let directory = tempfile::tempdir().expect("a directory");
+        let socket = directory.path().join("docker.sock");
+        let listener = std::os::unix::net::UnixListener::bind(&socket).expect("a socket");
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                let (mut stream, _) = listener.accept().expect("a connection");
+                let mut request = [0; 64];
+                let _ = stream.read(&mut request).expect("a request");
+                stream.write_all(answer).expect("an answer");
+            });
+            asked_of(&socket)
+        })
+    }
+
+    #[test]
+    fn the_engines_version_of_the_api_is_in_the_headers_of_its_ping() {
+        let answer = b"HTTP/1.0 200 OK\r\nApi-Version: 1.45\r\nOstype: linux\r\n\r\nOK";
+        assert_eq!(answering(answer).expect("a version"), "1.45");
+        let error = answering(b"HTTP/1.0 200 OK\r\n\r\nOK").expect_err("no version");
+        assert_eq!(error.to_string(), "its answer names no version of the API");
+        assert!(answering(b"who?").is_err());
     }
 }

@@ -8,6 +8,7 @@ pub mod facts;
 pub mod files;
 pub mod host;
 pub mod journal;
+mod netlink;
 pub mod operator_channel;
 pub mod overlay;
 pub mod probes;

@@ -5,8 +5,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::bail;
-use enxame_core::config::{Config, NodeConfig};
-use enxame_core::facts::{ClusterFacts, NodeFacts};
+use enxame_core::config::Config;
+use enxame_core::facts::{ClusterFacts, FactsQuery, NodeFacts};
 use enxame_core::names::NodeName;
 use enxame_core::plan;
 use enxame_core::protocol::{Reply, Request};
@@ -52,55 +52,69 @@ fn told(errors: &[NodeError]) -> String {
     errors.iter().map(NodeError::told).collect::<Vec<_>>().join("\n  ")
 }
 
+/// Whether what is seen may move before it is acted on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Locking {
+    /// Others may apply meanwhile.
+    Free,
+    /// Nobody else can. An apply holds every node's lock, so a node that is locked and seen does not move while the
+    /// others are still being locked.
+    Locked,
+}
+
 impl Fleet {
-    /// Connects to every node.
+    /// Connects to every node and gathers its facts.
     ///
     /// # Errors
-    /// [`FleetError`] with every node that could not be reached.
+    /// [`FleetError`] with every node that could not be reached, locked or looked at.
     pub(crate) async fn connect(
         config: &Config,
         directory: &Path,
+        locking: Locking,
         progress: &Progress,
-    ) -> anyhow::Result<Self> {
-        let (fleet, lost) = Self::reach(config, directory, progress).await?;
-        if lost.is_empty() { Ok(fleet) } else { bail!(FleetError(lost)) }
+    ) -> anyhow::Result<(Self, ClusterFacts)> {
+        let (fleet, facts, lost) = Self::reach(config, directory, locking, progress).await?;
+        if lost.is_empty() { Ok((fleet, facts)) } else { bail!(FleetError(lost)) }
     }
 
-    /// Connects to every node that can be reached, and tells which cannot.
+    /// Connects to every node that can be reached, gathers their facts, and tells which could not. No node waits for
+    /// another.
     ///
     /// # Errors
     /// When this program's own file cannot be read.
     pub(crate) async fn reach(
         config: &Config,
         directory: &Path,
+        locking: Locking,
         progress: &Progress,
-    ) -> anyhow::Result<(Self, Vec<NodeError>)> {
+    ) -> anyhow::Result<(Self, ClusterFacts, Vec<NodeError>)> {
         let own = OwnBinary::read()?;
-        let connecting = config.nodes.iter().map(|node| {
-            let own = &own;
+        let operator = operator();
+        let declarations = enxame_node::resources::declarations();
+        let looks = config.nodes.iter().map(|node| {
+            let (own, operator, declarations) = (&own, &operator, &declarations);
             async move {
+                let failed = |attempt| move |source| NodeError { node: node.name.clone(), attempt, source };
                 progress.tell(&node.name, "connecting");
-                let agent = Agent::connect(&Target::of_node(config, node, directory), own).await;
-                progress.tell(&node.name, "connected");
-                at(&node.name, "connect", agent)
+                let target = Target::of_node(config, node, directory);
+                let mut agent = Agent::connect(&target, own).await.map_err(failed("connect"))?;
+                if locking == Locking::Locked {
+                    let request = Request::Lock { operator: operator.clone() };
+                    agent.request(&request, QUICK_DEADLINE, |_| ()).await.map_err(failed("lock the node"))?;
+                }
+                let query = plan::query_for(config, node, declarations);
+                let facts = gather(&mut agent, &node.name, query, progress).await?;
+                Ok((node.name.clone(), (agent, facts)))
             }
         });
-        let (agents, lost) = apart(join_all(connecting).await);
-        Ok((Self { agents: agents.into_iter().collect() }, lost))
-    }
-
-    /// Takes every node's lock, so that nobody else applies meanwhile.
-    ///
-    /// # Errors
-    /// [`FleetError`] with every node that is locked by someone else.
-    pub(crate) async fn lock(&mut self) -> anyhow::Result<()> {
-        let operator = operator();
-        let locking = self.agents.iter_mut().map(|(node, agent)| {
-            let request = Request::Lock { operator: operator.clone() };
-            async move { at(node, "lock the node", agent.request(&request, QUICK_DEADLINE, |_| ()).await) }
-        });
-        all(join_all(locking).await)?;
-        Ok(())
+        let (seen, lost) = apart(join_all(looks).await);
+        let mut fleet = Self { agents: BTreeMap::new() };
+        let mut facts = ClusterFacts::default();
+        for (name, (agent, seen)) in seen {
+            fleet.agents.insert(name.clone(), agent);
+            facts.insert(name, seen);
+        }
+        Ok((fleet, facts, lost))
     }
 
     /// Closes what earlier runs left open in the nodes' journals.
@@ -115,7 +129,7 @@ impl Fleet {
         Ok(())
     }
 
-    /// Gathers the facts of every node, one request each.
+    /// Gathers the facts of every node again, one request each.
     ///
     /// # Errors
     /// [`FleetError`].
@@ -124,29 +138,12 @@ impl Fleet {
         config: &Config,
         progress: &Progress,
     ) -> anyhow::Result<ClusterFacts> {
-        let (facts, lost) = self.observe(config, progress).await;
-        if lost.is_empty() { Ok(facts) } else { bail!(FleetError(lost)) }
-    }
-
-    /// Gathers the facts of every node that answers, and tells which do not.
-    pub(crate) async fn observe(
-        &mut self,
-        config: &Config,
-        progress: &Progress,
-    ) -> (ClusterFacts, Vec<NodeError>) {
         let declarations = enxame_node::resources::declarations();
         let looking = self.agents.iter_mut().filter_map(|(name, agent)| {
-            let node: &NodeConfig = config.node(name)?;
-            let request = Request::Gather(plan::query_for(config, node, &declarations));
-            Some(async move {
-                progress.tell(name, "gathering facts");
-                let reply = agent.request(&request, GATHER_DEADLINE, |text| progress.tell(name, text)).await;
-                let facts = reply.and_then(facts_of);
-                at(name, "gather facts", facts)
-            })
+            let query = plan::query_for(config, config.node(name)?, &declarations);
+            Some(async move { Ok((name.clone(), gather(agent, name, query, progress).await?)) })
         });
-        let (facts, lost) = apart(join_all(looking).await);
-        (facts.into_iter().collect(), lost)
+        Ok(all(join_all(looking).await)?.into_iter().collect())
     }
 
     /// Ends every agent in order.
@@ -155,8 +152,20 @@ impl Fleet {
     }
 }
 
-fn facts_of(reply: Reply) -> Result<NodeFacts, TransportError> {
-    if let Reply::Facts(facts) = reply { Ok(*facts) } else { Err(TransportError::OutOfTurn) }
+async fn gather(
+    agent: &mut Agent,
+    name: &NodeName,
+    query: FactsQuery,
+    progress: &Progress,
+) -> Result<NodeFacts, NodeError> {
+    progress.tell(name, "gathering facts");
+    let request = Request::Gather(query);
+    let source = match agent.request(&request, GATHER_DEADLINE, |text| progress.tell(name, text)).await {
+        Ok(Reply::Facts(facts)) => return Ok(*facts),
+        Ok(_) => TransportError::OutOfTurn,
+        Err(error) => error,
+    };
+    Err(NodeError { node: name.clone(), attempt: "gather facts", source })
 }
 
 fn at<T>(

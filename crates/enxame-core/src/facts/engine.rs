@@ -27,10 +27,8 @@ pub enum EngineState {
         version_text: String,
         /// Its version, when it could be read.
         version: Option<EngineVersion>,
-        /// The API version it speaks, e.g. `1.46`.
+        /// The newest API version it speaks, e.g. `1.46`.
         api_version: String,
-        /// The lowest API version it speaks.
-        minimum_api_version: String,
         /// The storage driver, e.g. `overlay2`.
         storage_driver: String,
         /// Whether `live-restore` is on, which excludes swarm mode.

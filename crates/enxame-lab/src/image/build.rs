@@ -12,7 +12,12 @@ use std::{
 use anyhow::{Context, Result};
 
 use super::Recipe;
-use crate::{home::Home, progress::Progress, tool::Tool, topology::Namespace};
+use crate::{
+    home::Home,
+    progress::Progress,
+    tool::Tool,
+    topology::{Namespace, OPERATOR},
+};
 
 const BUILD_DEADLINE: Duration = Duration::from_secs(900);
 /// Apparent size of a node's disk. It is sparse: only what is written takes room.
@@ -81,6 +86,8 @@ fn install(recipe: &Recipe, partial: &Path, tree: &Path) -> Result<()> {
         .args(["--mode=root", "--variant=apt", "--architectures=amd64", "--quiet"])
         .arg(format!("--include={}", recipe.packages.join(",")))
         .arg(format!("--aptopt=Acquire::http::Proxy \"{}\"", recipe.proxy))
+        // The laboratory's own repository is a directory of that proxy, which takes no detour over itself.
+        .arg(format!("--aptopt=Acquire::http::Proxy::{OPERATOR} \"DIRECT\""))
         // The disk is thrown away after a power cut here anyway; waiting for it costs a third of the build.
         .arg("--dpkgopt=force-unsafe-io")
         .arg("--dpkgopt=path-exclude=/usr/share/man/*")

@@ -142,7 +142,7 @@ impl Recipe {
             // Debian 13 has Docker's client in a package of its own.
             packages.extend((flavour.release == Release::Trixie).then_some("docker-cli"));
         }
-        Self { flavour, mirror, packages, extras: EXTRAS, silenced: SILENCED, proxy, way: 1 }
+        Self { flavour, mirror, packages, extras: EXTRAS, silenced: SILENCED, proxy, way: 2 }
     }
 
     /// The image's name: its flavour and what it was made from.

@@ -7,7 +7,7 @@ use std::fs;
 use std::future::Future;
 use std::time::Duration;
 
-use bollard::models::{SystemInfo, SystemVersion};
+use bollard::models::SystemInfo;
 use bollard::query_parameters::{ListNetworksOptions, ListNodesOptions, ListServicesOptions};
 use enxame_core::facts::{EngineFacts, EngineState};
 use enxame_core::version::EngineVersion;
@@ -64,7 +64,7 @@ fn daemon_runs(host: &dyn Host) -> bool {
 }
 
 struct Answers {
-    version: SystemVersion,
+    api_version: String,
     info: SystemInfo,
     swarm: swarm::Lists,
 }
@@ -74,21 +74,16 @@ fn ask(engine: &Engine) -> Result<Answers, EngineError> {
     let api = engine.api();
     let overlays =
         ListNetworksOptions { filters: Some([("driver".to_owned(), vec!["overlay".to_owned()])].into()) };
-    let first = engine.call("tell its version, state and networks", INFO_CALL * 2, async {
+    let first = engine.call("tell its state and networks", INFO_CALL * 2, async {
         Ok(futures::join!(
-            within(CALL, api.version()),
             within(INFO_CALL, api.info()),
             // Without quorum the swarm's networks take as long as `/info`.
             within(INFO_CALL, api.list_networks(Some(overlays))),
         ))
     })?;
-    let refused = |attempt: &str| {
-        let attempt = attempt.to_owned();
-        move |source| EngineError::Refused { attempt, source }
-    };
-    let version = first.0.map_err(refused("tell its version"))?;
-    let info = first.1.map_err(refused("tell its state"))?;
-    let mut swarm = swarm::Lists { networks: first.2.unwrap_or_default(), ..swarm::Lists::default() };
+    let info =
+        first.0.map_err(|source| EngineError::Refused { attempt: "tell its state".to_owned(), source })?;
+    let mut swarm = swarm::Lists { networks: first.1.unwrap_or_default(), ..swarm::Lists::default() };
     if info.swarm.as_ref().is_some_and(swarm::has_quorum) {
         (swarm.nodes, swarm.services) = engine.call("tell its nodes and services", CALL * 2, async {
             let (nodes, services) = futures::join!(
@@ -98,7 +93,7 @@ fn ask(engine: &Engine) -> Result<Answers, EngineError> {
             Ok((nodes?, services?))
         })?;
     }
-    Ok(Answers { version, info, swarm })
+    Ok(Answers { api_version: engine.api_version().to_owned(), info, swarm })
 }
 
 async fn within<T>(
@@ -109,13 +104,12 @@ async fn within<T>(
 }
 
 fn running(answers: Answers) -> EngineState {
-    let Answers { version, info, swarm } = answers;
-    let version_text = version.version.unwrap_or_default();
+    let Answers { api_version, info, swarm } = answers;
+    let version_text = info.server_version.unwrap_or_default();
     EngineState::Running {
         version: EngineVersion::parse(&version_text),
         version_text,
-        api_version: version.api_version.unwrap_or_default(),
-        minimum_api_version: version.min_api_version.unwrap_or_default(),
+        api_version,
         storage_driver: info.driver.unwrap_or_default(),
         live_restore: info.live_restore_enabled.unwrap_or_default(),
         swarm: Box::new(swarm::facts(info.swarm.unwrap_or_default(), swarm)),

@@ -39,8 +39,8 @@ pub use esp::try_esp;
 pub fn gather(host: &dyn Host, query: &FactsQuery) -> NodeFacts {
     thread::scope(|scope| {
         let engine = scope.spawn(|| engine::look(host));
-        let peers = scope.spawn(|| routes::look(host, &query.peers));
-        let units = scope.spawn(|| units::look(host, &query.units));
+        let peers = scope.spawn(|| routes::look(&query.peers));
+        let units = scope.spawn(|| units::look(&query.units));
         let esp = scope.spawn(|| esp::look(host));
 
         let kernel = machine::kernel();

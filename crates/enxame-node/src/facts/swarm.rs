@@ -138,7 +138,7 @@ fn current(networks: Vec<Network>) -> impl Iterator<Item = Network> {
         match youngest.entry(network.name.clone()) {
             Entry::Vacant(entry) => drop(entry.insert(network)),
             Entry::Occupied(mut entry) if entry.get().created < network.created => {
-                drop(entry.insert(network))
+                drop(entry.insert(network));
             }
             Entry::Occupied(_) => {}
         }

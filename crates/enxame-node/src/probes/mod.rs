@@ -8,7 +8,6 @@ mod exchange;
 mod image;
 mod names;
 mod namespace;
-mod netlink;
 pub mod responder;
 mod service;
 mod traffic;

@@ -169,7 +169,7 @@ impl Resource for KernelModules {
             let words = ["modprobe", "--all", "--"].into_iter().map(str::to_owned).chain(action.load);
             on.host.run_ok(&Command::new(words))?;
         }
-        match facts::try_esp(on.host) {
+        match facts::try_esp() {
             Observed::Known(true) => Ok(()),
             Observed::Known(false) => Err(ActuateError::wrong(
                 "the kernel refuses an ESP association with rfc4106(gcm(aes)) although its modules are loaded",

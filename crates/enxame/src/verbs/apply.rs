@@ -9,9 +9,10 @@ use enxame_core::config::Config;
 use enxame_core::plan::{self, Plan};
 use serde::Serialize;
 
-use super::{Locking, interrupts, look};
+use super::{interrupts, look};
 use crate::apply::{self, Outcome, Outcomes};
 use crate::cli::ApplyArgs;
+use crate::fleet::Locking;
 use crate::render;
 use crate::render::progress::Progress;
 use crate::{Ending, output};

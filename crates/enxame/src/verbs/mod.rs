@@ -13,7 +13,7 @@ use enxame_core::plan::{self, Plan};
 use tokio::sync::watch;
 
 use crate::cli::{CommonArgs, PlanArgs, Verb};
-use crate::fleet::Fleet;
+use crate::fleet::{Fleet, Locking};
 use crate::render::progress::Progress;
 use crate::render::{self, status::Status};
 use crate::{Ending, output};
@@ -56,21 +56,11 @@ fn directory_of(path: &Path) -> &Path {
     path.parent().unwrap_or_else(|| Path::new("."))
 }
 
-/// Whether the nodes are kept from others while this run lasts.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Locking {
-    Free,
-    Locked,
-}
-
 async fn look(arguments: &CommonArgs, locking: Locking) -> anyhow::Result<Look> {
     let config = load(&arguments.config)?;
     let progress = Progress::new(&config, arguments.quiet);
-    let mut fleet = Fleet::connect(&config, directory_of(&arguments.config), &progress).await?;
-    if locking == Locking::Locked {
-        fleet.lock().await?;
-    }
-    let facts = fleet.gather(&config, &progress).await?;
+    let directory = directory_of(&arguments.config);
+    let (fleet, facts) = Fleet::connect(&config, directory, locking, &progress).await?;
     let plan = plan::make(&config, &facts, &enxame_node::resources::declarations())?;
     Ok(Look { config, fleet, facts, plan, progress })
 }
@@ -115,9 +105,8 @@ async fn plan(arguments: &PlanArgs) -> anyhow::Result<Ending> {
 async fn status(arguments: &CommonArgs) -> anyhow::Result<Ending> {
     let config = load(&arguments.config)?;
     let progress = Progress::new(&config, arguments.quiet);
-    let (mut fleet, mut lost) = Fleet::reach(&config, directory_of(&arguments.config), &progress).await?;
-    let (facts, silent) = fleet.observe(&config, &progress).await;
-    lost.extend(silent);
+    let directory = directory_of(&arguments.config);
+    let (fleet, facts, lost) = Fleet::reach(&config, directory, Locking::Free, &progress).await?;
     fleet.close().await;
     progress.finish();
     // Drift is known only when every node was seen.

@@ -10,8 +10,9 @@ use enxame_core::probe::Marker;
 use enxame_core::report::{Report, Subject, Verdict, judge};
 use serde::Serialize;
 
-use super::{Locking, interrupts, look};
+use super::{interrupts, look};
 use crate::cli::VerifyArgs;
+use crate::fleet::Locking;
 use crate::verify::{FleetProbing, Run, observe, render};
 use crate::{Ending, output};
 

@@ -116,8 +116,7 @@ impl Seen {
     fn of(ip: &LaxIpSlice<'_>, data_path_port: u16) -> Self {
         let payload = ip.payload();
         let (offset, has_more) = fragment(ip);
-        let mut seen =
-            Self { is_esp: payload.ip_number == IpNumber(super::super::netlink::ESP), ..Self::default() };
+        let mut seen = Self { is_esp: payload.ip_number == IpNumber(crate::netlink::ESP), ..Self::default() };
         if payload.ip_number != IpNumber::UDP {
             return seen;
         }

@@ -20,7 +20,8 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use self::count::Counter;
 use self::socket::{LONGEST_BYTES, PacketSocket};
-use super::{ProbeError, netlink};
+use super::ProbeError;
+use crate::netlink;
 
 /// How long the thread sleeps at most before it looks whether somebody asks, in milliseconds.
 const TICK_MS: u16 = 20;

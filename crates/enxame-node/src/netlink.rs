@@ -1,0 +1,205 @@
+//! What is asked of the kernel over netlink: its ESP associations, whether it takes one, and how a peer is reached. All
+//! concern the network namespace of the calling thread.
+
+use std::collections::BTreeSet;
+use std::io::{self, Read};
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+use enxame_core::probe::Association;
+use netlink_packet_core::{
+    NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_MULTIPART, NLM_F_REQUEST, NetlinkDeserializable,
+    NetlinkHeader, NetlinkMessage, NetlinkPayload, NetlinkSerializable,
+};
+use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteMessage, RouteMetric};
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+use netlink_packet_xfrm::constants::XFRM_MODE_TRANSPORT;
+use netlink_packet_xfrm::state::{GetDumpMessage, ModifyMessage};
+use netlink_packet_xfrm::{AlgAead, Id, XfrmAttrs, XfrmMessage};
+use nix::libc;
+use socket2::{Domain, Protocol, Socket, Type};
+
+/// How long the kernel is given for one answer; it answers at once or not at all.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// IP protocol number of ESP, RFC 4303.
+pub(crate) const ESP: u8 = 50;
+
+/// All ESP associations (`XFRM_MSG_GETSA`).
+pub(crate) fn associations() -> io::Result<Vec<Association>> {
+    let mut message = NetlinkMessage::new(
+        NetlinkHeader::default(),
+        XfrmMessage::GetDumpSa(GetDumpMessage::default()).into(),
+    );
+    message.header.flags = NLM_F_REQUEST | NLM_F_DUMP;
+    let mut found = Vec::new();
+    ask(libc::NETLINK_XFRM, message, |answer| {
+        if let XfrmMessage::AddSa(answer) = answer
+            && answer.user_sa_info.id.proto == ESP
+        {
+            let of_ipv4 = i32::from(answer.user_sa_info.family) == libc::AF_INET;
+            let address = |address: netlink_packet_xfrm::Address| {
+                if of_ipv4 { IpAddr::V4(address.to_ipv4()) } else { IpAddr::V6(address.to_ipv6()) }
+            };
+            found.push(Association {
+                source: address(answer.user_sa_info.saddr),
+                destination: address(answer.user_sa_info.id.daddr),
+                spi: answer.user_sa_info.id.spi,
+                packets: answer.user_sa_info.lifetime_cur.packets,
+                bytes: answer.user_sa_info.lifetime_cur.bytes,
+            });
+        }
+    })?;
+    Ok(found)
+}
+
+/// Adds an association between two loopback addresses with AES-GCM as the engine's (moby, overlay/encryption.go): key
+/// of 128 bits and salt of 32, checksum of 64.
+pub(crate) fn add_trial_association() -> io::Result<()> {
+    let loopback = netlink_packet_xfrm::Address::from_ipv4(&Ipv4Addr::LOCALHOST);
+    let mut message = ModifyMessage::default();
+    let association = &mut message.user_sa_info;
+    association.family = u16::try_from(libc::AF_INET).map_err(io::Error::other)?;
+    association.mode = XFRM_MODE_TRANSPORT;
+    association.saddr = loopback;
+    association.id = Id { daddr: loopback, spi: 1, proto: ESP };
+    // The length is the field's.
+    let mut alg_name = [0; _];
+    for (place, byte) in alg_name.iter_mut().zip(b"rfc4106(gcm(aes))") {
+        *place = *byte;
+    }
+    let algorithm = AlgAead { alg_name, alg_key_len: 160, alg_icv_len: 64, alg_key: vec![0; 20] };
+    message.nlas.push(XfrmAttrs::EncryptionAlgAead(algorithm));
+    let mut message = NetlinkMessage::new(NetlinkHeader::default(), XfrmMessage::AddSa(message).into());
+    message.header.flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL;
+    ask(libc::NETLINK_XFRM, message, |_| ())
+}
+
+/// The interfaces by which the addresses are reached.
+pub(crate) fn interfaces_to(peers: &BTreeSet<IpAddr>) -> io::Result<BTreeSet<u32>> {
+    peers.iter().map(|peer| Ok(route_to(*peer)?.interface)).collect()
+}
+
+/// The kernel's choice of a way to an address.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Route {
+    /// The interface's index.
+    pub(crate) interface: u32,
+    /// The address that packets to it come from.
+    pub(crate) source: Option<IpAddr>,
+    /// An MTU that somebody has set for the route, in bytes.
+    pub(crate) mtu_bytes: Option<u32>,
+}
+
+/// How an address is reached (`RTM_GETROUTE`).
+pub(crate) fn route_to(peer: IpAddr) -> io::Result<Route> {
+    let mut route = RouteMessage::default();
+    let destination = match peer {
+        IpAddr::V4(peer) => {
+            route.header.address_family = AddressFamily::Inet;
+            route.header.destination_prefix_length = 32;
+            RouteAddress::Inet(peer)
+        }
+        IpAddr::V6(peer) => {
+            route.header.address_family = AddressFamily::Inet6;
+            route.header.destination_prefix_length = 128;
+            RouteAddress::Inet6(peer)
+        }
+    };
+    route.attributes.push(RouteAttribute::Destination(destination));
+    let mut message =
+        NetlinkMessage::new(NetlinkHeader::default(), RouteNetlinkMessage::GetRoute(route).into());
+    message.header.flags = NLM_F_REQUEST;
+    let mut found = None;
+    ask(libc::NETLINK_ROUTE, message, |answer| {
+        if let RouteNetlinkMessage::NewRoute(answer) = answer {
+            found = chosen(&answer.attributes);
+        }
+    })?;
+    found.ok_or_else(|| io::Error::new(io::ErrorKind::NetworkUnreachable, format!("no route to {peer}")))
+}
+
+fn chosen(attributes: &[RouteAttribute]) -> Option<Route> {
+    let mut interface = None;
+    let mut source = None;
+    let mut mtu_bytes = None;
+    let mut is_learned = false;
+    for attribute in attributes {
+        match attribute {
+            RouteAttribute::Oif(index) => interface = Some(*index),
+            RouteAttribute::PrefSource(RouteAddress::Inet(address)) => source = Some(IpAddr::V4(*address)),
+            RouteAttribute::PrefSource(RouteAddress::Inet6(address)) => source = Some(IpAddr::V6(*address)),
+            RouteAttribute::Metrics(metrics) => {
+                mtu_bytes = metrics.iter().find_map(|metric| match metric {
+                    RouteMetric::Mtu(mtu) => Some(*mtu),
+                    _ => None,
+                });
+            }
+            // An MTU that the kernel learned by itself is forgotten after ten minutes: not a fact about the route.
+            RouteAttribute::CacheInfo(cache) => is_learned = cache.expires != 0,
+            _ => {}
+        }
+    }
+    Some(Route { interface: interface?, source, mtu_bytes: mtu_bytes.filter(|_| !is_learned) })
+}
+
+/// Sends one question and hands every answer to `each`.
+fn ask<T: NetlinkSerializable + NetlinkDeserializable>(
+    family: libc::c_int,
+    mut question: NetlinkMessage<T>,
+    mut each: impl FnMut(T),
+) -> io::Result<()> {
+    let socket = Socket::new(Domain::from(libc::AF_NETLINK), Type::RAW, Some(Protocol::from(family)))?;
+    socket.set_read_timeout(Some(PATIENCE))?;
+    question.finalize();
+    let mut bytes = vec![0; question.buffer_len()];
+    question.serialize(&mut bytes);
+    socket.send(&bytes)?;
+    // The kernel fills a dump's datagrams up to 32 KiB (NLMSG_GOODSIZE and `max_recvmsg_len`, af_netlink.c).
+    let mut buffer = vec![0; 64 * 1024];
+    loop {
+        let length = (&socket).read(&mut buffer)?;
+        let mut rest = buffer.get(..length).unwrap_or_default();
+        while !rest.is_empty() {
+            let answer = NetlinkMessage::<T>::deserialize(rest).map_err(io::Error::other)?;
+            let is_last = answer.header.flags & NLM_F_MULTIPART == 0;
+            let answer_bytes = usize::try_from(answer.header.length).map_err(io::Error::other)?;
+            match answer.payload {
+                NetlinkPayload::Done(_) => return Ok(()),
+                NetlinkPayload::Error(error) if error.code.is_some() => return Err(error.to_io()),
+                NetlinkPayload::InnerMessage(message) => each(message),
+                _ => {}
+            }
+            if is_last {
+                return Ok(());
+            }
+            // Messages begin at multiples of four bytes (NLMSG_ALIGN).
+            rest = rest.get(answer_bytes.next_multiple_of(4)..).unwrap_or_default();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use netlink_packet_route::route::RouteCacheInfo;
+
+    use super::*;
+
+    #[test]
+    fn the_loopback_is_reached_by_itself() {
+        let route = route_to(Ipv4Addr::LOCALHOST.into()).expect("a route");
+        assert_eq!(route.source, Some(Ipv4Addr::LOCALHOST.into()));
+        assert!(route.interface > 0);
+    }
+
+    #[test]
+    fn an_mtu_that_the_kernel_will_forget_is_no_fact_of_the_route() {
+        let set = [RouteAttribute::Oif(2), RouteAttribute::Metrics(vec![RouteMetric::Mtu(1400)])];
+        assert_eq!(chosen(&set).and_then(|route| route.mtu_bytes), Some(1400));
+        // `struct rta_cacheinfo` (rtnetlink.h): the third of eight words is when it ends, in hundredths of a second.
+        let words = [0, 0, 59_300_u32, 0, 0, 0, 0, 0];
+        let learned = RouteCacheInfo::parse(&words.map(u32::to_ne_bytes).concat()).expect("whole");
+        let learned = [set.as_slice(), &[RouteAttribute::CacheInfo(learned)]].concat();
+        assert_eq!(chosen(&learned), Some(Route { interface: 2, source: None, mtu_bytes: None }));
+    }
+}
