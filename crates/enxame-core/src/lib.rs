@@ -9,6 +9,7 @@ pub mod config;
 pub mod declare;
 pub mod facts;
 pub mod journal;
+mod limits;
 pub mod names;
 pub mod plan;
 pub mod probe;

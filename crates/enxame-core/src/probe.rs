@@ -8,7 +8,7 @@ mod request;
 mod wire;
 
 pub use marker::{Marker, MarkerError};
-pub use request::{Deployment, Exchange, Mesh, ProbedNetwork, Target, Traffic, Watch};
+pub use request::{Deployment, Echoes, Exchange, Mesh, ProbedNetwork, Target, Traffic, Watch};
 pub use wire::{Association, Counts, PeerCounts, WireView};
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -36,6 +36,8 @@ pub const RESPONDER_VERB: &str = "probe-responder";
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ProbeRequest {
+    /// Send echo requests to the peers: [`ProbeReply::Paths`].
+    Paths(Echoes),
     /// Make the probe's image out of the agent's own binary and load it: [`ProbeReply::Image`].
     PrepareImage,
     /// Begin to watch the interfaces towards the peers: [`ProbeReply::Wire`].
@@ -69,6 +71,8 @@ pub enum ProbeRequest {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ProbeReply {
+    /// How the echo requests fared, by the peer's address; or why none could be sent.
+    Paths(BTreeMap<IpAddr, Result<PathQuality, String>>),
     /// The image is loaded.
     Image {
         /// Its id on this node, `sha256:` and 64 hex digits.
@@ -86,6 +90,19 @@ pub enum ProbeReply {
     Mesh(MeshOutcome),
     /// Nothing is left.
     Cleaned,
+}
+
+/// How echo requests to a peer fared.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PathQuality {
+    /// How many were sent.
+    pub sent: u32,
+    /// How many came back.
+    pub returned: u32,
+    /// Their mean round-trip time, in microseconds; `None` when none came back.
+    pub mean_us: Option<u64>,
+    /// How much the time differs from one echo to the next, in the mean, in microseconds.
+    pub jitter_us: u64,
 }
 
 /// The probe's service.

@@ -34,6 +34,8 @@ pub enum Verdict {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ProofId {
+    /// The way from one node to another is fast and loses nothing.
+    PathQuality,
     /// Every overlay network that is not declared plaintext has the option `encrypted`.
     DeclaredEncrypted,
     /// Under load no VXLAN packet is clear on the wire.
@@ -59,6 +61,7 @@ impl ProofId {
     #[must_use]
     pub fn title(self) -> &'static str {
         match self {
+            Self::PathQuality => "fast and whole",
             Self::DeclaredEncrypted => "declared encrypted",
             Self::NoClearPackets => "no clear packets",
             Self::MarkerHidden => "marker not visible",
@@ -78,6 +81,7 @@ impl ProofId {
             Self::DeclaredEncrypted | Self::NamesResolve | Self::BulkTcp | Self::UdpEcho => "5.3",
             Self::NoClearPackets | Self::MarkerHidden | Self::EspSeen | Self::AssociationsRose => "7.2",
             Self::MeshReaches => "6.2",
+            Self::PathQuality => "1.2",
         }
     }
 }

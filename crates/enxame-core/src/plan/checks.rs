@@ -7,13 +7,10 @@ use crate::change::{Change, Risk};
 use crate::config::{Config, NodeConfig};
 use crate::declare::{Finding, Severity};
 use crate::facts::{ClusterFacts, EngineState, LocalSwarmState, NodeFacts, Observed};
+use crate::limits::{ROUND_TRIP_LIMIT_US, ROUND_TRIP_WARNING_US};
 use crate::names::NodeName;
 use crate::version::EngineVersion;
 
-/// Raft heartbeats take at most this long before elections become likely under jitter (manual 1.2).
-const ROUND_TRIP_WARNING_US: u64 = 150_000;
-/// The manual's limit.
-const ROUND_TRIP_LIMIT_US: u64 = 500_000;
 /// Certificates of nodes that join are valid from the manager's clock on.
 const CLOCK_SKEW_LIMIT_MS: u64 = 10_000;
 /// dockerd, a manager's raft store and the system itself.

@@ -7,6 +7,17 @@ use serde::{Deserialize, Serialize};
 
 use super::Marker;
 
+/// Which echo requests to send.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Echoes {
+    /// The peers' addresses.
+    pub peers: BTreeSet<IpAddr>,
+    /// How many to each.
+    pub count: u16,
+    /// From one to the next, in milliseconds.
+    pub interval_ms: u64,
+}
+
 /// What to watch.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Watch {

@@ -2,6 +2,7 @@
 
 mod link;
 mod load;
+mod path;
 mod wire;
 
 use std::collections::BTreeMap;
@@ -38,6 +39,7 @@ pub fn judge(observations: &Observations) -> Report {
         }
     }
     for (from, to) in pairs(observations) {
+        proofs.push(path::quality(observations, from, to));
         proofs.extend(wire::clear_on_unknown_networks(observations, from, to));
         proofs.extend(wire::marker_outside_of_loads(observations, from, to));
     }

@@ -1,13 +1,14 @@
 //! What the agents saw, as the operator's side collected it.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
 use super::Subject;
 use crate::facts::Observed;
 use crate::names::NodeName;
-use crate::probe::{MeshOutcome, ProbeTask, TrafficOutcome, WireView};
+use crate::probe::{MeshOutcome, PathQuality, ProbeTask, TrafficOutcome, WireView};
 
 /// Something observed on each node.
 pub type PerNode<T> = BTreeMap<NodeName, Observed<T>>;
@@ -17,6 +18,8 @@ pub type PerNode<T> = BTreeMap<NodeName, Observed<T>>;
 pub struct Observations {
     /// What was to be proven about whom.
     pub subject: Subject,
+    /// How echo requests from each node fared, by the peer's address.
+    pub paths: PerNode<BTreeMap<IpAddr, Result<PathQuality, String>>>,
     /// The probe's task on each node.
     pub tasks: PerNode<ProbeTask>,
     /// The loads, in order; one for each network that was loaded.

@@ -100,6 +100,11 @@ impl Subject {
         Ok(Self { nodes: nodes.collect(), networks, plaintext, data_path_port })
     }
 
+    /// The addresses of a node's peers.
+    pub fn peers_of(&self, node: &NodeName) -> impl Iterator<Item = IpAddr> {
+        self.nodes.iter().filter(move |(name, _)| *name != node).map(|(_, peer)| peer.address)
+    }
+
     /// The node with that id in the swarm.
     #[must_use]
     pub fn node_with_id(&self, id: &str) -> Option<&NodeName> {

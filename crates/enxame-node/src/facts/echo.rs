@@ -4,6 +4,7 @@ use std::io::{self, Read};
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicU16, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::libc;
@@ -20,7 +21,7 @@ const SMALL_PAYLOAD_BYTES: u32 = 56;
 static NEXT_SOCKET: AtomicU16 = AtomicU16::new(0);
 
 /// A socket to one peer.
-pub(super) struct EchoSocket {
+pub(crate) struct EchoSocket {
     socket: Socket,
     family: Family,
     identifier: u16,
@@ -59,7 +60,7 @@ impl Family {
 
 impl EchoSocket {
     /// Opens a socket that hears this peer only.
-    pub(super) fn open(peer: IpAddr) -> io::Result<Self> {
+    pub(crate) fn open(peer: IpAddr) -> io::Result<Self> {
         let (family, domain, protocol) = match peer {
             IpAddr::V4(_) => (Family::V4, Domain::IPV4, Protocol::ICMPV4),
             IpAddr::V6(_) => (Family::V6, Domain::IPV6, Protocol::ICMPV6),
@@ -71,6 +72,40 @@ impl EchoSocket {
         let process = u16::try_from(std::process::id() & 0xffff).unwrap_or_default();
         let identifier = process ^ NEXT_SOCKET.fetch_add(1, Ordering::Relaxed).rotate_left(8);
         Ok(Self { socket, family, identifier, sequence: 0 })
+    }
+
+    /// Sends small requests at an interval and gives the round-trip time of each that came back, in the order they were
+    /// sent; the last has `patience` to do so.
+    pub(crate) fn series(
+        &mut self,
+        count: u16,
+        interval: Duration,
+        patience: Duration,
+    ) -> Vec<Option<Duration>> {
+        let mut buffer = vec![0; 65_536];
+        let mut sent = Vec::new();
+        let mut times = Vec::new();
+        let begun = Instant::now();
+        for number in 1..=count {
+            // What cannot be sent does not come back.
+            sent.push((self.send(self.smallest_bytes()).ok(), Instant::now()));
+            times.push(None);
+            let wait = if number == count { patience } else { Duration::ZERO };
+            let next = begun + interval * u32::from(number) + wait;
+            while times.iter().any(Option::is_none)
+                && let Some(left) = next.checked_duration_since(Instant::now())
+            {
+                let Some(sequence) = self.receive(left, &mut buffer) else { continue };
+                let answered = sent.iter().position(|(number, _)| *number == Some(sequence));
+                if let Some((time, (_, sent))) =
+                    answered.and_then(|place| times.get_mut(place).zip(sent.get(place)))
+                {
+                    *time = Some(sent.elapsed());
+                }
+            }
+            thread::sleep(next.saturating_duration_since(Instant::now()).saturating_sub(wait));
+        }
+        times
     }
 
     fn send(&mut self, size_bytes: u32) -> io::Result<u16> {

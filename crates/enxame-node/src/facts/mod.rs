@@ -7,14 +7,14 @@
 mod accounts;
 mod clock;
 mod distribution;
-mod echo;
+pub(crate) mod echo;
 mod engine;
 mod esp;
 mod interfaces;
 mod machine;
 mod modules;
 mod packages;
-mod path_mtu;
+pub(crate) mod path_mtu;
 mod routes;
 mod swarm;
 mod sysctl;

@@ -8,6 +8,7 @@ mod exchange;
 mod image;
 mod names;
 mod namespace;
+mod paths;
 pub mod responder;
 mod service;
 mod traffic;
@@ -47,6 +48,10 @@ impl Probes {
         progress: &mut dyn FnMut(&str),
     ) -> Result<ProbeReply, ProbeError> {
         match request {
+            ProbeRequest::Paths(order) => {
+                progress(&format!("sending {} echo requests to {} peers", order.count, order.peers.len()));
+                Ok(ProbeReply::Paths(paths::measure(order)))
+            }
             ProbeRequest::PrepareImage => {
                 progress("loading the probe's image");
                 self.has_image = true;

@@ -18,7 +18,7 @@ pub(crate) fn report(report: &Report) -> String {
         if network != Some(of_network) {
             network = Some(of_network);
             // Writing to a string does not fail.
-            let _ = writeln!(out, "{}", of_network.unwrap_or("outside of the networks"));
+            let _ = writeln!(out, "{}", of_network.unwrap_or("between the nodes"));
         }
         let verdict = proofs.iter().map(|proof| proof.verdict).max().unwrap_or(Verdict::Unknown);
         let line = format!("  {} {:<24} {}", badge(verdict), id.title(), summary(id, &proofs));
@@ -73,6 +73,7 @@ fn summary(id: ProofId, proofs: &[&Proof]) -> String {
             format!("{} there, {} back", bytes(sum("sent_bytes")), bytes(sum("received_bytes")))
         }
         ProofId::UdpEcho => format!("{} of {}", sum("returned_packets"), sum("sent_packets")),
+        ProofId::PathQuality => format!("{} of {} echoes", sum("returned_packets"), sum("sent_packets")),
         ProofId::MeshReaches => format!("{} requests answered", sum("answered")),
         ProofId::NamesResolve | ProofId::DeclaredEncrypted => return of,
     };

@@ -8,7 +8,7 @@ use std::time::Duration;
 use enxame_core::facts::Observed as Seen;
 use enxame_core::names::NodeName;
 use enxame_core::probe::{
-    Deployed, Deployment, Marker, ProbeReply, ProbeRequest, ProbeTask, ProbedNetwork, Watch, WireView,
+    Deployed, Deployment, Echoes, Marker, ProbeReply, ProbeRequest, ProbeTask, ProbedNetwork, Watch, WireView,
 };
 use enxame_core::report::{Observations, PerNode, Subject};
 use futures::FutureExt;
@@ -16,6 +16,9 @@ use futures::future::join_all;
 
 use super::Probing;
 
+/// Echo requests to each peer: one that is lost is half of what is too many, which is 2 %.
+const ECHOES: u16 = 100;
+const ECHO_INTERVAL_MS: u64 = 20;
 /// Loading an image of some megabytes on a slow machine.
 const IMAGE: Duration = Duration::from_secs(180);
 /// How long the swarm may take to run the probe everywhere, in seconds.
@@ -65,6 +68,7 @@ pub(crate) async fn observe(
 ) -> Observed {
     let seen = Observations {
         subject,
+        paths: PerNode::new(),
         tasks: PerNode::new(),
         phases: Vec::new(),
         whole: PerNode::new(),
@@ -80,6 +84,7 @@ pub(crate) async fn observe(
 
 impl<P: Probing> Steps<'_, P> {
     async fn all(&mut self) -> Result<(), Ended> {
+        self.measure_paths().await?;
         let images = self.prepare_images().await?;
         // The watch begins before the probe comes, so that the first packets are seen as well.
         let mut view = self.watch().await?;
@@ -89,6 +94,28 @@ impl<P: Probing> Steps<'_, P> {
             view = self.load(&network, view).await?;
         }
         self.seen.whole = self.views(ProbeRequest::WatchStop).await;
+        Ok(())
+    }
+
+    /// Before anything is loaded: the way itself, not what we put on it.
+    async fn measure_paths(&mut self) -> Result<(), Ended> {
+        self.check_cancelled()?;
+        let echoes = |node: &NodeName| {
+            ProbeRequest::Paths(Echoes {
+                peers: self.seen.subject.peers_of(node).collect(),
+                count: ECHOES,
+                interval_ms: ECHO_INTERVAL_MS,
+            })
+        };
+        let paths = self.everywhere(echoes, QUICK).await.into_iter().map(|(node, reply)| {
+            let paths = match reply {
+                Ok(ProbeReply::Paths(paths)) => Seen::Known(paths),
+                Ok(_) => Seen::Unknown("answered out of turn".to_owned()),
+                Err(why) => Seen::Unknown(why),
+            };
+            (node, paths)
+        });
+        self.seen.paths = paths.collect();
         Ok(())
     }
 
@@ -107,9 +134,8 @@ impl<P: Probing> Steps<'_, P> {
         self.check_cancelled()?;
         let subject = &self.seen.subject;
         let watch = |node: &NodeName| {
-            let peers = subject.nodes.iter().filter(|(name, _)| *name != node).map(|(_, peer)| peer.address);
             ProbeRequest::WatchStart(Watch {
-                peers: peers.collect(),
+                peers: subject.peers_of(node).collect(),
                 data_path_port: subject.data_path_port,
                 marker: self.run.marker,
             })

@@ -34,6 +34,7 @@ struct Scripted {
 
 fn step(request: &ProbeRequest) -> &'static str {
     match request {
+        ProbeRequest::Paths(_) => "paths",
         ProbeRequest::PrepareImage => "image",
         ProbeRequest::WatchStart(_) => "watch",
         ProbeRequest::Deploy(_) => "deploy",
@@ -68,6 +69,10 @@ impl Scripted {
 
     fn reply(&self, node: &NodeName, request: ProbeRequest) -> ProbeReply {
         match request {
+            ProbeRequest::Paths(order) => {
+                assert_eq!(order.peers.len(), 1);
+                ProbeReply::Paths(BTreeMap::new())
+            }
             ProbeRequest::PrepareImage => {
                 let id =
                     self.other_image.get(node.as_str()).cloned().unwrap_or_else(|| "sha256:1".to_owned());
@@ -163,8 +168,10 @@ async fn a_run_watches_before_it_deploys_and_between_the_loads() {
     let observed = run(&agents, pending()).await;
     assert_eq!(observed.observations.trouble, None);
     assert_eq!(observed.leftovers, Vec::<String>::new());
-    let steps =
-        ["image", "watch", "deploy", "locate", "traffic", "read", "mesh", "read", "stop", "remove", "clean"];
+    let steps = [
+        "paths", "image", "watch", "deploy", "locate", "traffic", "read", "mesh", "read", "stop", "remove",
+        "clean",
+    ];
     assert_eq!(steps_of(&agents, "kvm2"), steps);
     let of_the_other = steps.into_iter().filter(|step| !["deploy", "remove"].contains(step));
     assert_eq!(steps_of(&agents, "kvm4"), of_the_other.collect::<Vec<_>>());
@@ -174,7 +181,7 @@ async fn a_run_watches_before_it_deploys_and_between_the_loads() {
 
 #[tokio::test]
 async fn whatever_fails_everything_is_taken_away_and_nothing_is_passed() {
-    for step in ["image", "watch", "deploy", "locate", "traffic", "read", "mesh", "stop"] {
+    for step in ["paths", "image", "watch", "deploy", "locate", "traffic", "read", "mesh", "stop"] {
         let agents = Scripted::failing(&[&format!("kvm2 {step}"), &format!("kvm4 {step}")]);
         let observed = run(&agents, pending()).await;
         assert_ne!(judge(&observed.observations).verdict(), Verdict::Pass, "{step}");

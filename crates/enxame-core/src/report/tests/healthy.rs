@@ -9,8 +9,8 @@ use super::super::{Proof, ProofId, Verdict, judge};
 use crate::facts::Observed;
 use crate::names::NodeName;
 use crate::probe::{
-    Association, Counts, Exchanged, MeshAnswers, MeshOutcome, PeerCounts, PeerOutcome, ProbeTask,
-    TrafficOutcome, WireView,
+    Association, Counts, Exchanged, MeshAnswers, MeshOutcome, PathQuality, PeerCounts, PeerOutcome,
+    ProbeTask, TrafficOutcome, WireView,
 };
 
 pub(super) const NODES: [&str; 3] = ["kvm2", "kvm4", "kvm8"];
@@ -100,6 +100,10 @@ fn mesh() -> LoadOutcome {
     LoadOutcome::Mesh(MeshOutcome { answered, failed: 0, last_error: None })
 }
 
+pub(super) fn good_path() -> PathQuality {
+    PathQuality { sent: 100, returned: 99, mean_us: Some(12_345), jitter_us: 250 }
+}
+
 pub(super) fn healthy() -> Observations {
     let nodes = NODES.iter().map(|node| {
         let subject = SubjectNode {
@@ -120,6 +124,7 @@ pub(super) fn healthy() -> Observations {
             plaintext: Vec::new(),
             data_path_port: 4789,
         },
+        paths: per_node(|node| peers(node).map(|peer| (address(peer), Ok(good_path()))).collect()),
         tasks: per_node(|node| ProbeTask {
             container: format!("container-{node}"),
             addresses: BTreeMap::from([(SECURE.to_owned(), on_network(node))]),

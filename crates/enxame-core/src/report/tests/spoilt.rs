@@ -6,7 +6,7 @@ use super::super::observations::{LoadOutcome, Observations};
 use super::super::{ProofId, Verdict, judge};
 use super::healthy::*;
 use crate::facts::Observed;
-use crate::probe::{Counts, WireView};
+use crate::probe::{Counts, PathQuality, WireView};
 
 fn failed(observations: &Observations) -> Vec<String> {
     not_passed(observations, Verdict::Fail)
@@ -308,4 +308,26 @@ fn a_kernel_that_decrypts_before_anybody_can_watch_leaves_the_judgement_to_the_s
     assert_eq!(unknown(&run), Vec::<String>::new());
     sent(&mut run.whole, "kvm2", "kvm8").clear.insert(SECURE_VNI, 4);
     assert_eq!(failed(&run), ["NoClearPackets secure kvm2>kvm8"]);
+}
+
+#[test]
+fn a_slow_or_lossy_way_fails_for_its_pair_and_one_that_answers_nothing_is_unknown() {
+    let spoilt = |quality: Result<PathQuality, String>| {
+        let mut run = healthy();
+        known(&mut run.paths, "kvm2").insert(address("kvm8"), quality);
+        run
+    };
+    let lossy = spoilt(Ok(PathQuality { returned: 98, ..good_path() }));
+    assert_eq!(failed(&lossy), ["PathQuality - kvm2>kvm8"]);
+    assert_eq!(
+        text_of(&lossy, ProofId::PathQuality),
+        "2 of 100 echoes lost, 12.3 ms there and back, 0.2 ms jitter"
+    );
+    let slow = spoilt(Ok(PathQuality { mean_us: Some(500_000), ..good_path() }));
+    assert_eq!(failed(&slow), ["PathQuality - kvm2>kvm8"]);
+    let silent = spoilt(Ok(PathQuality { returned: 0, mean_us: None, jitter_us: 0, ..good_path() }));
+    assert_eq!(unknown(&silent), ["PathQuality - kvm2>kvm8"]);
+    let unsent = spoilt(Err("Operation not permitted".to_owned()));
+    assert_eq!(unknown(&unsent), ["PathQuality - kvm2>kvm8"]);
+    assert_eq!((failed(&unsent), failed(&silent)), (Vec::new(), Vec::new()));
 }

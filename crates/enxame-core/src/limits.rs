@@ -1,0 +1,9 @@
+//! What a swarm bears (manual 1.2). Its managers elect by ticks of one second (swarmkit, manager/state/raft/raft.go):
+//! loss hurts long before latency does.
+
+/// From here a round trip is worth a warning, in microseconds.
+pub(crate) const ROUND_TRIP_WARNING_US: u64 = 150_000;
+/// From here elections become unstable, in microseconds.
+pub(crate) const ROUND_TRIP_LIMIT_US: u64 = 500_000;
+/// From here heartbeats get lost too often, in per cent of the packets there and back.
+pub(crate) const LOSS_LIMIT_PERCENT: u32 = 2;
