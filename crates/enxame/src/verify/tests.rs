@@ -224,7 +224,7 @@ async fn an_interrupted_run_stops_and_takes_everything_away() {
     let observed = run(&agents, at_the_loads).await;
     assert_eq!(observed.observations.phases.len(), 1);
     let tail = ["traffic", "read", "remove", "clean"];
-    assert_eq!(steps_of(&agents, "kvm2")[4..], tail);
+    assert_eq!(steps_of(&agents, "kvm2")[5..], tail);
 }
 
 #[tokio::test]

@@ -186,8 +186,8 @@ fn a_healthy_run_passes_every_proof() {
     assert_eq!(not_passed(&healthy(), Verdict::Fail), Vec::<String>::new());
     assert_eq!(not_passed(&healthy(), Verdict::Unknown), Vec::<String>::new());
     assert_eq!(report.verdict(), Verdict::Pass);
-    // Per network: the declaration; per direction four of the wire; the mesh on one, TCP and UDP on the other.
-    assert_eq!(report.proofs.len(), 2 + 2 * 6 * 4 + 6 + 6 * 2 + 3);
+    // Per network: the declaration; per direction four of the wire; the mesh on one, TCP and UDP on the other. The ways.
+    assert_eq!(report.proofs.len(), 2 + 2 * 6 * 4 + 6 + 6 * 2 + 3 + 6);
     let pair =
         |proof: &&Proof| proof.id == ProofId::NoClearPackets && proof.network.as_deref() == Some("secure");
     let proof = report.proofs.iter().find(pair).unwrap();

@@ -262,6 +262,7 @@ fn a_node_nobody_could_ask_leaves_unknowns_and_never_a_pass() {
     }
     run.whole.insert(name("kvm8"), gone());
     run.tasks.insert(name("kvm8"), Observed::Unknown("the connection broke".to_owned()));
+    run.paths.insert(name("kvm8"), Observed::Unknown("the connection broke".to_owned()));
     assert_eq!(failed(&run), Vec::<String>::new());
     let report = judge(&run);
     assert_eq!(report.verdict(), Verdict::Unknown);
@@ -269,9 +270,9 @@ fn a_node_nobody_could_ask_leaves_unknowns_and_never_a_pass() {
         proof.pair.as_ref().is_some_and(|pair| pair.from == name("kvm8") || pair.to == name("kvm8"))
     };
     for proof in report.proofs.iter().filter(about_it) {
-        // What the others' own load showed may stand: the mesh of another node did reach it.
-        let by_another =
-            proof.id == ProofId::MeshReaches && proof.pair.as_ref().unwrap().from != name("kvm8");
+        // What the others saw by themselves may stand: the mesh of another node did reach it, it answered echoes.
+        let by_another = matches!(proof.id, ProofId::MeshReaches | ProofId::PathQuality)
+            && proof.pair.as_ref().unwrap().from != name("kvm8");
         assert!(by_another || proof.verdict == Verdict::Unknown, "{proof:#?}");
     }
     assert!(text_of(&run, ProofId::NoClearPackets).contains("the connection broke"));
@@ -282,6 +283,7 @@ fn a_run_that_ended_early_says_why_in_every_proof_it_lacks() {
     let mut run = healthy();
     run.phases.clear();
     run.whole.clear();
+    run.paths.clear();
     run.trouble = Some("the service could not be created".to_owned());
     assert_eq!(failed(&run), Vec::<String>::new());
     assert_eq!(text_of(&run, ProofId::BulkTcp), "no load was put on it: the service could not be created");

@@ -54,7 +54,7 @@ impl Background {
     }
 }
 
-fn root() -> PathBuf {
+pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
 }
 
@@ -151,6 +151,15 @@ fn saved() -> Vec<String> {
     let listed = status["states"].as_array().unwrap_or(&Vec::new()).clone();
     // `NAME (IMAGE)`
     listed.iter().filter_map(|state| state.as_str()?.split(' ').next().map(str::to_owned)).collect()
+}
+
+/// Makes the laboratory's stand-in for Docker's repository; its key's fingerprint.
+pub(crate) fn docker_repository(suite: &str) -> String {
+    let directory = root().join(".lab/docker-repository");
+    let made = Command::new(root().join("scripts/docker-repository")).arg(&directory).arg(suite).output();
+    let made = Ended::from(made.unwrap());
+    assert!(made.succeeded(), "{made}");
+    std::fs::read_to_string(directory.join("fingerprint")).unwrap().trim().to_owned()
 }
 
 /// Waits until a condition holds.

@@ -1,0 +1,98 @@
+//! What else than the laboratory's usual servers enxame promises: Docker's packages, Debian 12, an underlay of IPv6.
+//! For `make drills`: each boots or installs for minutes.
+
+use std::fs;
+
+use crate::support::{Ended, NODES, config, docker_repository, enxame, lab, on_node, prepared, root};
+
+/// A configuration beside the laboratory's own, with a part of it replaced.
+fn variant(name: &str, old: &str, new: &str) -> String {
+    let text = fs::read_to_string(config()).unwrap();
+    assert!(text.contains(old), "{text}");
+    let path = root().join(".lab").join(name);
+    fs::write(&path, text.replace(old, new)).unwrap();
+    path.display().to_string()
+}
+
+fn with(config: &str, verb: &[&str]) -> Ended {
+    enxame(&[verb, &["--quiet", "--config", config]].concat())
+}
+
+/// Applies, and wants an empty plan and every proof.
+fn becomes_a_proven_swarm(config: &str) {
+    let applied = with(config, &["apply", "--yes"]);
+    assert_eq!(applied.code, 0, "{applied}");
+    let again = with(config, &["plan"]);
+    assert_eq!((again.code, again.stdout.trim()), (0, "Nothing to change."), "{again}");
+    let verified = with(config, &["verify"]);
+    assert_eq!(verified.code, 0, "{verified}");
+}
+
+#[test]
+fn dockers_packages_come_from_a_repository_with_the_right_key_only() {
+    let fingerprint = docker_repository("trixie");
+    prepared();
+    let repository = |fingerprint: &str| {
+        let new = format!(
+            "source: docker-ce\n  repository:\n    url: http://203.0.113.1:3142/docker\n    key_fingerprint: {fingerprint}"
+        );
+        variant("docker-ce.yaml", "source: distribution", &new)
+    };
+
+    let config = repository(&fingerprint.chars().rev().collect::<String>());
+    let refused = with(&config, &["apply", "--yes"]);
+    assert_eq!(refused.code, 1, "{refused}");
+    assert!(refused.stdout.contains("the repository's key is"), "{refused}");
+    for (name, _) in NODES {
+        let files = on_node(
+            name,
+            "ls /etc/apt/sources.list.d /etc/apt/keyrings 2>/dev/null; dpkg -l docker-ce || true",
+        );
+        assert!(!files.contains("docker"), "{name}: {files}");
+        assert_eq!(
+            on_node(name, "docker version -f '{{.Server.Version}}' | cut -d+ -f1"),
+            "26.1.5",
+            "{name}"
+        );
+    }
+
+    let config = repository(&fingerprint);
+    becomes_a_proven_swarm(&config);
+    for (name, _) in NODES {
+        assert_eq!(
+            on_node(name, "docker version -f '{{.Server.Version}}' | cut -d+ -f1"),
+            "28.5.2",
+            "{name}"
+        );
+        let held = on_node(name, "apt-mark showhold");
+        assert!(held.contains("docker-ce") && held.contains("containerd.io"), "{name}: {held}");
+        let old = on_node(
+            name,
+            "dpkg-query -W -f '${db:Status-Status}\\n' docker.io containerd runc 2>/dev/null || true",
+        );
+        assert!(!old.lines().any(|status| status == "installed"), "{name}: {old}");
+    }
+}
+
+#[test]
+fn debian_12_and_its_old_engine_become_a_proven_swarm() {
+    lab(&["up", "--image", "bookworm", "--fresh"]);
+    becomes_a_proven_swarm(&config().display().to_string());
+    lab(&["down"]);
+}
+
+#[test]
+fn an_underlay_of_ipv6_is_proven_like_one_of_ipv4() {
+    prepared();
+    let mut text = fs::read_to_string(config()).unwrap();
+    for (name, address) in NODES {
+        let address6 =
+            on_node(name, "ip -6 -o addr show scope global | awk '{split($4, a, \"/\"); print a[1]; exit}'");
+        let old = format!("address: {address}\n");
+        assert!(text.contains(&old), "{text}");
+        text = text.replace(&old, &format!("address: \"{address6}\"\n    ssh_host: {address}\n"));
+    }
+    let path = root().join(".lab/ipv6.yaml");
+    fs::write(&path, text).unwrap();
+    becomes_a_proven_swarm(&path.display().to_string());
+}
