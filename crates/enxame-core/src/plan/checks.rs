@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use crate::change::{Change, Risk};
-use crate::config::{Config, NodeConfig};
+use crate::config::{Config, EngineSource, NodeConfig};
 use crate::declare::{Finding, Severity};
 use crate::facts::{ClusterFacts, EngineState, LocalSwarmState, NodeFacts, Observed};
 use crate::limits::{ROUND_TRIP_LIMIT_US, ROUND_TRIP_WARNING_US};
@@ -136,6 +136,18 @@ fn quorum_lost(facts: &ClusterFacts, found: &mut Findings) {
     }
 }
 
+/// The version of a node's engine once the plan is carried out; `None` when it is not known before.
+fn version_after(config: &Config, node: &NodeFacts) -> Option<EngineVersion> {
+    config.engine.version.or_else(|| node.engine.version().filter(|_| !is_replaced(config, node)))
+}
+
+/// Whether another build of the engine takes the place of the one that runs: the version that cluster.yaml names, or the
+/// newest of Docker's packages where they are not installed.
+fn is_replaced(config: &Config, node: &NodeFacts) -> bool {
+    let has_dockers = node.packages.get("docker-ce").is_some_and(|package| package.installed.is_some());
+    config.engine.version.is_some() || (config.engine.source == EngineSource::DockerCe && !has_dockers)
+}
+
 /// The upgrade itself is a mix of both sides while it lasts: it goes through with nothing running, or not at all.
 fn crossing_the_odd_spi(config: &Config, facts: &ClusterFacts, found: &mut Findings) {
     let Some(wanted) = config.engine.version else { return };
@@ -180,8 +192,7 @@ fn clocks(facts: &ClusterFacts, found: &mut Findings) {
 }
 
 fn mixed_engines(config: &Config, facts: &ClusterFacts, found: &mut Findings) {
-    // A version that cluster.yaml names is the one that every node has after the plan.
-    let version = |node: &NodeFacts| config.engine.version.or(node.engine.version());
+    let version = |node: &NodeFacts| version_after(config, node);
     let odd: Vec<_> =
         facts.iter().filter(|(_, node)| version(node).is_some_and(EngineVersion::has_the_odd_spi)).collect();
     let others = facts.values().filter_map(version).any(|version| !version.has_the_odd_spi());
@@ -235,8 +246,7 @@ fn engine(config: &Config, node: &NodeConfig, facts: &NodeFacts, found: &mut Fin
         return;
     };
     match version {
-        // Another version that cluster.yaml names takes its place.
-        _ if config.engine.version.is_some() => {}
+        _ if is_replaced(config, facts) => {}
         Some(version) if version.leaks_encrypted_overlays() => {
             let message =
                 format!("engine {version} may send encrypted networks' traffic in clear (CVE-2023-28841)");

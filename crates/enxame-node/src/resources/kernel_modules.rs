@@ -15,7 +15,7 @@ use crate::files::{HEADER, OwnedFile};
 use crate::host::Command;
 use crate::{apt, facts};
 
-const KIND: Kind = Kind::of("kernel_modules");
+pub(super) const KIND: Kind = Kind::of("kernel_modules");
 /// The manual's file.
 const PATH: &str = "/etc/modules-load.d/swarm-crypto.conf";
 

@@ -7,7 +7,7 @@ use std::path::Path;
 use enxame_core::change::{Difference, Kind};
 use enxame_core::config::{Config, NodeConfig};
 use enxame_core::declare::{Declaration, Declare, Draft, Finding, Scope, Severity, View};
-use enxame_core::facts::FactsQuery;
+use enxame_core::facts::{FactsQuery, FileFacts};
 use serde::{Deserialize, Serialize};
 
 use crate::actuate::{ActuateError, Context, Resource, read_action};
@@ -38,6 +38,12 @@ const FLOORS: [&str; 3] = [
     "net.ipv4.neigh.default.gc_thresh3",
 ];
 
+/// Where Debian and Ubuntu link `/etc/sysctl.conf` to. Files are read by name, the last one wins (sysctl.d(5)).
+const READ_LATER: &str = "/etc/sysctl.d/99-sysctl.conf";
+
+/// Keys of modules that are loaded before these values are set, at boot too (systemd-sysctl.service(8)).
+const WITH_A_MODULE: [&str; 3] = ["net.bridge.", "net.ipv4.vs.", "net.netfilter."];
+
 /// See the module.
 pub(super) struct Sysctl;
 
@@ -61,6 +67,23 @@ fn serves(key: &str, now: &str, wanted: &str) -> bool {
     normalised(now) == wanted || (FLOORS.contains(&key) && is_above())
 }
 
+fn comes_with_a_module(key: &str) -> bool {
+    WITH_A_MODULE.iter().any(|prefix| key.starts_with(prefix))
+}
+
+/// What a file of sysctl.d(5) sets: `key = value`, with an optional `-` before the key, `#` and `;` for comments, and `/`
+/// as good as `.`.
+fn settings(text: &str) -> BTreeMap<String, String> {
+    let lines = text.lines().map(str::trim).filter(|line| !line.starts_with(['#', ';']));
+    let pairs = lines.filter_map(|line| line.split_once('='));
+    pairs
+        .map(|(key, value)| {
+            let key = key.trim().trim_start_matches('-').trim_start();
+            (key.replace('/', "."), normalised(value))
+        })
+        .collect()
+}
+
 /// The kernel separates several numbers by tabs, people by blanks.
 fn normalised(value: &str) -> String {
     value.split_whitespace().collect::<Vec<_>>().join(" ")
@@ -80,12 +103,12 @@ impl Declare for Sysctl {
     }
 
     fn after(&self) -> &'static [Kind] {
-        &[]
+        const { &[super::kernel_modules::KIND] }
     }
 
     fn asks(&self, config: &Config, _: &NodeConfig) -> FactsQuery {
         FactsQuery {
-            files: [PATH.to_owned()].into(),
+            files: [PATH, READ_LATER].map(str::to_owned).into(),
             sysctl: wanted(config).into_keys().collect(),
             ..FactsQuery::default()
         }
@@ -96,11 +119,17 @@ impl Declare for Sysctl {
         let mut text = HEADER.to_owned();
         let mut live = BTreeMap::new();
         let mut differences = Vec::new();
+        let overridden = view.facts.files.get(READ_LATER).and_then(FileFacts::content).map(settings);
+        let overridden = overridden.unwrap_or_default();
         for (key, value) in wanted(view.config) {
             match view.facts.sysctl.get(&key) {
                 Some(Some(now)) if serves(&key, now, &value) => {}
                 Some(Some(now)) => {
                     differences.push(Difference::changed(format!("{key} (live)"), normalised(now), &value));
+                    live.insert(key.clone(), value.clone());
+                }
+                Some(None) | None if comes_with_a_module(&key) => {
+                    differences.push(Difference::added(format!("{key} (live)"), &value));
                     live.insert(key.clone(), value.clone());
                 }
                 Some(None) | None => {
@@ -113,6 +142,17 @@ impl Declare for Sysctl {
                     });
                     continue;
                 }
+            }
+            if let Some(other) = overridden.get(&key).filter(|other| **other != value) {
+                declaration.findings.push(Finding {
+                    severity: Severity::Warning,
+                    node: Some(view.node.name.clone()),
+                    section: "2.3".to_owned(),
+                    message: format!(
+                        "{READ_LATER} sets `{key}` to {other}, and is read after {PATH} at boot"
+                    ),
+                    hint: "take the line out of it (mostly it is /etc/sysctl.conf)".to_owned(),
+                });
             }
             // Writing to a string does not fail.
             let _ = writeln!(text, "{key} = {value}");

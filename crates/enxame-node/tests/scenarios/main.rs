@@ -85,6 +85,8 @@ scenarios! {
     a_disruption_is_refused_while_a_manager_is_down,
     a_founder_that_stands_alone_goes_on,
     a_hosts_line_that_contradicts_is_named,
+    a_later_sysctl_file_is_named,
+    a_leaking_engine_gives_way_to_dockers,
     a_lost_label_is_set_again,
     a_node_in_another_swarm_is_refused,
     a_pair_of_managers_is_warned,
