@@ -6,6 +6,8 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -15,6 +17,8 @@ use super::{Command, Finished, Host, HostError};
 
 /// The largest file that is read as text.
 const MAX_TEXT_BYTES: u64 = 1024 * 1024;
+/// How long a pipe may stay open after the command has ended: a service that it started may have inherited it.
+const AFTER_THE_END: Duration = Duration::from_secs(2);
 
 /// The machine, or a directory that stands for its root.
 #[derive(Clone, Debug)]
@@ -142,9 +146,10 @@ fn watch(child: &mut Child, command: &Command) -> Result<Finished, HostError> {
     let failed = |source| HostError::Start { command: command.to_string(), source };
     let input = command.stdin.clone();
     let stdin = child.stdin.take();
-    let feeder = thread::spawn(move || stdin.map(|mut pipe| pipe.write_all(&input)));
-    let stdout = drain(child.stdout.take());
-    let stderr = drain(child.stderr.take());
+    // Ends with the pipe, which a child that reads nothing closes when it ends.
+    thread::spawn(move || stdin.map(|mut pipe| pipe.write_all(&input)));
+    let stdout = Drain::start(child.stdout.take());
+    let stderr = Drain::start(child.stderr.take());
     let end = Instant::now() + command.deadline;
     let mut pause = Duration::from_millis(1);
     let status = loop {
@@ -158,23 +163,54 @@ fn watch(child: &mut Child, command: &Command) -> Result<Finished, HostError> {
         thread::sleep(pause);
         pause = (pause * 2).min(Duration::from_millis(50));
     };
-    drop(feeder.join());
-    Ok(Finished {
-        code: status.code(),
-        stdout: stdout.join().unwrap_or_default(),
-        stderr: stderr.join().unwrap_or_default(),
-    })
+    Ok(Finished { code: status.code(), stdout: stdout.text(), stderr: stderr.text() })
 }
 
-fn drain(pipe: Option<impl Read + Send + 'static>) -> thread::JoinHandle<String> {
-    thread::spawn(move || {
-        let mut bytes = Vec::new();
-        if let Some(mut pipe) = pipe {
+/// What a child writes into one of its pipes.
+struct Drain {
+    bytes: Arc<Mutex<Vec<u8>>>,
+    ended: Receiver<()>,
+}
+
+impl Drain {
+    fn start(pipe: Option<impl Read + Send + 'static>) -> Self {
+        let bytes = Arc::new(Mutex::new(Vec::new()));
+        let (end, ended) = channel();
+        let kept = Arc::clone(&bytes);
+        let mut pipe = pipe;
+        thread::spawn(move || {
+            let mut buffer = [0; 8192];
             // What came before an error is still worth having.
-            drop(pipe.read_to_end(&mut bytes));
+            while let Some(count) = pipe_read(&mut pipe, &mut buffer) {
+                lock(&kept).extend_from_slice(buffer.get(..count).unwrap_or_default());
+            }
+            // Nobody may wait any more.
+            let _ = end.send(());
+        });
+        Self { bytes, ended }
+    }
+
+    /// All of it; or, where something that the child has started keeps the pipe open, what came soon after its end.
+    fn text(self) -> String {
+        // Both ways the waiting is over.
+        let _ = self.ended.recv_timeout(AFTER_THE_END);
+        String::from_utf8_lossy(&lock(&self.bytes)).into_owned()
+    }
+}
+
+/// How many bytes came; `None` at the end.
+fn pipe_read(pipe: &mut Option<impl Read>, buffer: &mut [u8]) -> Option<usize> {
+    loop {
+        match pipe.as_mut()?.read(buffer) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            outcome => return outcome.ok().filter(|count| *count > 0),
         }
-        String::from_utf8_lossy(&bytes).into_owned()
-    })
+    }
+}
+
+/// The bytes are whole even where a thread panicked that held them.
+fn lock(bytes: &Mutex<Vec<u8>>) -> MutexGuard<'_, Vec<u8>> {
+    bytes.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn end_group(child: &mut Child) {

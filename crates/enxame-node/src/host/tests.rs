@@ -62,3 +62,11 @@ fn a_symbolic_link_is_written_through() {
     assert_eq!(std::fs::read_to_string(root.path().join("target")).unwrap(), "new");
     assert!(root.path().join("link").is_symlink());
 }
+
+#[test]
+fn a_service_that_keeps_the_pipe_open_does_not_keep_the_caller() {
+    // Longer than the runner gives a test.
+    let command = Command::new(["sh", "-c", "echo begun; sleep 130 & exit 3"]);
+    let finished = RealHost::new().run(&command).unwrap();
+    assert_eq!((finished.code, finished.stdout.as_str()), (Some(3), "begun\n"));
+}

@@ -24,6 +24,8 @@ const SOURCES: &str = "/etc/apt/sources.list.d/enxame-docker.sources";
 /// name one repository and two keys.
 const OTHER_SOURCES: [&str; 2] =
     ["/etc/apt/sources.list.d/docker.list", "/etc/apt/sources.list.d/docker.sources"];
+/// Gone with the next reboot.
+const GPG_HOME: &str = "/run/enxame-gpg";
 const UNIT: &str = "docker.service";
 const START_DEADLINE: Duration = Duration::from_secs(180);
 
@@ -301,7 +303,10 @@ fn add_repository(on: &mut Context<'_>, repository: &Repository) -> Result<(), A
     let fetched = "/var/lib/enxame/docker-key.asc";
     let fetch = Command::new(["/usr/lib/apt/apt-helper", "download-file", &repository.key_url, fetched]);
     on.host.run_ok(&fetch.within(Duration::from_secs(60)))?;
-    let show = ["gpg", "--batch", "--no-options", "--show-keys", "--with-colons", fetched];
+    // gpg shows nothing without a home for the keyring that it does not need: not root's, where the user's may be.
+    on.host.run_ok(&Command::new(["install", "-d", "-m", "700", GPG_HOME]))?;
+    let show =
+        ["gpg", "--batch", "--no-options", "--homedir", GPG_HOME, "--show-keys", "--with-colons", fetched];
     let listing = on.host.run_ok(&Command::new(show))?;
     let found = primary_fingerprints(&listing);
     if found != [repository.key_fingerprint.as_str()] {
