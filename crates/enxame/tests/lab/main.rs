@@ -256,3 +256,21 @@ fn verify_fails_on_an_unencrypted_ingress_network_and_apply_makes_it_again() {
     let mended = enxame(&["verify", "--quiet"]);
     assert_eq!(mended.code, 0, "{mended}");
 }
+
+#[test]
+fn verify_fails_on_a_line_that_loses_packets_and_names_its_two_ends() {
+    applied();
+    lab(&["delay", "kvm2-manager", "kvm8-core", "10", "10%"]);
+    let verify = enxame(&["verify", "--json", "--quiet"]);
+    lab(&["heal"]);
+    assert_eq!(verify.code, 3, "{verify}");
+    let evidence: Value = serde_json::from_str(&verify.stdout).unwrap();
+    let proofs = evidence["report"]["proofs"].as_array().unwrap();
+    let mut failed: Vec<(&str, &str)> = proofs
+        .iter()
+        .filter(|proof| proof["id"] == "path_quality" && proof["verdict"] == "fail")
+        .map(|proof| (proof["pair"]["from"].as_str().unwrap(), proof["pair"]["to"].as_str().unwrap()))
+        .collect();
+    failed.sort_unstable();
+    assert_eq!(failed, [("kvm2-manager", "kvm8-core"), ("kvm8-core", "kvm2-manager")]);
+}
