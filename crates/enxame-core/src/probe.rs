@@ -16,6 +16,8 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::limits::LOSS_LIMIT_PERCENT;
+
 /// The label on everything a proof makes (service, containers, image); its value on the service and its
 /// containers is the run.
 pub const LABEL: &str = "enxame.probe";
@@ -103,6 +105,22 @@ pub struct PathQuality {
     pub mean_us: Option<u64>,
     /// How much the time differs from one echo to the next, in the mean, in microseconds.
     pub jitter_us: u64,
+}
+
+impl PathQuality {
+    /// Whether as much was lost as a swarm does not bear.
+    #[must_use]
+    pub fn loses_too_much(&self) -> bool {
+        let lost = self.sent.saturating_sub(self.returned);
+        lost > 0 && lost.saturating_mul(100) >= self.sent.saturating_mul(LOSS_LIMIT_PERCENT)
+    }
+
+    /// Both series as one; the times are those of the longer one.
+    #[must_use]
+    pub fn and(&self, other: &Self) -> Self {
+        let longer = if other.returned > self.returned { other } else { self };
+        Self { sent: self.sent + other.sent, returned: self.returned + other.returned, ..longer.clone() }
+    }
 }
 
 /// The probe's service.

@@ -15,9 +15,9 @@ use std::time::{Duration, Instant};
 use enxame_core::config::{Config, NodeConfig};
 use enxame_core::declare::Declare;
 use enxame_core::facts::{
-    CloudInit, ClusterFacts, EngineFacts, EngineState, FactsQuery, FileFacts, Hardware, InterfaceFacts,
-    Kernel, LocalSwarmState, ModuleState, NetworkFacts, NodeFacts, Observed, OperatingSystem, PackageFacts,
-    RouteFacts, SwarmFacts, SwarmNodeFacts, SwarmSettings, UnitFacts, VolatileFacts,
+    CloudInit, ClusterFacts, DockerSnap, EngineFacts, EngineState, FactsQuery, FileFacts, Hardware,
+    InterfaceFacts, Kernel, LocalSwarmState, ModuleState, NetworkFacts, NodeFacts, Observed, OperatingSystem,
+    PackageFacts, RouteFacts, SwarmFacts, SwarmNodeFacts, SwarmSettings, UnitFacts, VolatileFacts,
 };
 use enxame_core::plan::{self, Plan};
 use enxame_core::version::EngineVersion;
@@ -176,7 +176,7 @@ fn answers(node: &NodeConfig, query: FactsQuery) -> NodeFacts {
         }],
         routes: query.peers.iter().map(|peer| (*peer, route())).collect(),
         cloud_init: CloudInit { is_active: true },
-        has_docker_snap: false,
+        docker_snap: DockerSnap::Absent,
         upgrades_unattended: true,
         docker_group_members: Some(Vec::new()),
         interrupted: Vec::new(),

@@ -5,6 +5,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use enxame_core::change::{ChangeId, Kind};
@@ -26,10 +27,11 @@ const LOCK: &str = "/run/enxame.lock";
 struct Session {
     host: RealHost,
     operator: String,
-    lock: Option<Flock<File>>,
     package_lists_are_fresh: bool,
     engine: Option<Engine>,
     probes: Probes,
+    /// The last to go: what the probes take away when they are dropped is still under it.
+    lock: Option<Flock<File>>,
 }
 
 /// Serves one operator until the channel closes.
@@ -134,6 +136,8 @@ fn lock(operator: &str) -> Result<Flock<File>, Failure> {
         .truncate(false)
         .read(true)
         .write(true)
+        // Whoever can read it can lock it.
+        .mode(0o600)
         .open(Path::new(LOCK))
         .map_err(system)?;
     match Flock::lock(file, FlockArg::LockExclusiveNonblock) {

@@ -7,6 +7,8 @@ use crate::actuate::{ActuateError, Context};
 use crate::host::{Command, HostError};
 
 const LISTS_DEADLINE: Duration = Duration::from_secs(300);
+/// How long another apt may take.
+const LOCK_DEADLINE: Duration = Duration::from_secs(600);
 const INSTALL_DEADLINE: Duration = Duration::from_secs(1800);
 
 fn apt_get(arguments: &[&str]) -> Command {
@@ -28,24 +30,40 @@ pub fn refresh_lists(on: &mut Context<'_>) -> Result<(), ActuateError> {
     if !*on.package_lists_are_fresh {
         (on.progress)("fetching the package lists");
         let command = apt_get(&["-o", "APT::Update::Error-Mode=any", "update"]).within(LISTS_DEADLINE);
-        // DPkg::Lock::Timeout does not cover the lists' lock, which a fresh server's first timers hold.
-        let end = Instant::now() + LISTS_DEADLINE;
-        loop {
-            match on.host.run_ok(&command) {
-                Err(HostError::Refused { message, .. }) if is_locked(&message) && Instant::now() < end => {
-                    (on.progress)("waiting for another apt to end");
-                    thread::sleep(Duration::from_secs(2));
-                }
-                outcome => break outcome.map(drop)?,
-            }
-        }
+        run_patiently(on, &command)?;
         *on.package_lists_are_fresh = true;
     }
     Ok(())
 }
 
+/// Runs a command again while another one has its lock. `DPkg::Lock::Timeout` covers neither the lists' lock nor dpkg
+/// itself, and the first timers of a fresh server hold both for minutes.
+fn run_patiently(on: &mut Context<'_>, command: &Command) -> Result<String, HostError> {
+    let end = Instant::now() + LOCK_DEADLINE;
+    loop {
+        match on.host.run_ok(command) {
+            Err(HostError::Refused { message, .. }) if is_locked(&message) && Instant::now() < end => {
+                (on.progress)("waiting for another apt to end");
+                thread::sleep(Duration::from_secs(2));
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
+/// Apt's words, and dpkg's.
 fn is_locked(message: &str) -> bool {
-    message.contains("Could not get lock") || message.contains("Unable to lock")
+    ["Could not get lock", "Unable to lock", "was locked by another process"]
+        .iter()
+        .any(|words| message.contains(words))
+}
+
+/// Whether apt accepts its configured sources; it reads them and fetches nothing.
+///
+/// # Errors
+/// With apt's own words when it does not.
+pub fn can_read_its_sources(on: &Context<'_>) -> Result<(), HostError> {
+    on.host.run_ok(&Command::new(["apt-get", "indextargets"])).map(drop)
 }
 
 /// Installs packages (`name` or `name=version`), also held ones and older versions. Removes none.
@@ -72,21 +90,38 @@ pub fn replace(on: &mut Context<'_>, old: &[String], new: &[String]) -> Result<(
     // A name with a hyphen behind it is to be removed (apt-get(8)).
     let removed = old.iter().map(|name| format!("{name}-"));
     let packages: Vec<String> = new.iter().cloned().chain(removed).collect();
+    refresh_lists(on)?;
+    let rehearsal = on.host.run_ok(&apt_get(&transaction(&["--simulate"], &packages)))?;
+    let unplanned: Vec<&str> =
+        removals(&rehearsal).filter(|name| !old.iter().any(|old| old == name)).collect();
+    if !unplanned.is_empty() {
+        return Err(ActuateError::wrong(
+            format!("apt would also remove {}", unplanned.join(" ")),
+            "remove these yourself if they are not needed: something of them depends on what is replaced",
+        ));
+    }
     transact(on, &[], &packages)
+}
+
+/// The packages of a rehearsal's lines `Remv NAME [VERSION] ...`; of another architecture as `NAME:ARCHITECTURE`.
+fn removals(rehearsal: &str) -> impl Iterator<Item = &str> {
+    rehearsal.lines().filter_map(|line| line.strip_prefix("Remv ")?.split(' ').next())
+}
+
+fn transaction<'a>(options: &[&'a str], packages: &'a [String]) -> Vec<&'a str> {
+    let always = ["install", "--no-install-recommends", "--allow-change-held-packages", "--allow-downgrades"];
+    always.iter().chain(options).copied().chain(packages.iter().map(String::as_str)).collect()
 }
 
 fn transact(on: &mut Context<'_>, options: &[&str], packages: &[String]) -> Result<(), ActuateError> {
     refresh_lists(on)?;
     // What a power cut left half-configured stands in the way of everything else; where there is nothing, a no-op.
     let configure = ["dpkg", "--configure", "-a", "--force-confdef", "--force-confold"];
-    on.host.run_ok(
+    run_patiently(
+        on,
         &Command::new(configure).with("DEBIAN_FRONTEND", "noninteractive").within(INSTALL_DEADLINE),
     )?;
-    let mut arguments =
-        vec!["install", "--no-install-recommends", "--allow-change-held-packages", "--allow-downgrades"];
-    arguments.extend(options);
-    arguments.extend(packages.iter().map(String::as_str));
-    on.host.run_ok(&apt_get(&arguments))?;
+    on.host.run_ok(&apt_get(&transaction(options, packages)))?;
     Ok(())
 }
 
@@ -94,10 +129,31 @@ fn transact(on: &mut Context<'_>, options: &[&str], packages: &[String]) -> Resu
 ///
 /// # Errors
 /// When apt-mark refuses.
-pub fn hold(on: &Context<'_>, packages: &[String]) -> Result<(), ActuateError> {
+pub fn hold(on: &mut Context<'_>, packages: &[String]) -> Result<(), ActuateError> {
     if !packages.is_empty() {
         let words = ["apt-mark", "hold"].into_iter().map(str::to_owned).chain(packages.iter().cloned());
-        on.host.run_ok(&Command::new(words))?;
+        run_patiently(on, &Command::new(words))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_programs_words_for_a_lock_are_known() {
+        assert!(is_locked(
+            "E: Could not get lock /var/lib/apt/lists/lock. It is held by process 12 (apt-get)"
+        ));
+        assert!(is_locked("dpkg: error: dpkg frontend lock was locked by another process with pid 12"));
+        assert!(!is_locked("E: Unable to locate package docker-ce"));
+    }
+
+    #[test]
+    fn a_rehearsal_tells_what_would_be_removed() {
+        let rehearsal = "NOTE: This is only a simulation!\nRemv docker.io [26.1.5] [containerd:amd64 ]\n\
+                         Remv podman-docker:i386 [1]\nInst docker-ce (5:28.5.2 Docker)\nConf docker-ce (5:28.5.2 Docker)\n";
+        assert_eq!(removals(rehearsal).collect::<Vec<_>>(), ["docker.io", "podman-docker:i386"]);
+    }
 }

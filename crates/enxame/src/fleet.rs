@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::bail;
 use enxame_core::config::Config;
@@ -104,14 +104,16 @@ impl Fleet {
                 }
                 let query = plan::query_for(config, node, declarations);
                 let facts = gather(&mut agent, &node.name, query, progress).await?;
-                Ok((node.name.clone(), (agent, facts)))
+                Ok((node.name.clone(), (agent, facts, Instant::now())))
             }
         });
         let (seen, lost) = apart(join_all(looks).await);
         let mut fleet = Self { agents: BTreeMap::new() };
         let mut facts = ClusterFacts::default();
-        for (name, (agent, seen)) in seen {
+        for (name, (agent, mut seen, at)) in seen {
             fleet.agents.insert(name.clone(), agent);
+            // No node waited for another: their clocks are compared as of now.
+            seen.volatile.clock_unix_ms += u64::try_from(at.elapsed().as_millis()).unwrap_or_default();
             facts.insert(name, seen);
         }
         Ok((fleet, facts, lost))

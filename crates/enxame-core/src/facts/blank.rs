@@ -1,7 +1,7 @@
 //! Facts of a node that nothing is known of, for tests to fill in.
 
 use super::{
-    CloudInit, EngineFacts, EngineState, Hardware, Kernel, NodeFacts, Observed, OperatingSystem,
+    CloudInit, DockerSnap, EngineFacts, EngineState, Hardware, Kernel, NodeFacts, Observed, OperatingSystem,
     VolatileFacts,
 };
 
@@ -27,7 +27,7 @@ pub(crate) fn blank() -> NodeFacts {
         interfaces: Vec::new(),
         routes: [].into(),
         cloud_init: CloudInit::default(),
-        has_docker_snap: false,
+        docker_snap: DockerSnap::Absent,
         upgrades_unattended: false,
         docker_group_members: None,
         interrupted: Vec::new(),

@@ -86,3 +86,15 @@ pub struct CloudInit {
     /// Whether it is installed and not disabled (`/etc/cloud/cloud-init.disabled`).
     pub is_active: bool,
 }
+
+/// Docker as a snap, which takes its data along when it is removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DockerSnap {
+    /// Not installed.
+    Absent,
+    /// Installed, without volumes and in no swarm.
+    Empty,
+    /// Installed, with volumes or in a swarm.
+    WithData,
+}

@@ -22,7 +22,8 @@ pub use engine::{
     EngineFacts, EngineState, LocalSwarmState, NetworkFacts, SwarmFacts, SwarmNodeFacts, SwarmSettings,
 };
 pub use machine::{
-    CloudInit, Hardware, InterfaceFacts, Kernel, ModuleState, OperatingSystem, PackageFacts, UnitFacts,
+    CloudInit, DockerSnap, Hardware, InterfaceFacts, Kernel, ModuleState, OperatingSystem, PackageFacts,
+    UnitFacts,
 };
 pub use query::FactsQuery;
 
@@ -140,8 +141,8 @@ pub struct NodeFacts {
     pub routes: BTreeMap<IpAddr, Observed<RouteFacts>>,
     /// Whether cloud-init is there and what it would rewrite at boot.
     pub cloud_init: CloudInit,
-    /// Whether a snap called `docker` is installed.
-    pub has_docker_snap: bool,
+    /// The snap called `docker`.
+    pub docker_snap: DockerSnap,
     /// Whether unattended upgrades are installed and enabled.
     pub upgrades_unattended: bool,
     /// Accounts that belong to the group `docker`.

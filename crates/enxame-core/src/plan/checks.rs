@@ -150,13 +150,15 @@ fn is_replaced(config: &Config, node: &NodeFacts) -> bool {
 
 /// The upgrade itself is a mix of both sides while it lasts: it goes through with nothing running, or not at all.
 fn crossing_the_odd_spi(config: &Config, facts: &ClusterFacts, found: &mut Findings) {
-    let Some(wanted) = config.engine.version else { return };
+    // The newest, where cluster.yaml names none, is on the side of all but a few.
+    let will_be_odd = config.engine.version.is_some_and(EngineVersion::has_the_odd_spi);
     let mut swarms = facts.values().filter_map(|facts| facts.engine.swarm());
     let Some(leading) = swarms.find(|swarm| swarm.is_manager_with_quorum) else { return };
     let is_drained = leading.nodes.iter().all(|node| node.availability == "drain");
     for (name, node) in facts {
-        let now = node.engine.version().filter(|now| now.has_the_odd_spi() != wanted.has_the_odd_spi());
-        if let Some(now) = now.filter(|_| !is_drained) {
+        let now = node.engine.version().filter(|now| now.has_the_odd_spi() != will_be_odd);
+        if let Some(now) = now.filter(|_| !is_drained && is_replaced(config, node)) {
+            let wanted = config.engine.version.map_or("the newest".to_owned(), |version| version.to_string());
             let message = format!(
                 "from engine {now} to {wanted}: nodes before and after the change cannot talk on encrypted networks \
                  (moby#51798)"

@@ -2,12 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::path::Path;
 
-use enxame_core::facts::{CloudInit, PackageFacts};
+use enxame_core::facts::{CloudInit, DockerSnap, PackageFacts};
 
 use super::{exists, long_text, packages, text};
 use crate::host::Host;
 
+/// Docker's snap keeps here what its packages keep in `/var/lib/docker` (docker-snap, `--data-root`).
+const SNAP_DATA: &str = "/var/snap/docker/common/var-lib-docker";
 const UNATTENDED_UPGRADES: &str = "unattended-upgrades";
 
 /// What was seen of the distribution.
@@ -17,7 +20,7 @@ pub(super) struct Distribution {
     /// cloud-init.
     pub(super) cloud_init: CloudInit,
     /// Whether the snap called `docker` is there.
-    pub(super) has_docker_snap: bool,
+    pub(super) docker_snap: DockerSnap,
     /// Whether unattended upgrades are installed and enabled.
     pub(super) upgrades_unattended: bool,
 }
@@ -34,10 +37,22 @@ pub(super) fn look(host: &dyn Host, wanted: &BTreeSet<String>) -> Distribution {
         cloud_init: CloudInit {
             is_active: exists(host, "/usr/bin/cloud-init") && !exists(host, "/etc/cloud/cloud-init.disabled"),
         },
-        has_docker_snap: exists(host, "/snap/docker") || has_snap_file(),
+        docker_snap: match exists(host, "/snap/docker") || has_snap_file() {
+            false => DockerSnap::Absent,
+            true if snap_has_data(host, Path::new(SNAP_DATA)) => DockerSnap::WithData,
+            true => DockerSnap::Empty,
+        },
         upgrades_unattended: has_upgrades
             && enables_upgrades(&text(host, "/etc/apt/apt.conf.d/20auto-upgrades")),
     }
+}
+
+/// Whether there are volumes (each a directory; the engine itself keeps `metadata.db` and a device node beside them) or a
+/// swarm's state.
+fn snap_has_data(host: &dyn Host, data: &Path) -> bool {
+    let volumes = fs::read_dir(data.join("volumes"))
+        .is_ok_and(|entries| entries.flatten().any(|entry| entry.path().is_dir()));
+    volumes || exists(host, &data.join("swarm/docker-state.json").display().to_string())
 }
 
 /// Whether snapd keeps a revision of `docker`, be it disabled.
@@ -101,6 +116,19 @@ mod tests {
         assert!(is_active(host()));
         assert!(!is_active(host().with_file("/etc/cloud/cloud-init.disabled", "")));
         assert!(!is_active(FakeHost::default()));
+    }
+
+    #[test]
+    fn the_snaps_volumes_and_swarm_are_its_data() {
+        let data = tempfile::tempdir().unwrap();
+        let has_data = |host: &FakeHost| snap_has_data(host, data.path());
+        fs::create_dir(data.path().join("volumes")).unwrap();
+        fs::write(data.path().join("volumes/metadata.db"), "").unwrap();
+        assert!(!has_data(&FakeHost::default()));
+        let state = data.path().join("swarm/docker-state.json").display().to_string();
+        assert!(has_data(&FakeHost::default().with_file(&state, "{}")));
+        fs::create_dir(data.path().join("volumes/db-data")).unwrap();
+        assert!(has_data(&FakeHost::default()));
     }
 
     #[test]

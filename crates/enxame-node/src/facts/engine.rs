@@ -83,8 +83,17 @@ fn ask(engine: &Engine) -> Result<Answers, EngineError> {
     })?;
     let info =
         first.0.map_err(|source| EngineError::Refused { attempt: "tell its state".to_owned(), source })?;
-    let mut swarm = swarm::Lists { networks: first.1.unwrap_or_default(), ..swarm::Lists::default() };
-    if info.swarm.as_ref().is_some_and(swarm::has_quorum) {
+    let has_quorum = info.swarm.as_ref().is_some_and(swarm::has_quorum);
+    let networks = match first.1 {
+        Ok(networks) => networks,
+        // The swarm's own cannot be told without it; with it, a list that failed is not an empty one.
+        Err(_) if !has_quorum => Vec::new(),
+        Err(source) => {
+            return Err(EngineError::Refused { attempt: "list its networks".to_owned(), source });
+        }
+    };
+    let mut swarm = swarm::Lists { networks, ..swarm::Lists::default() };
+    if has_quorum {
         (swarm.nodes, swarm.services) = engine.call("tell its nodes and services", CALL * 2, async {
             let (nodes, services) = futures::join!(
                 within(CALL, api.list_nodes(None::<ListNodesOptions>)),

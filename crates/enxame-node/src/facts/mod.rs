@@ -63,7 +63,7 @@ pub fn gather(host: &dyn Host, query: &FactsQuery) -> NodeFacts {
             interfaces: interfaces::look(),
             routes: BTreeMap::new(),
             cloud_init: distribution.cloud_init,
-            has_docker_snap: distribution.has_docker_snap,
+            docker_snap: distribution.docker_snap,
             upgrades_unattended: distribution.upgrades_unattended,
             docker_group_members: accounts::members_of(
                 "docker",

@@ -3,10 +3,10 @@
 //! Over its own socket, as `systemctl` does for root: it needs no message bus, and costs a tenth of the process.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use enxame_core::facts::UnitFacts;
+use tokio::net::UnixStream;
 use zbus::connection::Builder;
 use zbus::{Connection, OwnedObjectPath};
 
@@ -14,6 +14,8 @@ use zbus::{Connection, OwnedObjectPath};
 const SOCKET: &str = "/run/systemd/private";
 const PATH: &str = "/org/freedesktop/systemd1";
 const INTERFACE: &str = "org.freedesktop.systemd1.Manager";
+/// Everything together: a systemd that has crashed still has its socket, and accepts nothing on it.
+const ALL: Duration = Duration::from_secs(20);
 /// Of each call: systemd reads a unit it does not know from the disk.
 const CALL: Duration = Duration::from_secs(10);
 
@@ -24,11 +26,13 @@ pub(super) fn look(wanted: &BTreeSet<String>) -> BTreeMap<String, UnitFacts> {
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     // Without systemd nothing is known of any unit.
-    runtime.map(|runtime| runtime.block_on(ask(wanted)).unwrap_or_default()).unwrap_or_default()
+    let Ok(runtime) = runtime else { return BTreeMap::new() };
+    let asked = runtime.block_on(async { tokio::time::timeout(ALL, ask(wanted)).await });
+    asked.ok().and_then(Result::ok).unwrap_or_default()
 }
 
 async fn ask(wanted: &BTreeSet<String>) -> zbus::Result<BTreeMap<String, UnitFacts>> {
-    let stream = UnixStream::connect(SOCKET).map_err(zbus::Error::from)?;
+    let stream = UnixStream::connect(SOCKET).await?.into_std()?;
     let systemd = Builder::unix_stream(stream).p2p().method_timeout(CALL).build().await?;
     let mut found = BTreeMap::new();
     for name in wanted {
@@ -72,7 +76,7 @@ mod tests {
 
     #[test]
     fn without_systemd_no_unit_is_said_to_be_absent() {
-        if UnixStream::connect(SOCKET).is_err() {
+        if std::os::unix::net::UnixStream::connect(SOCKET).is_err() {
             assert_eq!(look(&BTreeSet::from(["docker.service".to_owned()])), BTreeMap::new());
         }
     }

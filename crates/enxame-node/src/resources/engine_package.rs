@@ -8,7 +8,7 @@ use std::time::Duration;
 use enxame_core::change::{Difference, Kind, Risk};
 use enxame_core::config::{Config, EngineConfig, EngineSource, NodeConfig};
 use enxame_core::declare::{Declaration, Declare, Draft, Finding, Scope, Severity, View};
-use enxame_core::facts::{FactsQuery, FileFacts, NodeFacts, OperatingSystem};
+use enxame_core::facts::{DockerSnap, FactsQuery, FileFacts, NodeFacts, OperatingSystem};
 use enxame_core::version::EngineVersion;
 use serde::{Deserialize, Serialize};
 
@@ -28,15 +28,19 @@ const OTHER_SOURCES: [&str; 2] =
 const GPG_HOME: &str = "/run/enxame-gpg";
 const UNIT: &str = "docker.service";
 const START_DEADLINE: Duration = Duration::from_secs(180);
+/// snapd saves a snapshot of the snap's data before it removes it.
+const SNAP_DEADLINE: Duration = Duration::from_secs(900);
 
 const DOCKER_CE: [&str; 5] =
     ["docker-ce", "docker-ce-cli", "containerd.io", "docker-buildx-plugin", "docker-compose-plugin"];
 /// What Docker's documentation names as in the way of docker-ce.
-const NOT_BESIDE_DOCKER_CE: [&str; 8] = [
+const NOT_BESIDE_DOCKER_CE: [&str; 10] = [
     "docker.io",
     "docker-cli",
     "docker-doc",
+    "docker-buildx",
     "docker-compose",
+    "docker-compose-v2",
     "podman-docker",
     "containerd",
     "runc",
@@ -160,7 +164,20 @@ impl Declare for EnginePackage {
             differences
                 .push(Difference::removed(format!("package {name}"), installed(name).unwrap_or_default()));
         }
-        if view.facts.has_docker_snap {
+        if view.facts.docker_snap == DockerSnap::WithData {
+            let finding = Finding {
+                severity: Severity::Error,
+                node: Some(view.node.name.clone()),
+                section: "5.1".to_owned(),
+                message: "Docker's snap has volumes or a swarm, which would be deleted with it".to_owned(),
+                hint:
+                    "save what you need of /var/snap/docker/common/var-lib-docker, then: snap remove docker"
+                        .to_owned(),
+            };
+            return Declaration { drafts: Vec::new(), findings: vec![finding] };
+        }
+        let has_snap = view.facts.docker_snap == DockerSnap::Empty;
+        if has_snap {
             differences.push(Difference::removed("snap docker", "installed"));
         }
         let version_now = installed(main).and_then(EngineVersion::parse);
@@ -206,7 +223,7 @@ impl Declare for EnginePackage {
         if differences.is_empty() {
             return Declaration::nothing();
         }
-        let replaces = !remove.is_empty() || view.facts.has_docker_snap || is_other_version;
+        let replaces = !remove.is_empty() || has_snap || is_other_version;
         let in_swarm = view.facts.is_swarm_member();
         let risk = match (replaces, in_swarm) {
             (false, _) => Risk::Safe,
@@ -216,15 +233,7 @@ impl Declare for EnginePackage {
             }
         };
         let reason = "the swarm runs on one build of the engine, which unattended upgrades must not replace";
-        let action = Action {
-            repository,
-            remove,
-            remove_snap: view.facts.has_docker_snap,
-            install,
-            hold,
-            start,
-            in_swarm,
-        };
+        let action = Action { repository, remove, remove_snap: has_snap, install, hold, start, in_swarm };
         let draft = Draft::new(format!("install and hold {main}"), reason, &action);
         let mut declaration = Declaration::from(draft.differing(differences).risking(risk));
         declaration.findings.extend(rehousing(view, replaces && in_swarm));
@@ -277,7 +286,7 @@ impl Resource for EnginePackage {
             add_repository(on, repository)?;
         }
         if action.remove_snap {
-            on.host.run_ok(&Command::new(["snap", "remove", "docker"]).within(START_DEADLINE))?;
+            on.host.run_ok(&Command::new(["snap", "remove", "docker"]).within(SNAP_DEADLINE))?;
         }
         apt::replace(on, &action.remove, &action.install)?;
         apt::hold(on, &action.hold)?;
@@ -295,10 +304,8 @@ impl Resource for EnginePackage {
 
 fn add_repository(on: &mut Context<'_>, repository: &Repository) -> Result<(), ActuateError> {
     (on.progress)("fetching the key of Docker's repository");
-    // First of all: with two keys for one repository apt does nothing at all.
-    for path in OTHER_SOURCES {
-        on.host.remove(Path::new(path))?;
-    }
+    // Beside a file of the user's for the same repository, ours keeps apt from doing anything at all.
+    on.host.remove(Path::new(SOURCES))?;
     apt::install(on, &["ca-certificates".to_owned(), "gpg".to_owned()])?;
     let fetched = "/var/lib/enxame/docker-key.asc";
     let fetch = Command::new(["/usr/lib/apt/apt-helper", "download-file", &repository.key_url, fetched]);
@@ -324,7 +331,21 @@ fn add_repository(on: &mut Context<'_>, repository: &Repository) -> Result<(), A
     let key = key.content().ok_or_else(|| ActuateError::wrong("the repository's key is not text", ""))?;
     on.host.write(Path::new(KEYRING), key.as_bytes(), 0o644)?;
     on.host.remove(path)?;
+    let others = OTHER_SOURCES.map(|path| (Path::new(path), on.host.read(Path::new(path))));
+    for (path, _) in &others {
+        on.host.remove(path)?;
+    }
     repository.sources.write(on.host)?;
+    if let Err(error) = apt::can_read_its_sources(on) {
+        on.host.remove(Path::new(SOURCES))?;
+        for (path, file) in others {
+            if let FileFacts::Text { content, mode, .. } = file {
+                on.host.write(path, content.as_bytes(), mode)?;
+            }
+        }
+        let hint = "another file names Docker's repository with another key: take that line out (the message names it)";
+        return Err(ActuateError::wrong(format!("apt refuses the repository: {error}"), hint));
+    }
     *on.package_lists_are_fresh = false;
     Ok(())
 }

@@ -2,13 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::time::Duration;
 
 use enxame_core::facts::Observed as Seen;
 use enxame_core::names::NodeName;
 use enxame_core::probe::{
-    Deployed, Deployment, Echoes, Marker, ProbeReply, ProbeRequest, ProbeTask, ProbedNetwork, Watch, WireView,
+    Deployed, Deployment, Echoes, Marker, PathQuality, ProbeReply, ProbeRequest, ProbeTask, ProbedNetwork,
+    Watch, WireView,
 };
 use enxame_core::report::{Observations, PerNode, Subject};
 use futures::FutureExt;
@@ -16,8 +18,10 @@ use futures::future::join_all;
 
 use super::Probing;
 
-/// Echo requests to each peer: one that is lost is half of what is too many, which is 2 %.
+/// Echo requests to each peer.
 const ECHOES: u16 = 100;
+/// The same where too many of these were lost: 20 s.
+const MORE_ECHOES: u16 = 1000;
 const ECHO_INTERVAL_MS: u64 = 20;
 /// Loading an image of some megabytes on a slow machine.
 const IMAGE: Duration = Duration::from_secs(180);
@@ -100,23 +104,51 @@ impl<P: Probing> Steps<'_, P> {
     /// Before anything is loaded: the way itself, not what we put on it.
     async fn measure_paths(&mut self) -> Result<(), Ended> {
         self.check_cancelled()?;
-        let echoes = |node: &NodeName| {
-            ProbeRequest::Paths(Echoes {
-                peers: self.seen.subject.peers_of(node).collect(),
-                count: ECHOES,
-                interval_ms: ECHO_INTERVAL_MS,
-            })
+        let subject = &self.seen.subject;
+        let mut paths = self.paths(|node| subject.peers_of(node).collect(), ECHOES).await;
+        // A few lost of a hundred may be chance; of ten times as many they are not.
+        let doubtful = |node: &NodeName| match paths.get(node) {
+            Some(Seen::Known(paths)) => {
+                let losing =
+                    paths.iter().filter(|(_, path)| path.as_ref().is_ok_and(PathQuality::loses_too_much));
+                losing.map(|(peer, _)| *peer).collect()
+            }
+            _ => BTreeSet::new(),
         };
-        let paths = self.everywhere(echoes, QUICK).await.into_iter().map(|(node, reply)| {
-            let paths = match reply {
-                Ok(ProbeReply::Paths(paths)) => Seen::Known(paths),
-                Ok(_) => Seen::Unknown("answered out of turn".to_owned()),
-                Err(why) => Seen::Unknown(why),
-            };
-            (node, paths)
-        });
-        self.seen.paths = paths.collect();
+        if subject.nodes.keys().any(|node| !doubtful(node).is_empty()) {
+            self.check_cancelled()?;
+            for (node, longer) in self.paths(doubtful, MORE_ECHOES).await {
+                let (Some(Seen::Known(paths)), Seen::Known(longer)) = (paths.get_mut(&node), longer) else {
+                    continue;
+                };
+                for (peer, longer) in longer {
+                    if let (Some(Ok(path)), Ok(longer)) = (paths.get_mut(&peer), longer) {
+                        *path = path.and(&longer);
+                    }
+                }
+            }
+        }
+        self.seen.paths = paths;
         Ok(())
+    }
+
+    /// Has every node send echo requests to some peers.
+    async fn paths(
+        &self,
+        peers: impl Fn(&NodeName) -> BTreeSet<IpAddr>,
+        count: u16,
+    ) -> PerNode<BTreeMap<IpAddr, Result<PathQuality, String>>> {
+        let echoes = |node: &NodeName| {
+            ProbeRequest::Paths(Echoes { peers: peers(node), count, interval_ms: ECHO_INTERVAL_MS })
+        };
+        let replies = self.everywhere(echoes, QUICK).await.into_iter();
+        replies
+            .map(|(node, reply)| match reply {
+                Ok(ProbeReply::Paths(paths)) => (node, Seen::Known(paths)),
+                Ok(_) => (node, Seen::Unknown("answered out of turn".to_owned())),
+                Err(why) => (node, Seen::Unknown(why)),
+            })
+            .collect()
     }
 
     async fn prepare_images(&mut self) -> Result<BTreeMap<NodeName, Result<String, String>>, Ended> {

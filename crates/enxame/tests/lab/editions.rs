@@ -32,6 +32,11 @@ fn becomes_a_proven_swarm(config: &str) {
 fn dockers_packages_come_from_a_repository_with_the_right_key_only() {
     let fingerprint = docker_repository("trixie");
     prepared();
+    // It has a file in common with Docker's own package, and neither knows of the other.
+    on_node(
+        "kvm4-manager",
+        "apt-get update -qq && apt-get install -qq --no-install-recommends docker-buildx",
+    );
     let repository = |fingerprint: &str| {
         let new = format!(
             "source: docker-ce\n  repository:\n    url: http://203.0.113.1:3142/docker\n    key_fingerprint: {fingerprint}"

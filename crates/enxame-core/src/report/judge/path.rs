@@ -2,7 +2,7 @@
 
 use super::super::observations::{Observations, on};
 use super::{Finding, Proof, ProofId, Verdict};
-use crate::limits::{LOSS_LIMIT_PERCENT, ROUND_TRIP_LIMIT_US};
+use crate::limits::ROUND_TRIP_LIMIT_US;
 use crate::names::NodeName;
 use crate::probe::PathQuality;
 
@@ -34,8 +34,11 @@ fn judged(quality: &PathQuality) -> Finding {
         return Finding::unknown(id, format!("none of {sent} echo requests was answered"));
     };
     let lost = sent.saturating_sub(returned);
-    let loses = lost.saturating_mul(100) >= sent.saturating_mul(LOSS_LIMIT_PERCENT);
-    let verdict = if loses || mean_us >= ROUND_TRIP_LIMIT_US { Verdict::Fail } else { Verdict::Pass };
+    let verdict = if quality.loses_too_much() || mean_us >= ROUND_TRIP_LIMIT_US {
+        Verdict::Fail
+    } else {
+        Verdict::Pass
+    };
     let numbers = vec![
         ("sent_packets", sent.into()),
         ("returned_packets", returned.into()),

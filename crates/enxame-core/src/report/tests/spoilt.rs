@@ -333,3 +333,13 @@ fn a_slow_or_lossy_way_fails_for_its_pair_and_one_that_answers_nothing_is_unknow
     assert_eq!(unknown(&unsent), ["PathQuality - kvm2>kvm8"]);
     assert_eq!((failed(&unsent), failed(&silent)), (Vec::new(), Vec::new()));
 }
+
+#[test]
+fn a_longer_series_outweighs_a_few_lost_by_chance() {
+    let chance = PathQuality { returned: 97, ..good_path() };
+    assert!(chance.loses_too_much() && !good_path().loses_too_much());
+    let longer = PathQuality { sent: 1000, returned: 998, mean_us: Some(11_000), jitter_us: 90 };
+    let both = chance.and(&longer);
+    assert_eq!(both, PathQuality { sent: 1100, returned: 1095, mean_us: Some(11_000), jitter_us: 90 });
+    assert!(!both.loses_too_much());
+}
