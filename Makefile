@@ -24,7 +24,7 @@ demo: build
 demo-down:
 	@$(DEBUG)/enxame-lab down
 
-# Every test there is: format, lints, documentation, unit tests, and those on three real machines.
+# Format, lints, documentation, unit tests, and those on three real machines.
 test: setup check unit lab-test
 
 check: setup
@@ -40,8 +40,10 @@ lab-test: build
 	@scripts/need-nextest
 	@scripts/lab-test $(DEBUG)
 
-# Long campaigns of injected faults; prints its counts.
+# Long campaigns, about an hour: other releases, engines and address families, then injected faults. Prints its counts.
 drills: build
+	@scripts/need-nextest
+	$(CARGO) nextest run --workspace --profile editions
 	@scripts/drills $(DEBUG)
 
 # Ratios measured side by side, and sizes; never a test.

@@ -97,7 +97,7 @@ pub struct Target {
 /// How to use the routing mesh.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mesh {
-    /// This node's own public address: what is sent there leaves the node on the ingress network only.
+    /// An address of this node's own: what is sent there leaves the node on the ingress network only.
     pub address: IpAddr,
     /// The published port.
     pub port: u16,

@@ -5,8 +5,8 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::Config;
-use crate::facts::{ClusterFacts, LocalSwarmState, NetworkFacts, SwarmFacts};
+use crate::config::{Config, NodeConfig};
+use crate::facts::{ClusterFacts, LocalSwarmState, NetworkFacts, NodeFacts, SwarmFacts};
 use crate::names::NodeName;
 
 /// What is to be proven about whom.
@@ -27,6 +27,9 @@ pub struct Subject {
 pub struct SubjectNode {
     /// The address its peers reach it at.
     pub address: IpAddr,
+    /// Where its own published ports answer. The ingress network is IPv4 only; on IPv6 the engine takes connections and
+    /// never answers (moby#28492; it does from 29.8.0 on).
+    pub mesh_address: Option<IpAddr>,
     /// Its id in the swarm; empty when it is not part of one or did not answer.
     pub node_id: String,
     /// Whether it is a manager that reaches the quorum.
@@ -81,6 +84,7 @@ impl Subject {
             let node_id = swarm.map(|swarm| swarm.node_id.clone()).unwrap_or_default();
             let subject = SubjectNode {
                 address: node.address,
+                mesh_address: ipv4_of(node, facts.get(&node.name)),
                 unavailable: unavailable(manager, &node_id),
                 node_id,
                 is_manager: swarm.is_some_and(|swarm| swarm.is_manager_with_quorum),
@@ -110,6 +114,12 @@ impl Subject {
     pub fn node_with_id(&self, id: &str) -> Option<&NodeName> {
         self.nodes.iter().find(|(_, node)| node.node_id == id).map(|(name, _)| name)
     }
+}
+
+pub(super) fn ipv4_of(node: &NodeConfig, facts: Option<&NodeFacts>) -> Option<IpAddr> {
+    let others =
+        facts.into_iter().flat_map(|facts| &facts.interfaces).flat_map(|interface| &interface.addresses);
+    std::iter::once(&node.address).chain(others).copied().find(IpAddr::is_ipv4)
 }
 
 /// Why a manager places no task on a node.

@@ -84,9 +84,10 @@ impl<P: Probing> Steps<'_, P> {
         let port = self.deployed.as_ref().and_then(|deployed| deployed.published_port);
         let requests = REQUESTS_PER_NODE.saturating_mul(u32::try_from(nodes.len()).unwrap_or(u32::MAX));
         let orders = |node: &NodeName| -> Result<Mesh, String> {
-            let address = nodes.get(node).map(|node| node.address);
+            let address = nodes.get(node).and_then(|node| node.mesh_address);
             Ok(Mesh {
-                address: address.ok_or("it has no address")?,
+                address: address
+                    .ok_or("the routing mesh answers on IPv4 only, and the node has no such address")?,
                 port: port.ok_or("the engine published no port for the probe")?,
                 requests,
                 nodes: nodes

@@ -131,6 +131,7 @@ fn subject() -> Subject {
         let name = NodeName::new(name).unwrap();
         let node = SubjectNode {
             address: address(&name),
+            mesh_address: Some(address(&name)),
             node_id: format!("id-{name}"),
             is_manager: true,
             unavailable: None,

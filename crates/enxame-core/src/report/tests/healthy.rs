@@ -108,6 +108,7 @@ pub(super) fn healthy() -> Observations {
     let nodes = NODES.iter().map(|node| {
         let subject = SubjectNode {
             address: address(node),
+            mesh_address: Some(address(node)),
             node_id: format!("id-{node}"),
             is_manager: true,
             unavailable: None,
