@@ -1,7 +1,7 @@
 //! The laboratory's Internet: four network namespaces, a bridge, one tap per node, a router.
 //!
 //! Owns the namespaces named in [`Namespace`]. Invariant: no link leads from them to the machine's own
-//! network; what the nodes may fetch goes through the package proxy, which is a socket file, not a route.
+//! network; what the nodes may fetch goes through the package proxy, which relays connections and is no route.
 
 use std::{
     fs,

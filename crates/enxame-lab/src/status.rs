@@ -14,7 +14,13 @@ struct Status {
     disks: Option<String>,
     nodes: Vec<NodeStatus>,
     faults: Vec<String>,
-    states: Vec<String>,
+    states: Vec<StateStatus>,
+}
+
+#[derive(Serialize)]
+struct StateStatus {
+    name: String,
+    image: String,
 }
 
 #[derive(Serialize)]
@@ -48,7 +54,7 @@ pub(crate) fn show(home: &Home, json: bool) -> Result<()> {
         faults: record.map(|it| it.faults.describe()).unwrap_or_default(),
         states: states::all(home)?
             .into_iter()
-            .map(|(name, disks)| format!("{name} ({})", disks.flavour()))
+            .map(|(name, disks)| StateStatus { name, image: disks.flavour().to_string() })
             .collect(),
     };
     let mut output = std::io::stdout().lock();
@@ -69,8 +75,8 @@ pub(crate) fn show(home: &Home, json: bool) -> Result<()> {
     for fault in &status.faults {
         writeln!(output, "fault       {fault}")?;
     }
-    for state in &status.states {
-        writeln!(output, "saved       {state}")?;
+    for StateStatus { name, image } in &status.states {
+        writeln!(output, "saved       {name} ({image})")?;
     }
     Ok(())
 }

@@ -149,8 +149,7 @@ fn build() -> String {
 fn saved() -> Vec<String> {
     let status: serde_json::Value = serde_json::from_str(&lab(&["status", "--json"])).unwrap();
     let listed = status["states"].as_array().unwrap_or(&Vec::new()).clone();
-    // `NAME (IMAGE)`
-    listed.iter().filter_map(|state| state.as_str()?.split(' ').next().map(str::to_owned)).collect()
+    listed.iter().filter_map(|state| state["name"].as_str().map(str::to_owned)).collect()
 }
 
 /// Makes the laboratory's stand-in for Docker's repository; its key's fingerprint.
