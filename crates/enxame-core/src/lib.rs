@@ -8,6 +8,7 @@ pub mod change;
 pub mod config;
 pub mod declare;
 pub mod facts;
+pub mod firewall;
 pub mod journal;
 mod limits;
 pub mod names;

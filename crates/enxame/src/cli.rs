@@ -28,6 +28,8 @@ pub(crate) enum Verb {
     Verify(VerifyArgs),
     /// Show nodes, leader, quorum, networks and drift
     Status(CommonArgs),
+    /// Show what the provider's firewall must let in; asks no server
+    Edge(EdgeArgs),
     /// Print the JSON Schema of cluster.yaml
     Schema,
     /// The far end of an SSH channel; started by enxame itself
@@ -53,6 +55,19 @@ pub(crate) struct CommonArgs {
     /// No progress on the standard error
     #[arg(short, long)]
     pub(crate) quiet: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct EdgeArgs {
+    /// The cluster's file
+    #[arg(short, long, value_name = "FILE", env = "ENXAME_CONFIG", default_value = "cluster.yaml")]
+    pub(crate) config: PathBuf,
+    /// Print JSON on the standard output
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Print CSV on the standard output, a line for each source
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) csv: bool,
 }
 
 #[derive(Debug, Args)]

@@ -66,6 +66,7 @@ fn run(cli: Cli) -> anyhow::Result<Ending> {
             enxame_node::probes::responder::run()?;
             Ok(Ending::Done)
         }
+        Verb::Edge(arguments) => verbs::edge(&arguments),
         Verb::Schema => verbs::schema(),
         verb => tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)

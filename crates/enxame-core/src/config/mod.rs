@@ -20,8 +20,10 @@ pub use v1::{EngineSource, Role};
 use crate::names::{NodeName, ObjectName};
 use crate::version::EngineVersion;
 
-/// The port of VXLAN and of swarm management, as Docker's documentation names them.
+/// The TCP port of swarm management, as Docker's documentation names it.
 pub const SWARM_MANAGEMENT_PORT: u16 = 2377;
+/// The TCP and UDP port of the gossip between nodes (memberlist).
+pub const SWARM_GOSSIP_PORT: u16 = 7946;
 
 /// A checked `cluster.yaml`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +40,8 @@ pub struct Config {
     pub swarm: SwarmConfig,
     /// The overlay networks.
     pub networks: NetworksConfig,
+    /// Who may reach the nodes.
+    pub firewall: FirewallConfig,
     /// Sysctl values beyond, or instead of, the manual's.
     pub sysctl: BTreeMap<String, String>,
 }
@@ -51,6 +55,15 @@ pub struct SshConfig {
     pub port: Option<u16>,
     /// `ssh -F`; relative paths are relative to `cluster.yaml`.
     pub config_file: Option<PathBuf>,
+    /// The networks that may log in.
+    pub allow_from: BTreeSet<IpNet>,
+}
+
+/// Who may reach the nodes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FirewallConfig {
+    /// TCP ports that are open to everybody.
+    pub public_ports: BTreeSet<u16>,
 }
 
 /// One server.

@@ -85,6 +85,26 @@ fn unusable_addresses_names_and_pools_are_refused() {
         ),
         ("cluster: lab", "cluster: lab\nengine:\n  log_max_size: 10", "4:17: `10` is not a size"),
         (
+            "cluster: lab",
+            "cluster: lab\nssh: {allow_from: [my-house]}",
+            "3:20: `my-house` is neither an address nor a network",
+        ),
+        (
+            "cluster: lab",
+            "cluster: lab\nssh: {allow_from: [198.51.100.7/24]}",
+            "3:20: 198.51.100.7/24 has bits beyond its prefix",
+        ),
+        (
+            "cluster: lab",
+            "cluster: lab\nssh: {port: 2222}\nfirewall: {public_ports: [443, 2222]}",
+            "4:32: port 2222 is not for everybody",
+        ),
+        (
+            "cluster: lab",
+            "cluster: lab\nfirewall: {public_ports: [2377]}",
+            "3:27: port 2377 is not for everybody",
+        ),
+        (
             "    roles: [storage, db, proxy]",
             "    labels: {role: x}",
             "10:20: the label `role` is set from the node's roles",

@@ -37,6 +37,9 @@ pub(super) struct ClusterFile {
     /// The overlay networks.
     #[serde(default)]
     pub(super) networks: NetworksFile,
+    /// Who may reach the servers.
+    #[serde(default)]
+    pub(super) firewall: FirewallFile,
     /// Sysctl values beyond, or instead of, the manual's; keys with dots.
     #[serde(default)]
     #[schemars(with = "BTreeMap<String, String>")]
@@ -54,6 +57,19 @@ pub(super) struct SshFile {
     pub(super) port: Option<u16>,
     /// An `ssh_config` to use instead of yours; relative paths are relative to this file.
     pub(super) config_file: Option<PathBuf>,
+    /// Addresses and networks (CIDR) that may log in, for the firewall.
+    #[serde(default)]
+    #[schemars(with = "Vec<String>")]
+    pub(super) allow_from: Vec<Spanned<String>>,
+}
+
+/// Who may reach the servers.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct FirewallFile {
+    /// TCP ports that are open to everybody.
+    #[schemars(with = "Vec<u16>")]
+    pub(super) public_ports: Vec<Spanned<u16>>,
 }
 
 /// One server.
@@ -239,6 +255,12 @@ impl Default for NetworksFile {
             plaintext: None,
             underlay_mtu: None,
         }
+    }
+}
+
+impl Default for FirewallFile {
+    fn default() -> Self {
+        Self { public_ports: [80, 443].map(unplaced).to_vec() }
     }
 }
 

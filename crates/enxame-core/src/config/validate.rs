@@ -1,6 +1,6 @@
 //! From the file's shape to a [`Config`]: everything that types alone cannot refuse.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
@@ -10,8 +10,8 @@ use serde_saphyr::{Location, Spanned};
 use super::error::Problem;
 use super::v1::{ClusterFile, EngineFile, NetworksFile, NodeFile, PoolFile, SshFile, SwarmFile};
 use super::{
-    AddressPool, Config, ConfigError, EngineConfig, NetworksConfig, NodeConfig, RepositoryConfig, SshConfig,
-    SwarmConfig,
+    AddressPool, Config, ConfigError, EngineConfig, FirewallConfig, NetworksConfig, NodeConfig,
+    RepositoryConfig, SWARM_GOSSIP_PORT, SWARM_MANAGEMENT_PORT, SshConfig, SwarmConfig,
 };
 use crate::names::ObjectName;
 use crate::version::EngineVersion;
@@ -52,6 +52,7 @@ pub(super) fn check(name: &str, text: &str, file: ClusterFile) -> Result<Config,
         found.add(file.version.referenced, message, "this build reads version 1");
     }
     check_sysctl(&file.sysctl, &mut found);
+    let reserved = [file.ssh.port.unwrap_or(22), file.swarm.data_path_port.value];
     let config = Config {
         cluster: file.cluster,
         ssh: ssh(file.ssh, &mut found),
@@ -59,6 +60,9 @@ pub(super) fn check(name: &str, text: &str, file: ClusterFile) -> Result<Config,
         engine: engine(file.engine, &mut found),
         swarm: swarm(&file.swarm, &mut found),
         networks: networks(file.networks, &mut found),
+        firewall: FirewallConfig {
+            public_ports: public_ports(&file.firewall.public_ports, reserved, &mut found),
+        },
         sysctl: file.sysctl.into_iter().map(|(key, value)| (key, value.value)).collect(),
     };
     ConfigError::of_problems(name, found.problems).map_or(Ok(config), Err)
@@ -68,7 +72,39 @@ fn ssh(file: SshFile, found: &mut Findings<'_>) -> SshConfig {
     if let Some(user) = &file.user {
         check_ssh_word(user, "account", found);
     }
-    SshConfig { user: file.user.map(|user| user.value), port: file.port, config_file: file.config_file }
+    SshConfig {
+        allow_from: file.allow_from.iter().filter_map(|text| source(text, found)).collect(),
+        user: file.user.map(|user| user.value),
+        port: file.port,
+        config_file: file.config_file,
+    }
+}
+
+/// An address, or a network without bits beyond its prefix.
+fn source(text: &Spanned<String>, found: &mut Findings<'_>) -> Option<IpNet> {
+    let parsed = text.value.parse::<IpNet>().or_else(|_| text.value.parse::<IpAddr>().map(IpNet::from));
+    let Ok(network) = parsed else {
+        let message = format!("`{}` is neither an address nor a network", text.value);
+        found.add(text.referenced, message, "e.g. 198.51.100.7 or 198.51.100.0/24");
+        return None;
+    };
+    if network.addr() != network.network() {
+        let message = format!("{network} has bits beyond its prefix");
+        let hint = format!("did you mean {}, or the single address {}?", network.trunc(), network.addr());
+        found.add(text.referenced, message, &hint);
+    }
+    Some(network)
+}
+
+fn public_ports(ports: &[Spanned<u16>], reserved: [u16; 2], found: &mut Findings<'_>) -> BTreeSet<u16> {
+    let of_the_nodes = [SWARM_MANAGEMENT_PORT, SWARM_GOSSIP_PORT, 2375, 2376, 2049];
+    for port in ports {
+        if port.value == 0 || of_the_nodes.contains(&port.value) || reserved.contains(&port.value) {
+            let message = format!("port {} is not for everybody", port.value);
+            found.add(port.referenced, message, "public are ports of your services, such as 80 and 443");
+        }
+    }
+    ports.iter().map(|port| port.value).collect()
 }
 
 /// A word that becomes an argument of `ssh`: it must not be taken for an option.
@@ -223,8 +259,7 @@ fn address_pool(file: &Spanned<PoolFile>, found: &mut Findings<'_>) -> AddressPo
 fn swarm(file: &SwarmFile, found: &mut Findings<'_>) -> SwarmConfig {
     let port = &file.data_path_port;
     if !(1024..=49151).contains(&port.value)
-        || port.value == super::SWARM_MANAGEMENT_PORT
-        || port.value == 7946
+        || [SWARM_MANAGEMENT_PORT, SWARM_GOSSIP_PORT].contains(&port.value)
     {
         found.add(
             port.referenced,

@@ -1,5 +1,6 @@
 //! What people see. Data goes to the standard output, progress to the standard error.
 
+pub(crate) mod edge;
 pub(crate) mod plan;
 pub(crate) mod progress;
 pub(crate) mod status;

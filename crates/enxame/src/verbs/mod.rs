@@ -1,6 +1,7 @@
 //! The verbs, each a table of contents of what it does.
 
 mod apply;
+mod edge;
 mod init;
 mod verify;
 
@@ -27,9 +28,11 @@ pub(crate) async fn run(verb: Verb) -> anyhow::Result<Ending> {
         Verb::Apply(arguments) => apply::apply(&arguments).await,
         Verb::Status(arguments) => status(&arguments).await,
         Verb::Verify(arguments) => verify::verify(&arguments).await,
-        Verb::Schema | Verb::Agent { .. } | Verb::ProbeResponder => Ok(Ending::Done),
+        Verb::Edge(_) | Verb::Schema | Verb::Agent { .. } | Verb::ProbeResponder => Ok(Ending::Done),
     }
 }
+
+pub(crate) use edge::edge;
 
 pub(crate) fn schema() -> anyhow::Result<Ending> {
     output::text(&(Config::json_schema()? + "\n"))?;

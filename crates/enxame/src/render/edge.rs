@@ -1,0 +1,77 @@
+//! The matrix for the provider's firewall: for people, for programs, for spreadsheets.
+
+use comfy_table::{Table, presets};
+use enxame_core::firewall::{Opening, Source};
+use serde::Serialize;
+
+/// A row of the matrix.
+#[derive(Debug, Serialize)]
+pub(crate) struct Row<'a> {
+    protocol: &'static str,
+    port: Option<u16>,
+    source: &'a Source,
+    purpose: &'static str,
+}
+
+/// The rows, as `--json` prints them.
+pub(crate) fn rows(openings: &[Opening]) -> Vec<Row<'_>> {
+    fn row(Opening { service, source, purpose }: &Opening) -> Row<'_> {
+        Row { protocol: service.protocol(), port: service.port(), source, purpose }
+    }
+    openings.iter().map(row).collect()
+}
+
+/// The rows as a table.
+pub(crate) fn table(openings: &[Opening]) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    table.set_header(["PROTOCOL", "PORT", "ACTION", "SOURCE", "FOR"]);
+    for row in rows(openings) {
+        let port = row.port.map_or("-".to_owned(), |port| port.to_string());
+        table.add_row([row.protocol, &port, "accept", &row.source.to_string(), row.purpose]);
+    }
+    format!(
+        "{}\n\nEverything else that comes in is to be dropped. The same rules for every node.\n",
+        table.trim_fmt()
+    )
+}
+
+/// The rows as CSV (RFC 4180), one line for each source.
+///
+/// # Errors
+/// Never in practice: it is written to memory.
+pub(crate) fn csv(openings: &[Opening]) -> anyhow::Result<String> {
+    let mut csv = csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(Vec::new());
+    csv.write_record(["protocol", "port", "action", "source", "for"])?;
+    for row in rows(openings) {
+        let port = row.port.map(|port| port.to_string()).unwrap_or_default();
+        for source in row.source.texts() {
+            csv.write_record([row.protocol, &port, "accept", &source, row.purpose])?;
+        }
+    }
+    Ok(String::from_utf8(csv.into_inner()?)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use enxame_core::config::Config;
+    use enxame_core::firewall::at_the_edge;
+
+    use super::*;
+
+    fn openings() -> Vec<Opening> {
+        let text = "version: 1\ncluster: lab\nssh: {allow_from: [198.51.100.7, 198.51.100.64/26]}\nnodes:\n\
+                    \x20 - {name: kvm2, address: 203.0.113.12}\n  - {name: kvm4, address: 203.0.113.14}\n";
+        at_the_edge(&Config::parse("cluster.yaml", text).unwrap())
+    }
+
+    #[test]
+    fn the_table_is_what_one_clicks_in() {
+        insta::assert_snapshot!(table(&openings()));
+    }
+
+    #[test]
+    fn a_line_of_csv_has_one_source() {
+        insta::assert_snapshot!(csv(&openings()).unwrap().replace("\r\n", "\n"));
+    }
+}
