@@ -49,6 +49,13 @@ impl EngineVersion {
         self >= Self::new(29, 0, 0) && self < Self::new(29, 2, 1)
     }
 
+    /// Whether encrypted networks are encrypted on other data-path ports than 4789 too (moby#45637; since 23.0.7 and
+    /// 24.0.3).
+    #[must_use]
+    pub fn encrypts_on_any_port(self) -> bool {
+        self >= Self::new(24, 0, 3) || (self >= Self::new(23, 0, 7) && self < Self::new(24, 0, 0))
+    }
+
     /// Whether the engine marks VXLAN with `xt_u32` (before 24) instead of `xt_bpf`.
     #[must_use]
     pub fn marks_with_u32(self) -> bool {

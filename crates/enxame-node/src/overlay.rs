@@ -152,10 +152,16 @@ fn wait_for_ingress(engine: &Engine) {
     let _ = wait_for(INGRESS_APPEARS, || is_there().ok_or(()));
 }
 
-/// Removes a network and waits until the manager has let go of it.
+/// Removes the swarm's network of that name and waits until the manager has let go of it. A node's own is left alone.
 fn remove(engine: &Engine, name: &str) -> Result<(), ActuateError> {
+    let of_the_swarm = InspectNetworkOptionsBuilder::new().scope("swarm").build();
+    let inspect = engine.api().inspect_network(name, Some(of_the_swarm));
+    let id = match engine.call("show the network", swarm::LOOK, inspect) {
+        Err(error) if error.status() == Some(404) => return refuse_local(engine, name),
+        outcome => outcome?.id.unwrap_or_default(),
+    };
     let attempt = format!("remove the network {name}");
-    match engine.call(&attempt, swarm::WRITE, engine.api().remove_network(name)) {
+    match engine.call(&attempt, swarm::WRITE, engine.api().remove_network(&id)) {
         Err(error) if error.status() == Some(404) => return Ok(()),
         outcome => outcome?,
     }
@@ -165,7 +171,7 @@ fn remove(engine: &Engine, name: &str) -> Result<(), ActuateError> {
             swarm::LOOK,
             engine.api().list_networks(None::<ListNetworksOptions>),
         )?;
-        if networks.iter().any(|network| network.name.as_deref() == Some(name)) {
+        if networks.iter().any(|network| network.id.as_deref() == Some(&id)) {
             return Err(ActuateError::wrong(
                 format!("network {name} is still there after its removal"),
                 "something on a node holds it: `docker network inspect` names the containers",
@@ -173,6 +179,22 @@ fn remove(engine: &Engine, name: &str) -> Result<(), ActuateError> {
         }
         Ok::<(), ActuateError>(())
     })
+}
+
+/// A network that only this node has, of a name that the swarm's is to have.
+fn refuse_local(engine: &Engine, name: &str) -> Result<(), ActuateError> {
+    let networks = engine.api().list_networks(None::<ListNetworksOptions>);
+    let networks = engine.call("list the networks", swarm::LOOK, networks)?;
+    let is_local = |network: &bollard::models::Network| {
+        network.name.as_deref() == Some(name) && network.scope.as_deref() != Some("swarm")
+    };
+    if networks.iter().any(is_local) {
+        return Err(ActuateError::wrong(
+            format!("the node has a network {name} of its own, which is not the swarm's"),
+            "remove it (`docker network rm`), or give the swarm's another name in `networks:`",
+        ));
+    }
+    Ok(())
 }
 
 /// The MTU that fits below every pair of nodes, in bytes, and what could not be measured.

@@ -53,6 +53,8 @@ pub(super) fn check(name: &str, text: &str, file: ClusterFile) -> Result<Config,
     }
     check_sysctl(&file.sysctl, &mut found);
     let reserved = [file.ssh.port.unwrap_or(22), file.swarm.data_path_port.value];
+    check_pools(&file.swarm.address_pool, &file.engine.address_pools, &mut found);
+    check_data_path_port(&file, &mut found);
     let config = Config {
         cluster: file.cluster,
         ssh: ssh(file.ssh, &mut found),
@@ -243,6 +245,28 @@ fn engine(file: EngineFile, found: &mut Findings<'_>) -> EngineConfig {
     }
 }
 
+/// A subnet that is a bridge's on one node and an overlay network's in the swarm can be routed to one of them only.
+fn check_pools(swarm: &Spanned<PoolFile>, bridges: &[Spanned<PoolFile>], found: &mut Findings<'_>) {
+    for bridge in bridges {
+        let (ours, theirs) = (swarm.value.base, bridge.value.base);
+        if ours.contains(&theirs) || theirs.contains(&ours) {
+            let message = format!("{theirs} overlaps the swarm's address pool {ours}");
+            let place =
+                if bridge.referenced == Location::UNKNOWN { swarm.referenced } else { bridge.referenced };
+            found.add(place, message, "bridge networks and overlay networks need pools of their own");
+        }
+    }
+}
+
+fn check_data_path_port(file: &ClusterFile, found: &mut Findings<'_>) {
+    let version = file.engine.version.as_ref().and_then(|text| EngineVersion::parse(&text.value));
+    let port = &file.swarm.data_path_port;
+    if port.value != 4789 && version.is_some_and(|version| !version.encrypts_on_any_port()) {
+        let message = format!("the engine's version encrypts on port 4789 only, not on {}", port.value);
+        found.add(port.referenced, message, "engine 23.0.7, 24.0.3 or later does (moby#45637)");
+    }
+}
+
 fn address_pool(file: &Spanned<PoolFile>, found: &mut Findings<'_>) -> AddressPool {
     let PoolFile { base, size } = file.value.clone();
     if base.addr() != base.network() {
@@ -272,8 +296,13 @@ fn swarm(file: &SwarmFile, found: &mut Findings<'_>) -> SwarmConfig {
         let message = format!("a heartbeat of {} s", heartbeat.value);
         found.add(heartbeat.referenced, message, "1 to 60 seconds");
     }
+    let pool = &file.address_pool;
+    if pool.value.base.addr().is_ipv6() || pool.value.size > 29 {
+        let message = format!("the swarm takes no pool of /{} in {}", pool.value.size, pool.value.base);
+        found.add(pool.referenced, message, "IPv4, in subnets of /29 or larger");
+    }
     SwarmConfig {
-        address_pool: address_pool(&file.address_pool, found),
+        address_pool: address_pool(pool, found),
         data_path_port: port.value,
         heartbeat: Duration::from_secs(heartbeat.value),
         autolock: file.autolock,

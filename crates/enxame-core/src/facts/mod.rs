@@ -154,14 +154,14 @@ pub struct NodeFacts {
 }
 
 impl NodeFacts {
-    /// Whether the node is in a swarm, as far as can be told: a silent engine may know of one.
+    /// Whether the node is in a swarm, as far as can be told: a silent engine may know of one, and
+    /// so may the one that is installed where an earlier one left its data.
     #[must_use]
     pub fn is_swarm_member(&self) -> bool {
         let has_state = || self.files.get(MEMBERSHIP_FILE).is_some_and(|file| *file != FileFacts::Absent);
         match &self.engine.state {
             EngineState::Running { swarm, .. } => swarm.local != LocalSwarmState::Inactive,
-            EngineState::NotAnswering(_) => has_state(),
-            EngineState::Absent => false,
+            EngineState::NotAnswering(_) | EngineState::Absent => has_state(),
         }
     }
 }

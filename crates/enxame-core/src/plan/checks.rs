@@ -11,6 +11,8 @@ use crate::limits::{ROUND_TRIP_LIMIT_US, ROUND_TRIP_WARNING_US};
 use crate::names::NodeName;
 use crate::version::EngineVersion;
 
+/// What engines before 23.0.7 and 24.0.3 encrypt, whatever port they use.
+const VXLAN_PORT: u16 = 4789;
 /// Certificates of nodes that join are valid from the manager's clock on.
 const CLOCK_SKEW_LIMIT_MS: u64 = 10_000;
 /// dockerd, a manager's raft store and the system itself.
@@ -122,6 +124,11 @@ fn quorum_lost(facts: &ClusterFacts, found: &mut Findings) {
     if has_lost_quorum(facts) {
         // What a silent engine knows of its swarm is not known to be nothing: founding another one would split them.
         for (name, node) in facts.iter().filter(|(_, node)| node.is_swarm_member()) {
+            if node.engine.state == EngineState::Absent {
+                let message = "has no engine, and the data of a swarm in /var/lib/docker/swarm".to_owned();
+                let hint = "install the engine it had, and it is back; or, if that swarm is lost: rm -r /var/lib/docker/swarm";
+                found.add(Severity::Error, (Some(name), "1.1"), message, hint);
+            }
             if let EngineState::NotAnswering(why) = &node.engine.state {
                 let message = format!("is in a swarm, and its engine does not answer: {why}");
                 let hint = "on the node: systemctl start docker; `journalctl -u docker` says why it does not";
@@ -198,6 +205,22 @@ fn mixed_engines(config: &Config, facts: &ClusterFacts, found: &mut Findings) {
     let odd: Vec<_> =
         facts.iter().filter(|(_, node)| version(node).is_some_and(EngineVersion::has_the_odd_spi)).collect();
     let others = facts.values().filter_map(version).any(|version| !version.has_the_odd_spi());
+    for (name, node) in &odd {
+        // What is not there yet is the newest, or what the same release of the distribution gave the others.
+        let is_other = |other: &NodeFacts| {
+            version(other).is_none()
+                && (config.engine.source == EngineSource::DockerCe || other.os.codename != node.os.codename)
+        };
+        if facts.values().any(is_other) {
+            let version = version(node).map(|version| version.to_string()).unwrap_or_default();
+            let message = format!(
+                "engine {version} cannot talk on encrypted networks to the one that other nodes are about to get \
+                 (moby#51798)"
+            );
+            let hint = "write one version for all into `engine.version`: 29.2.1 or later";
+            found.add(Severity::Error, (Some(*name), "5.1"), message, hint);
+        }
+    }
     if others {
         for (name, node) in odd {
             let version = version(node).map(|version| version.to_string()).unwrap_or_default();
@@ -259,6 +282,14 @@ fn engine(config: &Config, node: &NodeConfig, facts: &NodeFacts, found: &mut Fin
             let message = format!("the engine's version `{version_text}` is not one that can be compared");
             found.add(Severity::Error, (name, "5.1"), message, "install a released version");
         }
+    }
+    let port = config.swarm.data_path_port;
+    let too_old = version_after(config, facts).filter(|version| !version.encrypts_on_any_port());
+    if let Some(version) = too_old.filter(|_| port != VXLAN_PORT) {
+        let message =
+            format!("engine {version} encrypts on port {VXLAN_PORT} only, not on {port} (moby#45637)");
+        let hint = "take `swarm.data_path_port` away, or use engine 23.0.7, 24.0.3 or later";
+        found.add(Severity::Error, (name, "5.2"), message, hint);
     }
     if *live_restore {
         let message = "`live-restore` is on, which excludes swarm mode".to_owned();

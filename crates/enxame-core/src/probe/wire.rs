@@ -18,6 +18,8 @@ pub struct WireView {
     pub kernel_drops: u64,
     /// Packets longer than what the watch could hold: their ends were not searched.
     pub truncated: u64,
+    /// Whether packets that had come were not yet counted.
+    pub is_behind: bool,
     /// Whether the kernel decrypts ESP before anybody can watch it arrive (`esp4_offload`, `esp6_offload`): what
     /// this node saw coming in says nothing about the wire then.
     pub decrypts_before_watching: bool,

@@ -46,6 +46,8 @@ pub fn judge(observations: &Observations) -> Report {
     for node in subject.nodes.keys() {
         proofs.extend(wire::towards_strangers(observations, node));
     }
+    proofs.extend(unwatched(observations));
+    proofs.extend(subject.missing.as_ref().map(|name| missing(name)));
     proofs.sort_by(|left, right| sort_key(left).cmp(&sort_key(right)));
     Report { proofs }
 }
@@ -70,6 +72,27 @@ fn declared_encrypted(network: &SubjectNetwork) -> Proof {
         (Verdict::Fail, text)
     };
     Finding { id: ProofId::DeclaredEncrypted, verdict, numbers: Vec::new(), text }.about(Some(name.clone()))
+}
+
+/// Whom nobody watches: what they send and get may be in clear.
+fn unwatched(observations: &Observations) -> Vec<Proof> {
+    let unknown = |why| Finding::unknown(ProofId::NoClearPackets, why).about(None);
+    let subject = &observations.subject;
+    let strangers = subject.strangers.iter().map(|stranger| {
+        unknown(format!(
+            "{stranger} is in the swarm and not in cluster.yaml: nothing is known of its traffic"
+        ))
+    });
+    let alone =
+        (subject.nodes.len() < 2).then(|| unknown("a single node: nothing crosses the wire".to_owned()));
+    strangers.chain(alone).collect()
+}
+
+fn missing(name: &str) -> Proof {
+    let text = format!("{name} is not there: `enxame apply` makes it");
+    let finding =
+        Finding { id: ProofId::DeclaredEncrypted, verdict: Verdict::Fail, numbers: Vec::new(), text };
+    finding.about(Some(name.to_owned()))
 }
 
 /// A proof in the making.

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{Config, NodeConfig};
-use crate::facts::{ClusterFacts, LocalSwarmState, NetworkFacts, NodeFacts, SwarmFacts};
+use crate::facts::{ClusterFacts, LocalSwarmState, NetworkFacts, NodeFacts, SwarmFacts, SwarmNodeFacts};
 use crate::names::NodeName;
 
 /// What is to be proven about whom.
@@ -20,6 +20,10 @@ pub struct Subject {
     pub plaintext: Vec<SubjectNetwork>,
     /// The UDP port of VXLAN.
     pub data_path_port: u16,
+    /// Members of the swarm that the configuration does not know, and that are not down: nobody watches them.
+    pub strangers: Vec<String>,
+    /// The encrypted network of the configuration, when the swarm has none of that name.
+    pub missing: Option<String>,
 }
 
 /// A node.
@@ -101,7 +105,18 @@ impl Subject {
         }
         let settings = manager.settings.as_ref();
         let data_path_port = settings.map_or(config.swarm.data_path_port, |settings| settings.data_path_port);
-        Ok(Self { nodes: nodes.collect(), networks, plaintext, data_path_port })
+        let nodes: BTreeMap<_, SubjectNode> = nodes.collect();
+        let is_known = |id: &str| nodes.values().any(|node| node.node_id == id);
+        let is_at_a_nodes_address =
+            |seen: &SwarmNodeFacts| nodes.values().any(|node| seen.address == node.address.to_string());
+        let strangers = manager
+            .nodes
+            .iter()
+            .filter(|seen| seen.state != "down" && !is_known(&seen.id) && !is_at_a_nodes_address(seen));
+        let strangers = strangers.map(|seen| format!("{} ({})", seen.hostname, seen.id)).collect();
+        let secure = config.networks.secure.as_str();
+        let missing = networks.iter().all(|network| network.name != secure).then(|| secure.to_owned());
+        Ok(Self { nodes, networks, plaintext, data_path_port, strangers, missing })
     }
 
     /// The addresses of a node's peers.

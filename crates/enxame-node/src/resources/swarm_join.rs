@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use bollard::models::{NodeSpecRoleEnum, SwarmJoinRequest};
+use bollard::models::{NodeSpecRoleEnum, SwarmInfo, SwarmJoinRequest};
 use enxame_core::change::{Difference, Handover, Kind};
 use enxame_core::config::{Config, NodeConfig, SWARM_MANAGEMENT_PORT};
 use enxame_core::declare::{Declaration, Declare, Draft, Finding, Scope, Severity, View};
@@ -56,6 +56,15 @@ impl Declare for SwarmJoin {
             let own = view.all.get(&node.name).and_then(|facts| facts.engine.swarm());
             match (own.map(|swarm| swarm.local), swarm::member(view, node)) {
                 (None, None) | (Some(LocalSwarmState::Inactive), _) => declaration.change(join(view, node)),
+                (Some(LocalSwarmState::Pending), None) => declaration.findings.push(Finding {
+                    severity: Severity::Error,
+                    node: Some(node.name.clone()),
+                    section: "5.2".to_owned(),
+                    message: "is still joining the swarm".to_owned(),
+                    hint: "are 2377/tcp and 7946 (tcp and udp) open between the nodes? To begin anew, on the node: \
+                           docker swarm leave --force"
+                        .to_owned(),
+                }),
                 (Some(LocalSwarmState::Active | LocalSwarmState::Pending), seen) => {
                     member(view, node, seen, &mut declaration);
                 }
@@ -121,25 +130,52 @@ fn other_address(view: &View<'_>, node: &NodeConfig) -> Option<Finding> {
 
 /// Nodes of the swarm that the configuration does not know.
 fn strangers(view: &View<'_>, declaration: &mut Declaration) {
+    let is_joining = !declaration.drafts.is_empty();
     let members = view.config.nodes.iter().filter_map(|node| swarm::member(view, node));
     let known: BTreeSet<&str> = members.map(|member| member.id.as_str()).collect();
     for stranger in view.facts.engine.swarm().map(|swarm| swarm.nodes.as_slice()).unwrap_or_default() {
         if !known.contains(stranger.id.as_str()) {
+            let id = &stranger.id;
+            let removal = if stranger.is_manager {
+                format!("docker node demote {id} && docker node rm --force {id}")
+            } else {
+                format!("docker node rm --force {id}")
+            };
+            // One more to count, and none more to vote: the next loss would be the quorum's.
+            let weakens = stranger.is_manager && stranger.state != "ready" && is_joining;
             declaration.findings.push(Finding {
-                severity: Severity::Warning,
+                severity: if weakens { Severity::Error } else { Severity::Warning },
                 node: None,
                 section: "5.2".to_owned(),
                 message: format!(
                     "the swarm has a node {} ({}, {}) that cluster.yaml does not know",
                     stranger.hostname, stranger.id, stranger.state
                 ),
-                hint: format!(
-                    "write it into cluster.yaml or, once it is down: docker node rm --force {}",
-                    stranger.id
-                ),
+                hint: if weakens {
+                    format!(
+                        "a manager that is gone still counts for the quorum. Before another joins: {removal}"
+                    )
+                } else {
+                    format!("write it into cluster.yaml or, once it is down: {removal}")
+                },
             });
         }
     }
+}
+
+/// A node with an id may have come back from the data of a swarm that an earlier engine left behind.
+fn refuse_another_swarm(own: SwarmInfo, managers: &[IpAddr]) -> Result<(), ActuateError> {
+    let known: Vec<String> =
+        own.remote_managers.unwrap_or_default().into_iter().filter_map(|peer| peer.addr).collect();
+    let is_ours =
+        managers.iter().any(|manager| known.contains(&swarm::endpoint(*manager, SWARM_MANAGEMENT_PORT)));
+    if is_ours {
+        return Ok(());
+    }
+    Err(ActuateError::wrong(
+        format!("the node is in a swarm with the managers {}", known.join(", ")),
+        "it is not the one to join: look at what runs there before you let it go (docker swarm leave --force)",
+    ))
 }
 
 impl Resource for SwarmJoin {
@@ -147,7 +183,9 @@ impl Resource for SwarmJoin {
         let engine = on.engine()?;
         match read_action(action)? {
             Action::Join { address, managers } => {
-                if swarm::local(&engine)?.node_id.is_some_and(|id| !id.is_empty()) {
+                let own = swarm::local(&engine)?;
+                if own.node_id.as_ref().is_some_and(|id| !id.is_empty()) {
+                    refuse_another_swarm(own, &managers)?;
                     return swarm::wait_until_manager(&engine, JOIN_DEADLINE);
                 }
                 let token = on.handed.ok_or_else(|| ActuateError::wrong("no token was handed over", ""))?;

@@ -56,6 +56,8 @@ pub(super) struct Steps<'a, P> {
     pub(super) run: &'a Run,
     pub(super) seen: Observations,
     pub(super) deployed: Option<Deployed>,
+    /// The id of its image.
+    image: Option<String>,
     cancelled: Pin<&'a mut dyn Future<Output = ()>>,
 }
 
@@ -78,7 +80,7 @@ pub(crate) async fn observe(
         whole: PerNode::new(),
         trouble: None,
     };
-    let mut steps = Steps { probing, run, seen, deployed: None, cancelled };
+    let mut steps = Steps { probing, run, seen, deployed: None, image: None, cancelled };
     if let Err(Ended(why)) = steps.all().await {
         steps.seen.trouble = Some(why);
     }
@@ -212,6 +214,7 @@ impl<P: Probing> Steps<'_, P> {
             let deadline = Duration::from_secs(DEPLOY_SECONDS) + QUICK;
             match self.probing.probe(node, request, deadline).await {
                 Ok(ProbeReply::Deployed(deployed)) => {
+                    self.image = Some(image.clone());
                     self.deployed = Some(deployed);
                     return Ok(());
                 }
@@ -236,6 +239,10 @@ impl<P: Probing> Steps<'_, P> {
             let missing = missing.or(subject.and_then(|node| node.unavailable.as_ref()));
             let task = match (images.get(&node), missing, reply) {
                 (_, _, Ok(ProbeReply::Located(task))) => Seen::Known(task),
+                (Some(Ok(image)), ..) if self.image.as_ref().is_some_and(|deployed| deployed != image) => {
+                    let why = "its image store gives the probe's image another id than the other nodes'";
+                    Seen::Unknown(why.to_owned())
+                }
                 (Some(Err(why)), ..) => Seen::Unknown(why.clone()),
                 (_, Some(why), _) => Seen::Unknown(format!("the probe does not run there: {why}")),
                 (_, None, Err(why)) => Seen::Unknown(why),

@@ -97,6 +97,7 @@ impl Scripted {
                     packets: 0,
                     kernel_drops: 0,
                     truncated: 0,
+                    is_behind: false,
                     decrypts_before_watching: false,
                     peers: BTreeMap::new(),
                     marker_elsewhere: 0,
@@ -150,6 +151,8 @@ fn subject() -> Subject {
         networks: vec![network("secure", false), network("ingress", true)],
         plaintext: Vec::new(),
         data_path_port: 4789,
+        strangers: Vec::new(),
+        missing: None,
     }
 }
 

@@ -176,5 +176,8 @@ fn blind(node: &NodeName, view: &WireView) -> Option<String> {
     if view.kernel_drops > 0 {
         return Some(format!("{node}'s kernel dropped {} packets before they were seen", view.kernel_drops));
     }
+    if view.is_behind {
+        return Some(format!("{node} had not yet counted all packets that it saw"));
+    }
     (view.truncated > 0).then(|| format!("{} packets on {node} were too long to be searched", view.truncated))
 }

@@ -67,6 +67,7 @@ fn view(node: &str, bytes: u64) -> WireView {
         packets: 5000,
         kernel_drops: 0,
         truncated: 0,
+        is_behind: false,
         decrypts_before_watching: false,
         peers: peers(node)
             .map(|peer| (address(peer), PeerCounts { sent: counts.clone(), received: counts.clone() }))
@@ -124,6 +125,8 @@ pub(super) fn healthy() -> Observations {
             networks: vec![network(INGRESS, "ingress", INGRESS_VNI), network(SECURE, "secure", SECURE_VNI)],
             plaintext: Vec::new(),
             data_path_port: 4789,
+            strangers: Vec::new(),
+            missing: None,
         },
         paths: per_node(|node| peers(node).map(|peer| (address(peer), Ok(good_path()))).collect()),
         tasks: per_node(|node| ProbeTask {

@@ -343,3 +343,24 @@ fn a_longer_series_outweighs_a_few_lost_by_chance() {
     assert_eq!(both, PathQuality { sent: 1100, returned: 1095, mean_us: Some(11_000), jitter_us: 90 });
     assert!(!both.loses_too_much());
 }
+
+#[test]
+fn members_nobody_watches_and_a_network_that_is_not_there_are_no_pass() {
+    let mut run = healthy();
+    run.subject.strangers.push("vps-99 (x1)".to_owned());
+    assert_eq!(unknown(&run), ["NoClearPackets - -"]);
+    run.subject.strangers.clear();
+    run.subject.missing = Some("swarm-secure-net".to_owned());
+    assert_eq!(failed(&run), ["DeclaredEncrypted swarm-secure-net -"]);
+    let mut alone = healthy();
+    alone.subject.nodes.retain(|node, _| *node == name("kvm2"));
+    assert!(text_of(&alone, ProofId::NoClearPackets).contains("single node"));
+}
+
+#[test]
+fn a_watch_that_is_behind_saw_nothing_for_certain() {
+    let mut run = healthy();
+    known(&mut run.whole, "kvm2").is_behind = true;
+    assert!(unknown(&run).contains(&"NoClearPackets secure kvm2>kvm4".to_owned()));
+    assert_eq!(failed(&run), Vec::<String>::new());
+}

@@ -104,6 +104,7 @@ struct Tap {
 fn run(mut taps: Vec<Tap>, mut counter: Counter, asked: &Receiver<Question>) {
     let mut buffer = vec![0; LONGEST_BYTES];
     let mut failure: Option<(io::ErrorKind, String)> = None;
+    let mut is_behind = false;
     loop {
         let question = match asked.try_recv() {
             Ok(question) => Some(question),
@@ -113,13 +114,16 @@ fn run(mut taps: Vec<Tap>, mut counter: Counter, asked: &Receiver<Question>) {
         if failure.is_none() {
             let result =
                 wait(&taps, question.is_some()).and_then(|()| catch_up(&mut taps, &mut counter, &mut buffer));
-            failure = result.err().map(|error| (error.kind(), error.to_string()));
+            match result {
+                Ok(behind) => is_behind = behind,
+                Err(error) => failure = Some((error.kind(), error.to_string())),
+            }
         } else if question.is_none() {
             std::thread::sleep(Duration::from_millis(TICK_MS.into()));
         }
         if let Some(question) = question {
             let answer = match &failure {
-                None => Ok(view(&taps, &counter)),
+                None => Ok(WireView { is_behind, ..view(&taps, &counter) }),
                 Some((kind, text)) => Err(io::Error::new(*kind, text.clone())),
             };
             // Whoever asked may have stopped waiting.
@@ -139,19 +143,21 @@ fn wait(taps: &[Tap], somebody_asks: bool) -> io::Result<()> {
     }
 }
 
-/// Counts everything that waits.
-fn catch_up(taps: &mut [Tap], counter: &mut Counter, buffer: &mut [u8]) -> io::Result<()> {
-    let until = Instant::now() + CATCH_UP;
+/// Counts everything that waits; `true` when more came than there was time for.
+fn catch_up(taps: &mut [Tap], counter: &mut Counter, buffer: &mut [u8]) -> io::Result<bool> {
+    let mut is_behind = false;
     for tap in taps {
+        let until = Instant::now() + CATCH_UP;
         while let Some(packet) = tap.socket.next(buffer)? {
             counter.count(&packet);
             if Instant::now() > until {
+                is_behind = true;
                 break;
             }
         }
         tap.drops += tap.socket.take_drops()?;
     }
-    Ok(())
+    Ok(is_behind)
 }
 
 fn view(taps: &[Tap], counter: &Counter) -> WireView {
@@ -160,6 +166,7 @@ fn view(taps: &[Tap], counter: &Counter) -> WireView {
         packets: counter.packets,
         kernel_drops: taps.iter().map(|tap| tap.drops).sum(),
         truncated: counter.truncated,
+        is_behind: false,
         decrypts_before_watching: ["esp4_offload", "esp6_offload"]
             .iter()
             .any(|module| Path::new("/sys/module").join(module).exists()),
