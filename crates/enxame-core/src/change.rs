@@ -36,6 +36,16 @@ pub enum Risk {
     Restarts(String),
     /// Running workloads notice: one node at a time, and only while the swarm keeps its quorum.
     Disruptive(String),
+    /// It may cut off SSH: one node at a time, under a dead-man switch, confirmed over a new connection.
+    MayCutSsh,
+}
+
+impl Risk {
+    /// Whether one node at a time is made such a change.
+    #[must_use]
+    pub fn is_one_at_a_time(&self) -> bool {
+        matches!(self, Self::Disruptive(_) | Self::MayCutSsh)
+    }
 }
 
 /// One value that differs.

@@ -9,7 +9,10 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use serde::{Serialize, Serializer};
 
-use crate::config::{Config, Role, SWARM_GOSSIP_PORT, SWARM_MANAGEMENT_PORT};
+use crate::config::{
+    Config, Mesh, NodeConfig, OpeningProtocol, Role, SWARM_GOSSIP_PORT, SWARM_MANAGEMENT_PORT,
+};
+use crate::facts::SshSession;
 
 /// The only port of `NFSv4` (RFC 8881, 2.9).
 const NFS_PORT: u16 = 2049;
@@ -29,6 +32,8 @@ pub enum Service {
     Icmp,
     /// `ICMPv6`, without which IPv6 does not work at all (RFC 4890).
     Icmpv6,
+    /// Whatever there is.
+    Any,
 }
 
 impl Service {
@@ -41,6 +46,7 @@ impl Service {
             Self::Esp => "ESP",
             Self::Icmp => "ICMP",
             Self::Icmpv6 => "ICMPv6",
+            Self::Any => "any",
         }
     }
 
@@ -49,7 +55,7 @@ impl Service {
     pub fn port(self) -> Option<u16> {
         match self {
             Self::Tcp(port) | Self::Udp(port) => Some(port),
-            Self::Esp | Self::Icmp | Self::Icmpv6 => None,
+            Self::Esp | Self::Icmp | Self::Icmpv6 | Self::Any => None,
         }
     }
 }
@@ -64,6 +70,26 @@ pub enum Source {
 }
 
 impl Source {
+    /// These networks; none means everybody, as in `cluster.yaml`.
+    fn of(networks: &BTreeSet<IpNet>) -> Self {
+        if networks.is_empty() { Self::Anywhere } else { Self::Networks(networks.clone()) }
+    }
+
+    /// Whether it is nobody at all.
+    #[must_use]
+    pub fn is_nobody(&self) -> bool {
+        matches!(self, Self::Networks(networks) if networks.is_empty())
+    }
+
+    /// Whether that address is one of them.
+    #[must_use]
+    pub fn contains(&self, address: IpAddr) -> bool {
+        match self {
+            Self::Anywhere => true,
+            Self::Networks(networks) => networks.iter().any(|network| network.contains(&address)),
+        }
+    }
+
     fn addresses(addresses: impl Iterator<Item = IpAddr>) -> Self {
         Self::Networks(addresses.map(IpNet::from).collect())
     }
@@ -114,33 +140,104 @@ pub struct Opening {
 ///
 /// Clear VXLAN is not in it, unless a network is declared plaintext: what is encrypted arrives as ESP.
 #[must_use]
-pub fn at_the_edge(config: &Config) -> Vec<Opening> {
-    let nodes = || Source::addresses(config.nodes.iter().map(|node| node.address));
-    let mut openings = vec![Opening {
-        service: Service::Tcp(config.ssh.port.unwrap_or(SSH_PORT)),
-        source: Source::Networks(config.ssh.allow_from.clone()),
-        purpose: "administration by SSH",
-    }];
-    openings.extend(config.firewall.public_ports.iter().map(|port| Opening {
-        service: Service::Tcp(*port),
-        source: Source::Anywhere,
-        purpose: "public services",
-    }));
-    let mut mesh = |service, purpose| openings.push(Opening { service, source: nodes(), purpose });
-    mesh(Service::Tcp(SWARM_MANAGEMENT_PORT), "swarm management");
-    mesh(Service::Tcp(SWARM_GOSSIP_PORT), "gossip between nodes");
-    mesh(Service::Udp(SWARM_GOSSIP_PORT), "gossip between nodes");
-    mesh(Service::Esp, "encrypted overlay networks");
+pub fn at_the_edge(config: &Config, sessions: &BTreeSet<SshSession>) -> Vec<Opening> {
+    let mut openings = from_outside(config, sessions);
+    let nodes = Source::addresses(config.nodes.iter().map(|node| node.address));
+    openings.extend(swarm(&nodes));
     if config.networks.plaintext.is_some() {
-        mesh(Service::Udp(config.swarm.data_path_port), "the overlay network declared plaintext");
+        let service = Service::Udp(config.swarm.data_path_port);
+        openings.push(Opening {
+            service,
+            source: nodes.clone(),
+            purpose: "the overlay network declared plaintext",
+        });
     }
     if config.nodes.iter().any(|node| node.roles.contains(&Role::Storage)) {
-        mesh(Service::Tcp(NFS_PORT), "shared files");
+        openings.push(shared_files(nodes));
     }
     for service in [Service::Icmp, Service::Icmpv6] {
         openings.push(Opening { service, source: Source::Anywhere, purpose: "path MTU, echo" });
     }
     openings
+}
+
+/// What a node lets in itself (manual 3.2, corrected): from its peers what the swarm needs, or everything where
+/// `firewall.mesh` is `full`. ICMP is not in it: ufw's own rules let in what of it is needed.
+///
+/// VXLAN is in it because a packet passes the firewall a second time when it is decrypted; that none comes in clear is
+/// the guard's business.
+#[must_use]
+pub fn on_node(config: &Config, node: &NodeConfig, session: Option<SshSession>) -> Vec<Opening> {
+    let mut openings = from_outside(config, &session.into_iter().collect());
+    let peers = Source::addresses(config.peers_of(&node.name).map(|peer| peer.address));
+    if peers.is_nobody() {
+        return openings;
+    }
+    if config.firewall.mesh == Mesh::Full {
+        openings.push(Opening { service: Service::Any, source: peers, purpose: "everything between nodes" });
+        return openings;
+    }
+    openings.extend(swarm(&peers));
+    let service = Service::Udp(config.swarm.data_path_port);
+    openings.push(Opening { service, source: peers.clone(), purpose: "overlay networks, decrypted" });
+    if node.roles.contains(&Role::Storage) {
+        openings.push(shared_files(peers));
+    }
+    openings
+}
+
+/// Whether somebody at `from` reaches `service`.
+#[must_use]
+pub fn admits(openings: &[Opening], from: IpAddr, service: Service) -> bool {
+    openings.iter().any(|opening| {
+        (opening.service == service || opening.service == Service::Any) && opening.source.contains(from)
+    })
+}
+
+fn from_outside(config: &Config, sessions: &BTreeSet<SshSession>) -> Vec<Opening> {
+    let mut allowed = config.ssh.allow_from.clone();
+    let stranger = |from: &IpAddr| !config.ssh.allow_from.iter().any(|network| network.contains(from));
+    if config.ssh.allows_operator {
+        allowed.extend(sessions.iter().map(|session| session.from).filter(stranger).map(IpNet::from));
+    }
+    // Where sshd was reached is where it listens, whatever a translation on the way made of it.
+    let mut ports: BTreeSet<u16> = sessions.iter().map(|session| session.port).collect();
+    if ports.is_empty() {
+        ports.insert(config.ssh.port.unwrap_or(SSH_PORT));
+    }
+    let ssh = ports.into_iter().map(|port| Opening {
+        service: Service::Tcp(port),
+        source: Source::Networks(allowed.clone()),
+        purpose: "administration by SSH",
+    });
+    let public = config.firewall.public_ports.iter().map(|port| Opening {
+        service: Service::Tcp(*port),
+        source: Source::Anywhere,
+        purpose: "public services",
+    });
+    let declared = config.firewall.openings.iter().map(|opening| Opening {
+        service: match opening.protocol {
+            OpeningProtocol::Tcp => Service::Tcp(opening.port),
+            OpeningProtocol::Udp => Service::Udp(opening.port),
+        },
+        source: Source::of(&opening.from),
+        purpose: "declared in firewall.openings",
+    });
+    ssh.chain(public).chain(declared).collect()
+}
+
+fn swarm(from: &Source) -> [Opening; 4] {
+    [
+        (Service::Tcp(SWARM_MANAGEMENT_PORT), "swarm management"),
+        (Service::Tcp(SWARM_GOSSIP_PORT), "gossip between nodes"),
+        (Service::Udp(SWARM_GOSSIP_PORT), "gossip between nodes"),
+        (Service::Esp, "encrypted overlay networks"),
+    ]
+    .map(|(service, purpose)| Opening { service, source: from.clone(), purpose })
+}
+
+fn shared_files(from: Source) -> Opening {
+    Opening { service: Service::Tcp(NFS_PORT), source: from, purpose: "shared files" }
 }
 
 #[cfg(test)]
@@ -157,7 +254,7 @@ mod tests {
             let port = opening.service.port().map(|port| format!("/{port}")).unwrap_or_default();
             format!("{}{port} from {}", opening.service.protocol(), opening.source)
         };
-        at_the_edge(&config).iter().map(line).collect()
+        at_the_edge(&config, &BTreeSet::new()).iter().map(line).collect()
     }
 
     #[test]
@@ -177,6 +274,48 @@ mod tests {
                 "ICMPv6 from any",
             ]
         );
+    }
+
+    fn on(node: &str, more: &str, session: Option<SshSession>) -> Vec<Opening> {
+        let text = format!(
+            "version: 1\ncluster: lab\n{more}\nnodes:\n\
+             \x20 - name: kvm2\n    address: 203.0.113.12\n  - name: kvm8\n    address: 203.0.113.18\n    roles: [storage]\n"
+        );
+        let config = Config::parse("cluster.yaml", &text).unwrap();
+        on_node(&config, config.nodes.iter().find(|one| one.name.as_str() == node).unwrap(), session)
+    }
+
+    #[test]
+    fn a_node_lets_in_from_its_peers_what_the_swarm_needs_and_nothing_else() {
+        let peer: IpAddr = "203.0.113.12".parse().unwrap();
+        let openings = on("kvm8", "", None);
+        for service in [
+            Service::Tcp(2377),
+            Service::Tcp(7946),
+            Service::Udp(7946),
+            Service::Udp(4789),
+            Service::Tcp(2049),
+            Service::Esp,
+        ] {
+            assert!(admits(&openings, peer, service), "{service:?}");
+            assert!(!admits(&openings, "198.51.100.66".parse().unwrap(), service), "{service:?}");
+        }
+        for service in [Service::Tcp(22), Service::Tcp(2375), Service::Tcp(9000), Service::Udp(2049)] {
+            assert!(!admits(&openings, peer, service), "{service:?}");
+        }
+        assert!(!admits(&on("kvm2", "", None), "203.0.113.18".parse().unwrap(), Service::Tcp(2049)));
+        assert!(admits(&on("kvm8", "firewall: {mesh: full}", None), peer, Service::Tcp(9000)));
+    }
+
+    #[test]
+    fn the_operator_is_let_in_where_sshd_was_reached_unless_told_otherwise() {
+        let from = "198.51.100.9".parse().unwrap();
+        let session = Some(SshSession { from, port: 2222 });
+        assert!(admits(&on("kvm2", "", session), from, Service::Tcp(2222)));
+        assert!(!admits(&on("kvm2", "", session), from, Service::Tcp(22)));
+        assert!(!admits(&on("kvm2", "ssh: {allow_operator: false}", session), from, Service::Tcp(2222)));
+        let covered = "ssh: {allow_operator: false, allow_from: [198.51.100.0/24]}";
+        assert!(admits(&on("kvm2", covered, session), from, Service::Tcp(2222)));
     }
 
     #[test]

@@ -15,9 +15,10 @@ use std::time::{Duration, Instant};
 use enxame_core::config::{Config, NodeConfig};
 use enxame_core::declare::Declare;
 use enxame_core::facts::{
-    CloudInit, ClusterFacts, DockerSnap, EngineFacts, EngineState, FactsQuery, FileFacts, Hardware,
-    InterfaceFacts, Kernel, LocalSwarmState, ModuleState, NetworkFacts, NodeFacts, Observed, OperatingSystem,
-    PackageFacts, RouteFacts, SwarmFacts, SwarmNodeFacts, SwarmSettings, UnitFacts, VolatileFacts,
+    CloudInit, ClusterFacts, DockerSnap, EngineFacts, EngineState, FactsQuery, FileFacts, FilterFacts,
+    Hardware, InterfaceFacts, Kernel, LocalSwarmState, ModuleState, NetworkFacts, NodeFacts, Observed,
+    OperatingSystem, PackageFacts, RouteFacts, SwarmFacts, SwarmNodeFacts, SwarmSettings, UnitFacts,
+    VolatileFacts,
 };
 use enxame_core::plan::{self, Plan};
 use enxame_core::version::EngineVersion;
@@ -179,6 +180,8 @@ fn answers(node: &NodeConfig, query: FactsQuery) -> NodeFacts {
         docker_snap: DockerSnap::Absent,
         upgrades_unattended: true,
         docker_group_members: Some(Vec::new()),
+        ssh_session: None,
+        filter: FilterFacts::default(),
         interrupted: Vec::new(),
         volatile: VolatileFacts {
             clock_unix_ms: 1_760_000_000_000,

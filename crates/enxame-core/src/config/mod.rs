@@ -15,7 +15,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 pub use error::{ConfigError, Problem};
-pub use v1::{EngineSource, Role};
+pub use v1::{EngineSource, ForeignRules, Mesh, OpeningProtocol, Role};
 
 use crate::names::{NodeName, ObjectName};
 use crate::version::EngineVersion;
@@ -57,6 +57,8 @@ pub struct SshConfig {
     pub config_file: Option<PathBuf>,
     /// The networks that may log in.
     pub allow_from: BTreeSet<IpNet>,
+    /// Whether the address that the operator comes from may log in too.
+    pub allows_operator: bool,
 }
 
 /// Who may reach the nodes.
@@ -64,6 +66,23 @@ pub struct SshConfig {
 pub struct FirewallConfig {
     /// TCP ports that are open to everybody.
     pub public_ports: BTreeSet<u16>,
+    /// What else is let in.
+    pub openings: Vec<OpeningConfig>,
+    /// What nodes let in from each other.
+    pub mesh: Mesh,
+    /// What becomes of ufw rules that enxame did not write.
+    pub foreign: ForeignRules,
+}
+
+/// One more thing that is let in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpeningConfig {
+    /// The protocol.
+    pub protocol: OpeningProtocol,
+    /// The port.
+    pub port: u16,
+    /// From where; empty: from everywhere.
+    pub from: BTreeSet<IpNet>,
 }
 
 /// One server.

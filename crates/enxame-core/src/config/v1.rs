@@ -61,6 +61,20 @@ pub(super) struct SshFile {
     #[serde(default)]
     #[schemars(with = "Vec<String>")]
     pub(super) allow_from: Vec<Spanned<String>>,
+    /// Whether the address that you apply from may log in too; without it, `allow_from` must cover that address.
+    #[serde(default)]
+    pub(super) allow_operator: AllowOperator,
+}
+
+/// Whether the address that an operator applies from may log in.
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub(super) struct AllowOperator(pub(super) bool);
+
+impl Default for AllowOperator {
+    fn default() -> Self {
+        Self(true)
+    }
 }
 
 /// Who may reach the servers.
@@ -70,6 +84,59 @@ pub(super) struct FirewallFile {
     /// TCP ports that are open to everybody.
     #[schemars(with = "Vec<u16>")]
     pub(super) public_ports: Vec<Spanned<u16>>,
+    /// What else is let in, e.g. a VPN's port.
+    pub(super) openings: Vec<OpeningFile>,
+    /// What nodes let in from each other.
+    pub(super) mesh: Mesh,
+    /// What becomes of ufw rules that enxame did not write.
+    pub(super) foreign: ForeignRules,
+}
+
+/// One more thing that is let in.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct OpeningFile {
+    /// The protocol.
+    pub(super) protocol: OpeningProtocol,
+    /// The port.
+    #[schemars(with = "u16")]
+    pub(super) port: Spanned<u16>,
+    /// Addresses and networks (CIDR) that it is let in from; without them, everybody.
+    #[serde(default)]
+    #[schemars(with = "Vec<String>")]
+    pub(super) from: Vec<Spanned<String>>,
+}
+
+/// A protocol with ports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OpeningProtocol {
+    /// TCP.
+    Tcp,
+    /// UDP.
+    Udp,
+}
+
+/// What nodes let in from each other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Mesh {
+    /// What the swarm and the shared files need, and nothing else.
+    #[default]
+    Least,
+    /// Everything, as in the manual.
+    Full,
+}
+
+/// What becomes of ufw rules that enxame did not write.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ForeignRules {
+    /// They stay, behind ours.
+    #[default]
+    Keep,
+    /// They go.
+    Remove,
 }
 
 /// One server.
@@ -260,7 +327,12 @@ impl Default for NetworksFile {
 
 impl Default for FirewallFile {
     fn default() -> Self {
-        Self { public_ports: [80, 443].map(unplaced).to_vec() }
+        Self {
+            public_ports: [80, 443].map(unplaced).to_vec(),
+            openings: Vec::new(),
+            mesh: Mesh::default(),
+            foreign: ForeignRules::default(),
+        }
     }
 }
 

@@ -8,10 +8,12 @@ use ipnet::{IpNet, Ipv4Net};
 use serde_saphyr::{Location, Spanned};
 
 use super::error::Problem;
-use super::v1::{ClusterFile, EngineFile, NetworksFile, NodeFile, PoolFile, SshFile, SwarmFile};
+use super::v1::{
+    ClusterFile, EngineFile, FirewallFile, NetworksFile, NodeFile, OpeningFile, PoolFile, SshFile, SwarmFile,
+};
 use super::{
     AddressPool, Config, ConfigError, EngineConfig, FirewallConfig, NetworksConfig, NodeConfig,
-    RepositoryConfig, SWARM_GOSSIP_PORT, SWARM_MANAGEMENT_PORT, SshConfig, SwarmConfig,
+    OpeningConfig, RepositoryConfig, SWARM_GOSSIP_PORT, SWARM_MANAGEMENT_PORT, SshConfig, SwarmConfig,
 };
 use crate::names::ObjectName;
 use crate::version::EngineVersion;
@@ -62,9 +64,7 @@ pub(super) fn check(name: &str, text: &str, file: ClusterFile) -> Result<Config,
         engine: engine(file.engine, &mut found),
         swarm: swarm(&file.swarm, &mut found),
         networks: networks(file.networks, &mut found),
-        firewall: FirewallConfig {
-            public_ports: public_ports(&file.firewall.public_ports, reserved, &mut found),
-        },
+        firewall: firewall(&file.firewall, reserved, &mut found),
         sysctl: file.sysctl.into_iter().map(|(key, value)| (key, value.value)).collect(),
     };
     ConfigError::of_problems(name, found.problems).map_or(Ok(config), Err)
@@ -75,11 +75,16 @@ fn ssh(file: SshFile, found: &mut Findings<'_>) -> SshConfig {
         check_ssh_word(user, "account", found);
     }
     SshConfig {
-        allow_from: file.allow_from.iter().filter_map(|text| source(text, found)).collect(),
+        allow_from: sources(&file.allow_from, found),
+        allows_operator: file.allow_operator.0,
         user: file.user.map(|user| user.value),
         port: file.port,
         config_file: file.config_file,
     }
+}
+
+fn sources(texts: &[Spanned<String>], found: &mut Findings<'_>) -> BTreeSet<IpNet> {
+    texts.iter().filter_map(|text| source(text, found)).collect()
 }
 
 /// An address, or a network without bits beyond its prefix.
@@ -98,15 +103,38 @@ fn source(text: &Spanned<String>, found: &mut Findings<'_>) -> Option<IpNet> {
     Some(network)
 }
 
+fn firewall(file: &FirewallFile, reserved: [u16; 2], found: &mut Findings<'_>) -> FirewallConfig {
+    FirewallConfig {
+        openings: file.openings.iter().map(|one| opening(one, reserved, found)).collect(),
+        public_ports: public_ports(&file.public_ports, reserved, found),
+        mesh: file.mesh,
+        foreign: file.foreign,
+    }
+}
+
+fn opening(file: &OpeningFile, reserved: [u16; 2], found: &mut Findings<'_>) -> OpeningConfig {
+    let from = sources(&file.from, found);
+    if from.is_empty() || from.iter().any(|network| network.prefix_len() == 0) {
+        check_public(&file.port, reserved, found);
+    } else if file.port.value == 0 {
+        found.add(file.port.referenced, "there is no port 0", "1 to 65535");
+    }
+    OpeningConfig { protocol: file.protocol, port: file.port.value, from }
+}
+
 fn public_ports(ports: &[Spanned<u16>], reserved: [u16; 2], found: &mut Findings<'_>) -> BTreeSet<u16> {
-    let of_the_nodes = [SWARM_MANAGEMENT_PORT, SWARM_GOSSIP_PORT, 2375, 2376, 2049];
     for port in ports {
-        if port.value == 0 || of_the_nodes.contains(&port.value) || reserved.contains(&port.value) {
-            let message = format!("port {} is not for everybody", port.value);
-            found.add(port.referenced, message, "public are ports of your services, such as 80 and 443");
-        }
+        check_public(port, reserved, found);
     }
     ports.iter().map(|port| port.value).collect()
+}
+
+fn check_public(port: &Spanned<u16>, reserved: [u16; 2], found: &mut Findings<'_>) {
+    let of_the_nodes = [SWARM_MANAGEMENT_PORT, SWARM_GOSSIP_PORT, 2375, 2376, 2049];
+    if port.value == 0 || of_the_nodes.contains(&port.value) || reserved.contains(&port.value) {
+        let message = format!("port {} is not for everybody", port.value);
+        found.add(port.referenced, message, "public are ports of your services, such as 80 and 443");
+    }
 }
 
 /// A word that becomes an argument of `ssh`: it must not be taken for an option.

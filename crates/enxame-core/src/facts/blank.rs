@@ -1,8 +1,8 @@
 //! Facts of a node that nothing is known of, for tests to fill in.
 
 use super::{
-    CloudInit, DockerSnap, EngineFacts, EngineState, Hardware, Kernel, NodeFacts, Observed, OperatingSystem,
-    VolatileFacts,
+    CloudInit, DockerSnap, EngineFacts, EngineState, FilterFacts, Hardware, Kernel, NodeFacts, Observed,
+    OperatingSystem, VolatileFacts,
 };
 
 /// A Debian with memory enough, and nothing else.
@@ -30,6 +30,8 @@ pub(crate) fn blank() -> NodeFacts {
         docker_snap: DockerSnap::Absent,
         upgrades_unattended: false,
         docker_group_members: None,
+        ssh_session: None,
+        filter: FilterFacts::default(),
         interrupted: Vec::new(),
         volatile: VolatileFacts::default(),
     }

@@ -8,6 +8,7 @@
 pub(crate) mod blank;
 mod digest;
 mod engine;
+mod filter;
 mod machine;
 mod query;
 
@@ -21,6 +22,7 @@ pub use digest::{FactsDigest, digest_of};
 pub use engine::{
     EngineFacts, EngineState, LocalSwarmState, NetworkFacts, SwarmFacts, SwarmNodeFacts, SwarmSettings,
 };
+pub use filter::{FilterFacts, GuardState, TableFacts};
 pub use machine::{
     CloudInit, DockerSnap, Hardware, InterfaceFacts, Kernel, ModuleState, OperatingSystem, PackageFacts,
     UnitFacts,
@@ -98,6 +100,15 @@ pub struct RouteFacts {
     pub path_mtu_bytes: Observed<u32>,
 }
 
+/// The SSH connection that the facts came over, as sshd on the node sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct SshSession {
+    /// The address the operator comes from; behind a jump host, the jump host's.
+    pub from: IpAddr,
+    /// The port on which sshd was reached.
+    pub port: u16,
+}
+
 /// A change that an earlier run began on this node and did not end.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct InterruptedChange {
@@ -147,6 +158,10 @@ pub struct NodeFacts {
     pub upgrades_unattended: bool,
     /// Accounts that belong to the group `docker`.
     pub docker_group_members: Option<Vec<String>>,
+    /// The SSH connection these facts came over; `None` where sshd's word did not come through.
+    pub ssh_session: Option<SshSession>,
+    /// What filters packets now.
+    pub filter: FilterFacts,
     /// Changes that were begun and not ended.
     pub interrupted: Vec<InterruptedChange>,
     /// What changes by itself.

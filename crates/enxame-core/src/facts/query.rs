@@ -20,6 +20,8 @@ pub struct FactsQuery {
     pub units: BTreeSet<String>,
     /// Peers to find the route, path MTU and round-trip time to.
     pub peers: BTreeSet<IpAddr>,
+    /// Whether to look at the kernel's packet filter.
+    pub filter: bool,
 }
 
 impl FactsQuery {
@@ -31,5 +33,6 @@ impl FactsQuery {
         self.packages.extend(other.packages);
         self.units.extend(other.units);
         self.peers.extend(other.peers);
+        self.filter |= other.filter;
     }
 }

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::PlanError;
-use crate::change::{Change, ChangeId, Kind, Risk};
+use crate::change::{Change, ChangeId, Kind};
 use crate::config::Config;
 use crate::declare::{Declare, Scope};
 use crate::names::NodeName;
@@ -77,9 +77,7 @@ fn order_disruptions(config: &Config, of_cluster: &BTreeSet<Kind>, changes: &mut
     let mut sequence: Vec<(_, usize)> = changes
         .iter()
         .enumerate()
-        .filter(|(_, change)| {
-            matches!(change.risk, Risk::Disruptive(_)) && !of_cluster.contains(&change.kind)
-        })
+        .filter(|(_, change)| change.risk.is_one_at_a_time() && !of_cluster.contains(&change.kind))
         .map(|(index, change)| (place(change), index))
         .collect();
     // Within a node the order stays, which is that of `after` already.

@@ -26,7 +26,7 @@ use std::path::Path;
 use std::thread;
 
 use enxame_core::facts::{
-    EngineFacts, EngineState, FactsQuery, FileFacts, NodeFacts, Observed, VolatileFacts,
+    EngineFacts, EngineState, FactsQuery, FileFacts, FilterFacts, NodeFacts, Observed, VolatileFacts,
 };
 
 use crate::host::Host;
@@ -70,6 +70,8 @@ pub fn gather(host: &dyn Host, query: &FactsQuery) -> NodeFacts {
                 &text(host, "/etc/group"),
                 &text(host, "/etc/passwd"),
             ),
+            ssh_session: None,
+            filter: FilterFacts::default(),
             interrupted: journal::interrupted(host),
             volatile: VolatileFacts {
                 clock_unix_ms,

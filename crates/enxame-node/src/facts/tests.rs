@@ -20,6 +20,7 @@ fn gathering_on_this_machine_sees_what_is_true_on_any() {
         packages: ["dpkg", "enxame-no-such-package"].map(str::to_owned).into(),
         units: ["enxame-no-such.service".to_owned()].into(),
         peers: [nobody, myself].into(),
+        filter: false,
     };
     let started = Instant::now();
     let facts = gather(&RealHost::new(), &query);

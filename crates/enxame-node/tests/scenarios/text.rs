@@ -36,6 +36,7 @@ fn change(out: &mut String, change: &Change) {
         Risk::Safe => {}
         Risk::Restarts(what) => line(out, 1, &format!("RESTARTS {what}")),
         Risk::Disruptive(what) => line(out, 1, &format!("DISRUPTIVE {what}")),
+        Risk::MayCutSsh => line(out, 1, "MAY CUT SSH"),
     }
     if let Some(Handover::ManagerToken { from }) = &change.handover {
         line(out, 1, &format!("with the manager token from {from}"));

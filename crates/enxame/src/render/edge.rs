@@ -62,7 +62,7 @@ mod tests {
     fn openings() -> Vec<Opening> {
         let text = "version: 1\ncluster: lab\nssh: {allow_from: [198.51.100.7, 198.51.100.64/26]}\nnodes:\n\
                     \x20 - {name: kvm2, address: 203.0.113.12}\n  - {name: kvm4, address: 203.0.113.14}\n";
-        at_the_edge(&Config::parse("cluster.yaml", text).unwrap())
+        at_the_edge(&Config::parse("cluster.yaml", text).unwrap(), &[].into())
     }
 
     #[test]

@@ -85,7 +85,7 @@ fn change(change: &Change, out: &mut String) {
     let (style, mark) = match change.risk {
         Risk::Safe => (GREEN, '~'),
         Risk::Restarts(_) => (YELLOW, '~'),
-        Risk::Disruptive(_) => (RED, '!'),
+        Risk::Disruptive(_) | Risk::MayCutSsh => (RED, '!'),
     };
     let section = &change.section;
     line(
@@ -100,6 +100,12 @@ fn change(change: &Change, out: &mut String) {
         Risk::Safe => {}
         Risk::Restarts(service) => line(out, &format!("      {YELLOW}restarts {service}{YELLOW:#}")),
         Risk::Disruptive(what) => line(out, &format!("      {RED}disruptive{RED:#}: {what}")),
+        Risk::MayCutSsh => {
+            line(
+                out,
+                &format!("      {RED}may cut off SSH{RED:#}: undone unless a new connection confirms it"),
+            );
+        }
     }
     for one in change.differences.iter().take(SHOWN_DIFFERENCES) {
         line(out, &format!("      {}", difference(one)));

@@ -1,5 +1,7 @@
 //! `enxame edge`: what to click into the provider's firewall.
 
+use std::collections::BTreeSet;
+
 use anyhow::bail;
 use enxame_core::firewall;
 
@@ -18,7 +20,7 @@ pub(crate) fn edge(arguments: &EdgeArgs) -> anyhow::Result<Ending> {
             arguments.config.display()
         );
     }
-    let openings = firewall::at_the_edge(&config);
+    let openings = firewall::at_the_edge(&config, &BTreeSet::new());
     if arguments.json {
         output::json(&render::rows(&openings))?;
     } else if arguments.csv {
