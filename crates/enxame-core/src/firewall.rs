@@ -16,6 +16,9 @@ use crate::facts::SshSession;
 
 /// The only port of `NFSv4` (RFC 8881, 2.9).
 const NFS_PORT: u16 = 2049;
+/// Where the routing mesh publishes verify's probe, for the other nodes; beyond the range that swarm chooses from
+/// (30000 to 32767) and below the kernel's own (32768 and up).
+pub const PROBE_PORT: u16 = 29_877;
 /// Where sshd listens unless told otherwise.
 const SSH_PORT: u16 = 22;
 
@@ -186,6 +189,22 @@ pub fn on_node(config: &Config, node: &NodeConfig, session: Option<SshSession>) 
     openings
 }
 
+/// What a node hands on to containers, through ports that Docker publishes: what is for everybody, what is declared, and
+/// the probe; with `firewall.mesh: full`, whatever comes from peers.
+#[must_use]
+pub fn to_containers(config: &Config, node: &NodeConfig) -> Vec<Opening> {
+    let peers = Source::addresses(config.peers_of(&node.name).map(|peer| peer.address));
+    let mut openings = public(config);
+    if !peers.is_nobody() {
+        let service = match config.firewall.mesh {
+            Mesh::Least => Service::Tcp(PROBE_PORT),
+            Mesh::Full => Service::Any,
+        };
+        openings.push(Opening { service, source: peers, purpose: "between nodes" });
+    }
+    openings
+}
+
 /// Whether somebody at `from` reaches `service`.
 #[must_use]
 pub fn admits(openings: &[Opening], from: IpAddr, service: Service) -> bool {
@@ -210,6 +229,10 @@ fn from_outside(config: &Config, sessions: &BTreeSet<SshSession>) -> Vec<Opening
         source: Source::Networks(allowed.clone()),
         purpose: "administration by SSH",
     });
+    ssh.chain(public(config)).collect()
+}
+
+fn public(config: &Config) -> Vec<Opening> {
     let public = config.firewall.public_ports.iter().map(|port| Opening {
         service: Service::Tcp(*port),
         source: Source::Anywhere,
@@ -223,15 +246,16 @@ fn from_outside(config: &Config, sessions: &BTreeSet<SshSession>) -> Vec<Opening
         source: Source::of(&opening.from),
         purpose: "declared in firewall.openings",
     });
-    ssh.chain(public).chain(declared).collect()
+    public.chain(declared).collect()
 }
 
-fn swarm(from: &Source) -> [Opening; 4] {
+fn swarm(from: &Source) -> [Opening; 5] {
     [
         (Service::Tcp(SWARM_MANAGEMENT_PORT), "swarm management"),
         (Service::Tcp(SWARM_GOSSIP_PORT), "gossip between nodes"),
         (Service::Udp(SWARM_GOSSIP_PORT), "gossip between nodes"),
         (Service::Esp, "encrypted overlay networks"),
+        (Service::Tcp(PROBE_PORT), "verify's probe, through the routing mesh"),
     ]
     .map(|(service, purpose)| Opening { service, source: from.clone(), purpose })
 }
@@ -239,6 +263,10 @@ fn swarm(from: &Source) -> [Opening; 4] {
 fn shared_files(from: Source) -> Opening {
     Opening { service: Service::Tcp(NFS_PORT), source: from, purpose: "shared files" }
 }
+
+/// The network that is declared plaintext gets this identifier, so that the guard can tell its packets from others'
+/// before it is made. Swarm itself counts up from 4096 (swarmkit, `cnmallocator/drivers_network_linux.go`).
+pub const PLAINTEXT_VNI: u32 = 0x00e0_0001;
 
 #[cfg(test)]
 mod tests {
@@ -269,6 +297,7 @@ mod tests {
                 "TCP/7946 from 203.0.113.12, 203.0.113.18",
                 "UDP/7946 from 203.0.113.12, 203.0.113.18",
                 "ESP from 203.0.113.12, 203.0.113.18",
+                "TCP/29877 from 203.0.113.12, 203.0.113.18",
                 "TCP/2049 from 203.0.113.12, 203.0.113.18",
                 "ICMP from any",
                 "ICMPv6 from any",

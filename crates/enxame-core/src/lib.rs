@@ -10,7 +10,7 @@ pub mod declare;
 pub mod facts;
 pub mod firewall;
 pub mod journal;
-mod limits;
+pub mod limits;
 pub mod names;
 pub mod plan;
 pub mod probe;

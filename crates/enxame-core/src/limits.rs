@@ -7,3 +7,7 @@ pub(crate) const ROUND_TRIP_WARNING_US: u64 = 150_000;
 pub(crate) const ROUND_TRIP_LIMIT_US: u64 = 500_000;
 /// From here heartbeats get lost too often, in per cent of the packets there and back.
 pub(crate) const LOSS_LIMIT_PERCENT: u32 = 2;
+
+/// After this a node puts back what may have cut off SSH and was not confirmed. With what putting back takes it is in
+/// reach again within 90 s.
+pub const DEAD_MAN: std::time::Duration = std::time::Duration::from_secs(75);

@@ -16,7 +16,7 @@ use crate::probe::{ProbeReply, ProbeRequest};
 use crate::secret::Secret;
 
 /// The protocol's number: raised whenever a frame's meaning changes.
-pub const PROTOCOL: u32 = 2;
+pub const PROTOCOL: u32 = 3;
 
 /// The largest frame either side accepts, in bytes.
 pub const MAX_FRAME_BYTES: u32 = 64 * 1024 * 1024;
@@ -58,6 +58,18 @@ pub enum Request {
         /// What another node handed over.
         handed: Option<Secret>,
     },
+    /// Keep a change that was made under the dead-man switch: this connection is the proof that SSH still works.
+    Confirm {
+        /// The change.
+        change: ChangeId,
+    },
+    /// Go back from a change that could not be confirmed, without waiting for the dead-man switch.
+    PutBack {
+        /// The resource that made it.
+        kind: Kind,
+        /// What the resource read, to tell what was wrong with it.
+        action: serde_json::Value,
+    },
     /// Close what earlier runs began and did not end: the plan found nothing of it left to do.
     Settle,
     /// Hand over the swarm's manager token.
@@ -74,6 +86,13 @@ pub enum Reply {
     Progress(String),
     /// Done, with nothing to tell.
     Done,
+    /// Done, and undone again soon unless a new connection confirms it.
+    Unconfirmed,
+    /// The change was put back.
+    WasPutBack {
+        /// Which rule of it kept the operator out, where one did.
+        why: Option<String>,
+    },
     /// The facts.
     Facts(Box<NodeFacts>),
     /// The manager token.

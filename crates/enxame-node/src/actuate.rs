@@ -7,6 +7,7 @@ use enxame_core::protocol::Failure;
 use enxame_core::secret::Secret;
 use serde::de::DeserializeOwned;
 
+use crate::deadman::WayBack;
 use crate::engine::{Engine, EngineError};
 use crate::host::{Host, HostError};
 
@@ -17,6 +18,19 @@ pub trait Resource: Declare {
     /// # Errors
     /// [`ActuateError`]; the node is left in a state from which the next apply goes on.
     fn actuate(&self, on: &mut Context<'_>, action: &serde_json::Value) -> Result<(), ActuateError>;
+
+    /// How the node goes back from this change by itself; only for what may cut off SSH
+    /// ([`Risk::MayCutSsh`](enxame_core::change::Risk::MayCutSsh)), which is then done under the dead-man switch.
+    fn way_back(&self, host: &dyn Host, action: &serde_json::Value) -> Option<WayBack> {
+        let _ = (host, action);
+        None
+    }
+
+    /// Which rule of the change keeps the operator out, where one does.
+    fn why_cut(&self, action: &serde_json::Value) -> Option<String> {
+        let _ = action;
+        None
+    }
 }
 
 /// Why a resource could not act.

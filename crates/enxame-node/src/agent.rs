@@ -9,12 +9,14 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use enxame_core::change::{ChangeId, Kind};
+use enxame_core::facts::{NodeFacts, SshSession};
 use enxame_core::journal::Event;
 use enxame_core::protocol::{Failure, Hello, PROTOCOL, Reply, Request, read_frame, write_frame};
 use enxame_core::secret::Secret;
 use nix::fcntl::{Flock, FlockArg};
 
-use crate::actuate::{ActuateError, Context};
+use crate::actuate::{ActuateError, Context, Resource};
+use crate::deadman::{self, When};
 use crate::engine::Engine;
 use crate::host::RealHost;
 use crate::probes::Probes;
@@ -27,6 +29,7 @@ const LOCK: &str = "/run/enxame.lock";
 struct Session {
     host: RealHost,
     operator: String,
+    ssh: Option<SshSession>,
     package_lists_are_fresh: bool,
     engine: Option<Engine>,
     probes: Probes,
@@ -38,11 +41,17 @@ struct Session {
 ///
 /// # Errors
 /// When the channel breaks inside a frame, says what is not understood, or `from` runs out of patience.
-pub fn serve(build: &str, mut from: impl Read, mut to: impl Write) -> io::Result<()> {
+pub fn serve(
+    build: &str,
+    ssh: Option<SshSession>,
+    mut from: impl Read,
+    mut to: impl Write,
+) -> io::Result<()> {
     write_frame(&mut to, &Hello { protocol: PROTOCOL, build: build.to_owned() })?;
     let mut session = Session {
         host: RealHost::new(),
         operator: "unknown".to_owned(),
+        ssh,
         lock: None,
         package_lists_are_fresh: false,
         engine: None,
@@ -65,12 +74,27 @@ impl Session {
             Request::Lock { operator } => {
                 self.lock = Some(lock(&operator)?);
                 self.operator = operator;
+                // Whoever was to confirm it is gone.
+                let back = deadman::put_back(&self.host, When::Now).map_err(|error| error.failure())?;
+                if let Some(change) = back {
+                    progress(&format!("put back `{change}`, which an earlier run did not confirm"));
+                }
                 Ok(Reply::Done)
             }
-            Request::Gather(query) => Ok(Reply::Facts(Box::new(facts::gather(&self.host, &query)))),
+            Request::Gather(query) => {
+                let facts = facts::gather(&self.host, &query);
+                Ok(Reply::Facts(Box::new(NodeFacts { ssh_session: self.ssh, ..facts })))
+            }
             Request::Execute { change, kind, action, handed } => {
-                self.execute((&change, &kind), &action, handed.as_ref(), progress)?;
+                self.execute((&change, &kind), &action, handed.as_ref(), progress)
+            }
+            Request::Confirm { change } => {
+                deadman::confirm(&self.host, &change).map_err(|error| error.failure())?;
                 Ok(Reply::Done)
+            }
+            Request::PutBack { kind, action } => {
+                deadman::put_back(&self.host, When::Now).map_err(|error| error.failure())?;
+                Ok(Reply::WasPutBack { why: find(&kind)?.why_cut(&action) })
             }
             Request::Settle => {
                 journal::settle(&self.host, &self.operator).map_err(|error| Failure::of(&error))?;
@@ -95,19 +119,23 @@ impl Session {
         action: &serde_json::Value,
         handed: Option<&Secret>,
         progress: &mut dyn FnMut(&str),
-    ) -> Result<(), Failure> {
+    ) -> Result<Reply, Failure> {
         if self.lock.is_none() {
             return Err(failure("the node was not locked for this operator", "this is a defect of enxame"));
         }
-        let Some(resource) = resources::find(kind) else {
-            return Err(failure(
-                &format!("this agent knows no resource `{kind}`"),
-                "use one build on both sides",
-            ));
-        };
+        let resource = find(kind)?;
         let record =
             |event| journal::record(&self.operator, change, event).map_err(|error| Failure::of(&error));
         record(Event::Begun)?;
+        let way_back = resource.way_back(&self.host, action);
+        if let Some(way) = &way_back {
+            progress("making sure of the way back");
+            let armed = deadman::arm(&self.host, change, &self.operator, way);
+            armed.map_err(|error| error.failure()).inspect_err(|failure| {
+                // Nothing was done; that the line may not be written changes nothing of it.
+                drop(record(Event::Failed(failure.causes.first().cloned().unwrap_or_default())));
+            })?;
+        }
         let mut context = Context {
             host: &self.host,
             handed,
@@ -115,12 +143,26 @@ impl Session {
             package_lists_are_fresh: &mut self.package_lists_are_fresh,
         };
         let outcome = resource.actuate(&mut context, action).map_err(|error| error.failure());
-        record(match &outcome {
-            Ok(()) => Event::Done,
-            Err(failure) => Event::Failed(failure.causes.first().cloned().unwrap_or_default()),
-        })?;
-        outcome
+        match outcome {
+            // Written down by whoever confirms it or puts it back.
+            Ok(()) if way_back.is_some() => Ok(Reply::Unconfirmed),
+            Ok(()) => record(Event::Done).map(|()| Reply::Done),
+            Err(failure) if way_back.is_some() => {
+                progress("it did not work: putting back what was there");
+                deadman::put_back(&self.host, When::Now).map_err(|error| error.failure())?;
+                Err(failure)
+            }
+            Err(failure) => {
+                record(Event::Failed(failure.causes.first().cloned().unwrap_or_default()))?;
+                Err(failure)
+            }
+        }
     }
+}
+
+fn find(kind: &Kind) -> Result<&'static dyn Resource, Failure> {
+    let unknown = || failure(&format!("this agent knows no resource `{kind}`"), "use one build on both sides");
+    resources::find(kind).ok_or_else(unknown)
 }
 
 fn failure(message: &str, hint: &str) -> Failure {

@@ -3,9 +3,11 @@
 pub mod actuate;
 pub mod agent;
 pub mod apt;
+pub mod deadman;
 pub mod engine;
 pub mod facts;
 pub mod files;
+pub mod guard;
 pub mod host;
 pub mod journal;
 mod netlink;
@@ -14,3 +16,4 @@ pub mod overlay;
 pub mod probes;
 pub mod resources;
 pub mod swarm;
+pub mod ufw;

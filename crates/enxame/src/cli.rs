@@ -38,6 +38,16 @@ pub(crate) enum Verb {
         /// The build the operator's side expects.
         #[arg(long)]
         build: String,
+        /// sshd's own `SSH_CONNECTION`, which sudo does not hand on.
+        #[arg(long, default_value = "")]
+        ssh: String,
+    },
+    /// What the dead-man switch runs on a node
+    #[command(hide = true)]
+    PutBack {
+        /// The machine is starting: what is put back is loaded after this.
+        #[arg(long)]
+        at_boot: bool,
     },
     /// What verify runs inside its probe containers
     #[command(hide = true)]
@@ -99,6 +109,9 @@ pub(crate) struct ApplyArgs {
     /// Carry out this plan, and refuse when another one would be made now
     #[arg(long, value_name = "FILE")]
     pub(crate) plan: Option<PathBuf>,
+    /// Try even what would cut off SSH from here; the node still goes back unless a new connection confirms it
+    #[arg(long)]
+    pub(crate) allow_ssh_cut: bool,
 }
 
 #[derive(Debug, Args)]

@@ -13,6 +13,8 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use cli::{Cli, Verb};
+use enxame_core::facts::SshSession;
+use enxame_node::deadman::When;
 
 /// How a verb ended, when it ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,9 +59,15 @@ fn main() -> ExitCode {
 fn run(cli: Cli) -> anyhow::Result<Ending> {
     match cli.verb {
         // No runtime: the agent is one thread that does one thing at a time.
-        Verb::Agent { build } => {
+        Verb::Agent { build, ssh } => {
             let operator = enxame_node::operator_channel::Patient::of_standard_input()?;
-            enxame_node::agent::serve(&build, operator, std::io::stdout().lock())?;
+            let session = SshSession::parse(&ssh);
+            enxame_node::agent::serve(&build, session, operator, std::io::stdout().lock())?;
+            Ok(Ending::Done)
+        }
+        Verb::PutBack { at_boot } => {
+            let when = if at_boot { When::AtBoot } else { When::Now };
+            enxame_node::deadman::put_back(&enxame_node::host::RealHost::new(), when)?;
             Ok(Ending::Done)
         }
         Verb::ProbeResponder => {

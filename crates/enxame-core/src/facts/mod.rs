@@ -109,6 +109,17 @@ pub struct SshSession {
     pub port: u16,
 }
 
+impl SshSession {
+    /// Reads sshd's `SSH_CONNECTION`: the client's address and port, then the server's (ssh(1)).
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut words = text.split(' ');
+        let from: IpAddr = words.next()?.parse().ok()?;
+        let port = words.nth(2)?.parse().ok()?;
+        Some(Self { from: from.to_canonical(), port })
+    }
+}
+
 /// A change that an earlier run began on this node and did not end.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct InterruptedChange {

@@ -10,6 +10,7 @@ mod distribution;
 pub(crate) mod echo;
 mod engine;
 mod esp;
+mod filter;
 mod interfaces;
 mod machine;
 mod modules;
@@ -42,6 +43,7 @@ pub fn gather(host: &dyn Host, query: &FactsQuery) -> NodeFacts {
         let peers = scope.spawn(|| routes::look(&query.peers));
         let units = scope.spawn(|| units::look(&query.units));
         let esp = scope.spawn(|| esp::look(host));
+        let filter = scope.spawn(|| if query.filter { filter::look(host) } else { FilterFacts::default() });
 
         let kernel = machine::kernel();
         let distribution = distribution::look(host, &query.packages);
@@ -83,6 +85,7 @@ pub fn gather(host: &dyn Host, query: &FactsQuery) -> NodeFacts {
         };
 
         facts.units = units.join().unwrap_or_default();
+        facts.filter = filter.join().unwrap_or_default();
         facts.esp = esp.join().unwrap_or_else(|_| gave_up());
         facts.engine = engine.join().unwrap_or_else(|_| EngineFacts {
             state: EngineState::NotAnswering("the look at it ended early".to_owned()),
@@ -92,6 +95,11 @@ pub fn gather(host: &dyn Host, query: &FactsQuery) -> NodeFacts {
         facts.volatile.round_trip_us = peers.round_trip_us;
         facts
     })
+}
+
+/// The kernel's packet filter alone, for whoever is about to change it.
+pub(crate) fn filter(host: &dyn Host) -> FilterFacts {
+    filter::look(host)
 }
 
 /// What a part says whose thread panicked, which its lints should rule out.

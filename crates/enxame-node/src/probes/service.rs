@@ -13,6 +13,7 @@ use bollard::query_parameters::{
     ImportImageOptionsBuilder, InspectContainerOptions, InspectServiceOptions, ListContainersOptionsBuilder,
     ListImagesOptionsBuilder, ListServicesOptionsBuilder, ListTasksOptionsBuilder, RemoveImageOptionsBuilder,
 };
+use enxame_core::firewall::PROBE_PORT;
 use enxame_core::probe::{Deployed, Deployment, ENV_MARKER, ENV_NODE, LABEL, ProbeTask, RESPONDER_PORT};
 use futures::{TryStreamExt, stream};
 
@@ -134,9 +135,10 @@ fn specification(deployment: &Deployment) -> ServiceSpec {
         target: Some(network.id.clone()),
         ..NetworkAttachmentConfig::default()
     });
-    // Without a published port the engine chooses one.
     let port = EndpointPortConfig {
         target_port: Some(RESPONDER_PORT.into()),
+        // The one that the nodes let in from each other.
+        published_port: Some(PROBE_PORT.into()),
         publish_mode: Some(EndpointPortConfigPublishModeEnum::INGRESS),
         ..EndpointPortConfig::default()
     };

@@ -4,6 +4,8 @@ mod cloud_init;
 mod docker_group;
 mod engine_config;
 mod engine_package;
+mod firewall_packages;
+mod guard;
 mod hostname;
 mod hosts;
 mod ingress;
@@ -15,6 +17,7 @@ mod swarm_join;
 mod swarm_settings;
 mod sysctl;
 mod time_sync;
+mod ufw;
 
 use enxame_core::change::Kind;
 use enxame_core::declare::Declare;
@@ -22,13 +25,16 @@ use enxame_core::declare::Declare;
 use crate::actuate::Resource;
 
 /// Every resource.
-static REGISTRY: [&dyn Resource; 15] = [
+static REGISTRY: [&dyn Resource; 18] = [
     &hostname::Hostname,
     &cloud_init::CloudInit,
     &hosts::Hosts,
     &time_sync::TimeSync,
     &sysctl::Sysctl,
     &kernel_modules::KernelModules,
+    &firewall_packages::FirewallPackages,
+    &guard::GuardTable,
+    &ufw::Ufw,
     &engine_config::EngineConfigFile,
     &engine_package::EnginePackage,
     &docker_group::DockerGroup,

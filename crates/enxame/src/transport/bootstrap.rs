@@ -14,9 +14,9 @@ pub(super) const WANTS_THE_BINARY: [u8; 4] = *b"WANT";
 /// Becomes root, without a question, and goes on with its first argument as a script. The login shell may be any:
 /// all it has to understand is `exec sh -c '...' ...`.
 const BECOME_ROOT: &str =
-    "s=$1; shift; if [ -O / ]; then eval \"$s\"; else exec sudo -n -- sh -c \"$s\" enxame \"$@\"; fi";
+    "s=$1; shift; set -- \"$@\" \"$SSH_CONNECTION\"; if [ -O / ]; then eval \"$s\"; else exec sudo -n -- sh -c \"$s\" enxame \"$@\"; fi";
 
-/// Takes the binary in when it is not there, and becomes the agent. `$1` is its SHA-256. What comes in is a line with
+/// Takes the binary in when it is not there, and becomes the agent. `$1` is its SHA-256, `$2` what sshd says of the connection. What comes in is a line with
 /// a length, and that many bytes of gzip.
 const START_AGENT: &str = "umask 022
 d=/var/lib/enxame/agents
@@ -31,7 +31,7 @@ if ! [ -x \"$f\" ]; then
   trap - EXIT
   find \"$d\" -type f ! -name \"$1\" -mtime +30 -delete
 fi
-exec \"$f\" agent --build \"$1\"";
+exec \"$f\" agent --build \"$1\" --ssh \"$2\"";
 
 /// This program's own file.
 #[derive(Clone, Debug)]

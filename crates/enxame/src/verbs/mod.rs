@@ -28,7 +28,9 @@ pub(crate) async fn run(verb: Verb) -> anyhow::Result<Ending> {
         Verb::Apply(arguments) => apply::apply(&arguments).await,
         Verb::Status(arguments) => status(&arguments).await,
         Verb::Verify(arguments) => verify::verify(&arguments).await,
-        Verb::Edge(_) | Verb::Schema | Verb::Agent { .. } | Verb::ProbeResponder => Ok(Ending::Done),
+        Verb::Edge(_) | Verb::Schema | Verb::Agent { .. } | Verb::PutBack { .. } | Verb::ProbeResponder => {
+            Ok(Ending::Done)
+        }
     }
 }
 

@@ -1,0 +1,271 @@
+//! The dead-man switch: what a change may cut off is put back by the node itself, unless a new connection confirms it.
+//!
+//! Before the change the node keeps copies of the files it replaces, beside them, so that putting them back is a
+//! rename, which needs no room on a full disk. Two things watch: a timer of systemd's, which survives the agent, the
+//! SSH session and sshd, and a unit that runs before the network at the next boot. Both run this program's `put-back`.
+//! Invariant: while [`MANIFEST`] is there, everything that is needed to go back is; whoever removes it has decided.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use enxame_core::change::ChangeId;
+use enxame_core::facts::FileFacts;
+use enxame_core::journal::Event;
+use enxame_core::limits::DEAD_MAN;
+use nix::fcntl::{Flock, FlockArg};
+use serde::{Deserialize, Serialize};
+
+use crate::actuate::{ActuateError, wait_for};
+use crate::host::{Command, Host};
+use crate::journal;
+
+const DIRECTORY: &str = "/var/lib/enxame/dead-man";
+/// What is to be put back.
+const MANIFEST: &str = "/var/lib/enxame/dead-man/armed.json";
+const LOCK: &str = "/var/lib/enxame/dead-man/lock";
+/// The timer, and the service it starts.
+const UNIT: &str = "enxame-dead-man";
+const BOOT_UNIT: &str = "/etc/systemd/system/enxame-dead-man-boot.service";
+const BOOT_LINK: &str = "/etc/systemd/system/sysinit.target.wants/enxame-dead-man-boot.service";
+
+/// How to go back from a change.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WayBack {
+    /// The files the change may replace or make.
+    pub files: Vec<String>,
+    /// What makes the kernel follow the files again; every step is tried, in order.
+    pub reload: Vec<Step>,
+}
+
+/// A command on the way back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Step {
+    /// The program and its arguments.
+    pub argv: Vec<String>,
+    /// What it reads.
+    pub stdin: String,
+}
+
+impl Step {
+    /// A command that reads nothing.
+    pub fn new<const N: usize>(argv: [&str; N]) -> Self {
+        Self { argv: argv.map(str::to_owned).to_vec(), stdin: String::new() }
+    }
+
+    /// A command that reads `stdin`.
+    pub fn reading<const N: usize>(argv: [&str; N], stdin: impl Into<String>) -> Self {
+        Self { stdin: stdin.into(), ..Self::new(argv) }
+    }
+}
+
+/// What [`MANIFEST`] holds.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Armed {
+    /// The change that waits for its confirmation.
+    pub change: String,
+    /// Who makes it.
+    operator: String,
+    kept: Vec<Kept>,
+    reload: Vec<Step>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Kept {
+    path: PathBuf,
+    /// Its copy; `None` where there was no such file.
+    copy: Option<PathBuf>,
+}
+
+/// When the way back is gone: by the timer, at boot, or because the operator's side asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum When {
+    /// The machine is starting: the files are enough, what they say is loaded after this.
+    AtBoot,
+    /// The machine runs.
+    Now,
+}
+
+fn system(attempt: String) -> impl FnOnce(io::Error) -> ActuateError {
+    |source| ActuateError::System { attempt, source }
+}
+
+/// The change that waits for its confirmation, if one does.
+pub fn unconfirmed(host: &dyn Host) -> Option<Armed> {
+    match host.read(Path::new(MANIFEST)) {
+        FileFacts::Text { content, .. } => serde_json::from_str(&content).ok(),
+        FileFacts::Absent | FileFacts::Unreadable(_) => None,
+    }
+}
+
+/// Makes everything ready to go back, and starts the timer. Nothing of the change is done before.
+///
+/// # Errors
+/// When the way back cannot be made sure of; what was prepared is taken away again.
+pub fn arm(host: &dyn Host, change: &ChangeId, operator: &str, way: &WayBack) -> Result<(), ActuateError> {
+    let _lock = lock()?;
+    let armed = prepare(host, change, operator, way);
+    armed.inspect_err(|_| disarm(host))
+}
+
+fn prepare(host: &dyn Host, change: &ChangeId, operator: &str, way: &WayBack) -> Result<(), ActuateError> {
+    let kept = way.files.iter().map(|file| keep(Path::new(file))).collect::<Result<_, _>>()?;
+    let armed = Armed {
+        change: change.to_string(),
+        operator: operator.to_owned(),
+        kept,
+        reload: way.reload.clone(),
+    };
+    let program = std::env::current_exe().map_err(system("find this program's own file".to_owned()))?;
+    let unit = boot_unit(&program.display().to_string());
+    host.write(Path::new(BOOT_UNIT), unit.as_bytes(), 0o644)?;
+    link_boot_unit().map_err(system(format!("enable {BOOT_UNIT}")))?;
+    host.write(Path::new(MANIFEST), &serde_json::to_vec(&armed)?, 0o600)?;
+    // A timer of an earlier run that has not been collected yet would keep the name.
+    drop(host.run(&Command::new(["systemctl", "stop", &format!("{UNIT}.timer")])));
+    drop(host.run(&Command::new(["systemctl", "reset-failed", &format!("{UNIT}.service")])));
+    let seconds = format!("--on-active={}", DEAD_MAN.as_secs());
+    let program = program.display().to_string();
+    host.run_ok(&Command::new([
+        "systemd-run",
+        "--quiet",
+        "--collect",
+        &format!("--unit={UNIT}"),
+        &seconds,
+        "--timer-property=AccuracySec=1s",
+        &program,
+        "put-back",
+    ]))?;
+    Ok(())
+}
+
+/// Copies a file beside itself.
+fn keep(path: &Path) -> Result<Kept, ActuateError> {
+    let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let Some(name) = path.file_name() else {
+        return Err(system(format!("keep {}", path.display()))(io::ErrorKind::InvalidInput.into()));
+    };
+    let copy = path.with_file_name(format!(".{}.enxame-before", name.to_string_lossy()));
+    match fs::copy(&path, &copy).and_then(|_| File::open(&copy)?.sync_all()) {
+        Ok(()) => Ok(Kept { path, copy: Some(copy) }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Kept { path, copy: None }),
+        Err(error) => {
+            drop(fs::remove_file(&copy));
+            Err(system(format!("keep a copy of {}", path.display()))(error))
+        }
+    }
+}
+
+fn boot_unit(program: &str) -> String {
+    format!(
+        "{}[Unit]\nDescription=Put back a firewall change that nobody confirmed before the machine went down\n\
+         DefaultDependencies=no\nAfter=local-fs.target\n\
+         Before=network-pre.target ufw.service enxame-guard.service\nConditionPathExists={MANIFEST}\n\n\
+         [Service]\nType=oneshot\nExecStart={program} put-back --at-boot\n",
+        crate::files::HEADER
+    )
+}
+
+fn link_boot_unit() -> io::Result<()> {
+    if let Some(directory) = Path::new(BOOT_LINK).parent() {
+        fs::create_dir_all(directory)?;
+    }
+    match symlink(BOOT_UNIT, BOOT_LINK) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        outcome => outcome,
+    }
+}
+
+/// The new connection works: the change stays.
+///
+/// # Errors
+/// When nothing waits for that confirmation any more: it was put back.
+pub fn confirm(host: &dyn Host, change: &ChangeId) -> Result<(), ActuateError> {
+    let _lock = lock()?;
+    match unconfirmed(host) {
+        Some(armed) if armed.change == change.to_string() => {
+            host.remove(Path::new(MANIFEST))?;
+            remove_copies(&armed);
+            disarm(host);
+            // Without the line the change looks interrupted, and the next apply finds it made.
+            drop(journal::record(&armed.operator, change, Event::Done));
+            Ok(())
+        }
+        _ => Err(ActuateError::wrong(
+            "the change was put back before it was confirmed",
+            "apply again; if the way to the node is slow, that may be why",
+        )),
+    }
+}
+
+/// Puts back what an unconfirmed change replaced; nothing, where none waits. Can be done again at any point.
+///
+/// # Errors
+/// When a file could not be put back; then the manifest stays, and so does the unit that tries again at boot.
+pub fn put_back(host: &dyn Host, when: When) -> Result<Option<String>, ActuateError> {
+    let _lock = lock()?;
+    let Some(armed) = unconfirmed(host) else {
+        disarm(host);
+        return Ok(None);
+    };
+    for kept in &armed.kept {
+        restore(kept).map_err(system(format!("put back {}", kept.path.display())))?;
+    }
+    if when == When::Now {
+        reload(host, &armed.reload);
+    }
+    host.remove(Path::new(MANIFEST))?;
+    disarm(host);
+    let change = ChangeId(armed.change.clone());
+    // The journal may be on a disk that is full; what counts is done.
+    drop(journal::record(&armed.operator, &change, Event::Failed("put back by the dead-man switch".to_owned())));
+    Ok(Some(armed.change))
+}
+
+fn restore(kept: &Kept) -> io::Result<()> {
+    let outcome = match &kept.copy {
+        Some(copy) => fs::rename(copy, &kept.path),
+        None => fs::remove_file(&kept.path),
+    };
+    match outcome {
+        // Done already, by a run that was cut short.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        outcome => outcome,
+    }
+}
+
+fn reload(host: &dyn Host, steps: &[Step]) {
+    for step in steps {
+        let command = Command::new(step.argv.iter().map(String::as_str)).reading(step.stdin.as_bytes());
+        // One step that fails must not keep the next from opening the door.
+        drop(host.run(&command));
+    }
+}
+
+fn remove_copies(armed: &Armed) {
+    for copy in armed.kept.iter().filter_map(|kept| kept.copy.as_ref()) {
+        // A copy too many does no harm: the next one takes its place.
+        drop(fs::remove_file(copy));
+    }
+}
+
+/// Takes timer and boot unit away. Without a manifest they do nothing, so what cannot be taken away does no harm.
+fn disarm(host: &dyn Host) {
+    drop(fs::remove_file(BOOT_LINK));
+    drop(fs::remove_file(BOOT_UNIT));
+    drop(host.run(&Command::new(["systemctl", "stop", "--no-block", &format!("{UNIT}.timer")])));
+}
+
+/// One at a time: the timer, the agent, the confirmation. All of them are quick.
+fn lock() -> Result<Flock<File>, ActuateError> {
+    let failed = |source| ActuateError::System { attempt: format!("lock {LOCK}"), source };
+    fs::create_dir_all(DIRECTORY).map_err(failed)?;
+    fs::set_permissions(DIRECTORY, fs::Permissions::from_mode(0o700)).map_err(failed)?;
+    wait_for(Duration::from_secs(60), || {
+        let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(LOCK);
+        Flock::lock(file.map_err(failed)?, FlockArg::LockExclusiveNonblock)
+            .map_err(|(_, errno)| failed(errno.into()))
+    })
+}

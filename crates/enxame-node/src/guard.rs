@@ -1,0 +1,139 @@
+//! The guard: an nft table of our own, in front of everything that Docker and ufw write (manual 3, corrected).
+//!
+//! It sees what arrives on the public interfaces before any address is translated, so that a published port is closed
+//! unless it is declared; and it drops VXLAN that is not encrypted, both ways, because dockerd fails open. It holds while
+//! ufw reloads and dockerd restarts. Owns the table's text, where it lives, and the look at it.
+
+use std::collections::BTreeSet;
+use std::fmt::Write;
+use std::net::IpAddr;
+use std::path::Path;
+
+use enxame_core::facts::{FileFacts, GuardState, Observed};
+use enxame_core::firewall::{Opening, Service, Source};
+
+use crate::files::HEADER;
+use crate::host::{Command, Host};
+
+/// Where its text is.
+pub const PATH: &str = "/etc/enxame/guard.nft";
+/// What the kernel showed right after the text was loaded: anything else is somebody's change.
+pub const LISTING: &str = "/run/enxame-guard.listing";
+/// The chain that `DOCKER-USER` hands to what comes in from outside.
+pub const PUBLISHED_CHAIN: &str = "enxame-published";
+
+/// What the table is made of.
+pub struct Guard<'a> {
+    /// The public interfaces, by name.
+    pub interfaces: BTreeSet<&'a str>,
+    /// What is let in.
+    pub openings: &'a [Opening],
+    /// VXLAN's port.
+    pub data_path_port: u16,
+    /// The network whose packets may be clear.
+    pub plaintext_vni: Option<u32>,
+}
+
+impl Guard<'_> {
+    /// The whole file: loading it replaces the table in one transaction, also where there is none yet.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let interfaces = self.interfaces.iter().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", ");
+        // A clear packet that is not the plaintext network's: its identifier stands behind 8 bytes of UDP and 4 of VXLAN
+        // (RFC 7348, 5).
+        let clear = match self.plaintext_vni {
+            Some(vni) => format!("udp dport {} @th,96,24 != {vni:#x}", self.data_path_port),
+            None => format!("udp dport {}", self.data_path_port),
+        };
+        let mut openings = String::new();
+        for opening in self.openings {
+            for line in lines(opening) {
+                // Writing to a string does not fail.
+                let _ = writeln!(openings, "\t\t{line}");
+            }
+        }
+        format!(
+            "{HEADER}table inet enxame\ndelete table inet enxame\n\ntable inet enxame {{\n\
+             \tchain arriving {{\n\
+             \t\t# Connections are known from -200 on (conntrack), addresses are translated at -100 (nat).\n\
+             \t\ttype filter hook prerouting priority -150; policy accept;\n\
+             \t\tiifname != {{ {interfaces} }} accept\n\
+             \t\t{clear} meta secpath missing counter drop\n\
+             \t\tct state established,related accept\n\
+             \t\tmeta l4proto {{ icmp, ipv6-icmp }} accept\n\
+             \t\tip6 saddr fe80::/10 udp sport 547 udp dport 546 accept\n\
+             \t\tfib daddr type {{ broadcast, multicast, anycast }} accept\n\
+             \t\tfib daddr type local jump openings\n\
+             \t\tcounter drop\n\
+             \t}}\n\n\
+             \tchain openings {{\n{openings}\t}}\n\n\
+             \tchain leaving {{\n\
+             \t\t# Behind the mark that dockerd sets (mangle, -150) and the route that follows from it.\n\
+             \t\ttype filter hook output priority 300; policy accept;\n\
+             \t\toifname {{ {interfaces} }} {clear} rt ipsec missing counter drop\n\
+             \t}}\n}}\n"
+        )
+    }
+}
+
+/// An opening, a line for each address family.
+fn lines(opening: &Opening) -> Vec<String> {
+    let what = match opening.service {
+        Service::Tcp(port) => format!("tcp dport {port} "),
+        Service::Udp(port) => format!("udp dport {port} "),
+        Service::Esp => "meta l4proto esp ".to_owned(),
+        Service::Icmp => "meta l4proto icmp ".to_owned(),
+        Service::Icmpv6 => "meta l4proto ipv6-icmp ".to_owned(),
+        Service::Any => String::new(),
+    };
+    let rule = |from: String| format!("{from}{what}accept comment \"{}\"", opening.purpose);
+    match &opening.source {
+        Source::Anywhere => vec![rule(String::new())],
+        Source::Networks(networks) => {
+            let family = |name: &str, is_v4: bool| {
+                let of_family = networks.iter().filter(|network| network.addr().is_ipv4() == is_v4);
+                let members: Vec<String> = of_family.map(ToString::to_string).collect();
+                (!members.is_empty()).then(|| rule(format!("{name} saddr {{ {} }} ", members.join(", "))))
+            };
+            [family("ip", true), family("ip6", false)].into_iter().flatten().collect()
+        }
+    }
+}
+
+/// Whether the kernel has the table as it was loaded.
+pub(crate) fn look(host: &dyn Host) -> Observed<GuardState> {
+    let loaded = match host.read(Path::new(LISTING)) {
+        FileFacts::Text { content, .. } => Some(content),
+        FileFacts::Absent | FileFacts::Unreadable(_) => None,
+    };
+    if loaded.is_none() && host.read(Path::new(PATH)) == FileFacts::Absent {
+        return Observed::Known(GuardState::Absent);
+    }
+    match host.run(&list()) {
+        Ok(finished) if !finished.succeeded() && finished.stderr.contains("No such file or directory") => {
+            Observed::Known(GuardState::Absent)
+        }
+        Ok(finished) if !finished.succeeded() => Observed::Unknown(finished.last_words()),
+        Ok(finished) if Some(&finished.stdout) == loaded.as_ref() => Observed::Known(GuardState::AsLoaded),
+        Ok(_) => Observed::Known(GuardState::Changed),
+        Err(error) => Observed::Unknown(error.to_string()),
+    }
+}
+
+/// Without counters, which change by themselves.
+pub(crate) fn list() -> Command {
+    Command::new(["nft", "--stateless", "list", "table", "inet", "enxame"])
+}
+
+/// What of the openings keeps somebody at `from` away from TCP `port`, in words; `None` where they let him in.
+#[must_use]
+pub fn why_closed(openings: &[Opening], from: IpAddr, port: u16) -> Option<String> {
+    if enxame_core::firewall::admits(openings, from, Service::Tcp(port)) {
+        return None;
+    }
+    let to_port = openings.iter().find(|opening| opening.service == Service::Tcp(port));
+    Some(match to_port {
+        Some(opening) => format!("TCP {port} is let in from {} only, not from {from}", opening.source),
+        None => format!("nothing lets TCP {port} in"),
+    })
+}

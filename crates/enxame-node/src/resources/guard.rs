@@ -1,0 +1,151 @@
+//! The guard on a node: its table loaded, and loaded again at every boot before the network is up (manual 3).
+
+use enxame_core::change::{Difference, Kind, Risk};
+use enxame_core::config::{Config, NodeConfig};
+use enxame_core::declare::{Declaration, Declare, Draft, Scope, View};
+use enxame_core::facts::{FactsQuery, FileFacts, GuardState, Observed};
+use enxame_core::firewall::{self, Opening, PLAINTEXT_VNI};
+use serde::{Deserialize, Serialize};
+
+use crate::actuate::{ActuateError, Context, Resource, read_action};
+use crate::deadman::{Step, WayBack};
+use crate::files::{HEADER, OwnedFile};
+use crate::guard::{self, Guard, LISTING, PATH, why_closed};
+use crate::host::{Command, Host};
+
+pub(super) const KIND: Kind = Kind::of("guard");
+const UNIT: &str = "enxame-guard.service";
+const UNIT_PATH: &str = "/etc/systemd/system/enxame-guard.service";
+
+/// See the module.
+pub(super) struct GuardTable;
+
+#[derive(Serialize, Deserialize)]
+struct Action {
+    table: OwnedFile,
+    unit: OwnedFile,
+    /// Why the operator would be kept out, where he would.
+    closed: Option<String>,
+}
+
+fn unit() -> OwnedFile {
+    let list = guard::list().argv.join(" ");
+    let text = format!(
+        "{HEADER}[Unit]\nDescription=Packet filter in front of Docker's and ufw's\nDefaultDependencies=no\n\
+         Wants=network-pre.target\nBefore=network-pre.target shutdown.target\nConflicts=shutdown.target\n\
+         After=local-fs.target nftables.service\nConditionPathExists={PATH}\n\n\
+         [Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/usr/sbin/nft -f {PATH}\n\
+         ExecStartPost=/bin/sh -c 'umask 077; exec {list} >{LISTING}'\n\n\
+         [Install]\nWantedBy=sysinit.target\n"
+    );
+    OwnedFile::new(UNIT_PATH, text)
+}
+
+/// The identifier of the network whose packets may be clear: the one it has, or the one it will get.
+fn plaintext_vni(view: &View<'_>) -> Option<u32> {
+    let name = view.config.networks.plaintext.as_ref()?;
+    let mut swarms = view.all.values().filter_map(|facts| facts.engine.swarm());
+    let leading = swarms.find(|swarm| swarm.is_manager_with_quorum);
+    let there = leading.and_then(|swarm| swarm.networks.iter().find(|network| network.name == name.as_str()));
+    there.and_then(|network| network.vnis.first().copied()).or(Some(PLAINTEXT_VNI))
+}
+
+fn table(view: &View<'_>, openings: &[Opening]) -> Option<OwnedFile> {
+    let interfaces = firewall::public_interfaces(view.node, view.facts);
+    let guard = Guard {
+        interfaces: interfaces.iter().map(|interface| interface.name.as_str()).collect(),
+        openings,
+        data_path_port: view.config.swarm.data_path_port,
+        plaintext_vni: plaintext_vni(view),
+    };
+    // Without one there is nothing to guard; that the node's address is nowhere is a finding of its own.
+    (!guard.interfaces.is_empty()).then(|| OwnedFile { mode: 0o600, ..OwnedFile::new(PATH, guard.text()) })
+}
+
+impl Declare for GuardTable {
+    fn kind(&self) -> Kind {
+        KIND
+    }
+
+    fn section(&self) -> &'static str {
+        "3"
+    }
+
+    fn scope(&self) -> Scope {
+        Scope::Node
+    }
+
+    fn after(&self) -> &'static [Kind] {
+        const { &[super::firewall_packages::KIND, super::kernel_modules::KIND] }
+    }
+
+    fn asks(&self, _: &Config, _: &NodeConfig) -> FactsQuery {
+        FactsQuery {
+            files: [PATH, UNIT_PATH].map(str::to_owned).into(),
+            units: [UNIT.to_owned()].into(),
+            filter: true,
+            ..FactsQuery::default()
+        }
+    }
+
+    fn declare(&self, view: &View<'_>) -> Declaration {
+        let openings = firewall::on_node(view.config, view.node, view.facts.ssh_session);
+        let Some(table) = table(view, &openings) else { return Declaration::nothing() };
+        let unit = unit();
+        let mut differences = table.differences(view.facts);
+        differences.extend(unit.differences(view.facts));
+        let now = match &view.facts.filter.guard {
+            Observed::Known(GuardState::AsLoaded) => None,
+            Observed::Known(GuardState::Absent) => Some("absent".to_owned()),
+            Observed::Known(GuardState::Changed) => Some("changed since it was loaded".to_owned()),
+            Observed::Unknown(why) => Some(format!("not seen: {why}")),
+        };
+        differences.extend(now.map(|now| Difference::changed("table inet enxame (live)", now, "as in its file")));
+        if view.facts.units.get(UNIT).is_none_or(|unit| unit.enabled != "enabled") {
+            differences.push(Difference::added(UNIT, "enabled"));
+        }
+        if differences.is_empty() {
+            return Declaration::nothing();
+        }
+        let closed =
+            view.facts.ssh_session.and_then(|session| why_closed(&openings, session.from, session.port));
+        let action = Action { table, unit, closed };
+        let reason = "what Docker publishes is open to the world, and its encryption fails open: neither passes this table";
+        let draft = Draft::new("guard the public interface", reason, &action);
+        draft.differing(differences).risking(Risk::MayCutSsh).into()
+    }
+}
+
+impl Resource for GuardTable {
+    fn way_back(&self, host: &dyn Host, _: &serde_json::Value) -> Option<WayBack> {
+        let load = match host.read(std::path::Path::new(PATH)) {
+            FileFacts::Text { .. } => Step::new(["nft", "-f", PATH]),
+            // Both lines, so that it is no error when there is none.
+            FileFacts::Absent | FileFacts::Unreadable(_) => {
+                Step::reading(["nft", "-f", "-"], "table inet enxame\ndelete table inet enxame\n")
+            }
+        };
+        Some(WayBack {
+            files: [PATH, UNIT_PATH, LISTING].map(str::to_owned).to_vec(),
+            reload: vec![load, Step::new(["systemctl", "daemon-reload"])],
+        })
+    }
+
+    fn why_cut(&self, action: &serde_json::Value) -> Option<String> {
+        let closed = read_action::<Action>(action).ok()?.closed?;
+        Some(format!("table inet enxame, chain openings: {closed}"))
+    }
+
+    fn actuate(&self, on: &mut Context<'_>, action: &serde_json::Value) -> Result<(), ActuateError> {
+        let Action { table, unit, .. } = read_action(action)?;
+        on.host.run_ok(&Command::new(["nft", "--check", "-f", "-"]).reading(table.content.as_bytes()))?;
+        table.write(on.host)?;
+        unit.write(on.host)?;
+        on.host.run_ok(&Command::new(["systemctl", "daemon-reload"]))?;
+        on.host.run_ok(&Command::new(["systemctl", "enable", "--quiet", UNIT]))?;
+        on.host.run_ok(&Command::new(["nft", "-f", PATH]))?;
+        let listing = on.host.run_ok(&guard::list())?;
+        on.host.write(std::path::Path::new(LISTING), listing.as_bytes(), 0o600)?;
+        Ok(())
+    }
+}

@@ -1,0 +1,385 @@
+//! The host's firewall (manual 3.2, corrected): ufw denies what comes in and lets in what is declared, and what Docker
+//! publishes is closed in `DOCKER-USER`, in both address families. Never `ufw reset`: the files are replaced and loaded
+//! at once.
+
+use std::path::Path;
+use std::time::Duration;
+
+use enxame_core::change::{Difference, Kind, Risk};
+use enxame_core::config::{Config, ForeignRules, NodeConfig};
+use enxame_core::declare::{Declaration, Declare, Draft, Finding, Scope, Severity, View};
+use enxame_core::facts::{FactsQuery, FileFacts, NodeFacts, Observed, TableFacts};
+use enxame_core::firewall;
+use serde::{Deserialize, Serialize};
+
+use crate::actuate::{ActuateError, Context, Resource, read_action};
+use crate::deadman::{Step, WayBack};
+use crate::files::{line_differences, with_block};
+use crate::guard::{PUBLISHED_CHAIN, why_closed};
+use crate::host::{Command, Host};
+use crate::ufw::{self, Family};
+
+const KIND: Kind = Kind::of("ufw");
+const UNIT: &str = "ufw.service";
+const CONF: &str = "/etc/ufw/ufw.conf";
+const DEFAULTS: &str = "/etc/default/ufw";
+/// ufw's own script: it loads the files, and starts no Python.
+const INIT: &str = "/lib/ufw/ufw-init";
+/// The mode that ufw gives its rules.
+const MODE: u32 = 0o640;
+/// Deny what comes in, allow what goes out, deny what passes through; leave chains that are not ufw's alone.
+const SETTINGS: [(&str, &str); 5] = [
+    ("IPV6", "yes"),
+    ("DEFAULT_INPUT_POLICY", "\"DROP\""),
+    ("DEFAULT_OUTPUT_POLICY", "\"ACCEPT\""),
+    ("DEFAULT_FORWARD_POLICY", "\"DROP\""),
+    ("MANAGE_BUILTINS", "no"),
+];
+/// Loading a table takes a moment; the dead-man switch waits for all of them together.
+const LOAD: Duration = Duration::from_secs(10);
+
+/// See the module.
+pub(super) struct Ufw;
+
+/// What one family's files and chains are to be.
+#[derive(Clone, Default, Serialize, Deserialize)]
+struct Wanted {
+    /// Our rules, as they stand in ufw's file.
+    rules: Vec<String>,
+    /// The same as the kernel shows them.
+    saved: Vec<String>,
+    docker_user: Vec<String>,
+    published: Vec<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Action {
+    ipv4: Wanted,
+    ipv6: Wanted,
+    foreign: ForeignRules,
+    /// Why the operator would be kept out, where he would.
+    closed: Option<String>,
+}
+
+impl Action {
+    fn of(&self, family: Family) -> &Wanted {
+        match family {
+            Family::V4 => &self.ipv4,
+            Family::V6 => &self.ipv6,
+        }
+    }
+}
+
+fn user_rules(family: Family) -> String {
+    format!("/etc/ufw/user{}.rules", family.digit())
+}
+
+fn after_rules(family: Family) -> String {
+    format!("/etc/ufw/after{}.rules", family.digit())
+}
+
+fn wanted(view: &View<'_>, family: Family) -> Wanted {
+    let openings = firewall::on_node(view.config, view.node, view.facts.ssh_session);
+    let rules = ufw::rules(&openings, family);
+    let interfaces = firewall::public_interfaces(view.node, view.facts);
+    let names = interfaces.iter().map(|interface| interface.name.as_str());
+    Wanted {
+        rules: rules.iter().map(|rule| rule.text(family)).collect(),
+        saved: rules.iter().map(ufw::Rule::saved).collect(),
+        docker_user: ufw::docker_user(names, PUBLISHED_CHAIN),
+        published: ufw::published(&firewall::to_containers(view.config, view.node), family),
+    }
+}
+
+impl Wanted {
+    fn block(&self) -> String {
+        ufw::docker_tables(&self.docker_user, &self.published, PUBLISHED_CHAIN)
+    }
+
+    /// What of the kernel's table is not as wanted; `loaded` is how many rules the file has for `ufw-user-input`.
+    fn differences(&self, now: &TableFacts, loaded: usize, family: Family) -> Vec<Difference> {
+        let name = family.restore().trim_end_matches("-restore");
+        let mut found = Vec::new();
+        for (chain, policy) in [("INPUT", &now.input_policy), ("FORWARD", &now.forward_policy)] {
+            if policy != "DROP" {
+                found.push(Difference::changed(format!("{name} {chain} (policy)"), policy, "DROP"));
+            }
+        }
+        if !now.goes_through_ufw {
+            found.push(Difference::added(format!("{name} INPUT"), "through ufw's chains"));
+        }
+        let user = now.user_input.clone().unwrap_or_default();
+        if !user.starts_with(&self.saved) || user.len() != loaded {
+            let (old, new) = (format!("{} rules", user.len()), format!("{loaded} rules, ours in front"));
+            found.push(Difference::changed(format!("{name} {}-user-input (live)", family.prefix()), old, new));
+        }
+        // dockerd adds a rule of its own behind ours.
+        let is_closed = now.docker_user.as_ref().is_some_and(|rules| rules.starts_with(&self.docker_user));
+        if !is_closed || now.published.as_ref() != Some(&self.published) {
+            let old = if now.docker_user.is_some() { "other rules" } else { "absent" };
+            found.push(Difference::changed(format!("{name} DOCKER-USER (live)"), old, "closed but for what is declared"));
+        }
+        found
+    }
+}
+
+/// What differs of one family, in the files and in the kernel.
+fn of_family(
+    view: &View<'_>,
+    wanted: &Wanted,
+    family: Family,
+    foreign: &mut Vec<String>,
+) -> Result<Vec<Difference>, (String, String)> {
+    let text = |path: &str| view.facts.files.get(path).and_then(FileFacts::content);
+    let broken = |path: String| move |error: &dyn std::error::Error| (path, error.to_string());
+    let path = user_rules(family);
+    let (told, loaded, mut found) = match text(&path) {
+        Some(now) => {
+            let wrong = broken(path.clone());
+            let new = ufw::composed(now, &wanted.rules, view.config.firewall.foreign)
+                .map_err(|error| wrong(&error))?;
+            let read = |text| ufw::all(text).unwrap_or_default().join("\n") + "\n";
+            foreign.extend(ufw::foreign(now).unwrap_or_default());
+            (read(&new), ufw::loaded_count(&new, family), line_differences(path, &read(now), &read(&new)))
+        }
+        // ufw is about to be installed, and brings a file without rules.
+        None => {
+            let count = format!("{} rules", wanted.rules.len());
+            (String::new(), wanted.rules.len(), vec![Difference::added(path, count)])
+        }
+    };
+    drop(told);
+    let path = after_rules(family);
+    let now = text(&path).unwrap_or_default();
+    let new = with_block(now, &wanted.block()).map_err(|error| broken(path.clone())(&error))?;
+    found.extend(line_differences(path, now, &new));
+    match table(view.facts, family) {
+        Observed::Known(now) => found.extend(wanted.differences(now, loaded, family)),
+        Observed::Unknown(why) => {
+            let name = family.restore().trim_end_matches("-restore");
+            found.push(Difference::changed(format!("{name} (live)"), format!("not seen: {why}"), "as in the files"));
+        }
+    }
+    Ok(found)
+}
+
+fn table(facts: &NodeFacts, family: Family) -> &Observed<TableFacts> {
+    match family {
+        Family::V4 => &facts.filter.ipv4,
+        Family::V6 => &facts.filter.ipv6,
+    }
+}
+
+fn setting<'a>(text: &'a str, key: &str) -> Option<&'a str> {
+    text.lines().rev().find_map(|line| line.trim_start().strip_prefix(key)?.strip_prefix('=')).map(str::trim)
+}
+
+/// The value without the quotes that a shell takes off.
+fn plain(value: &str) -> &str {
+    value.trim_matches(['"', '\''])
+}
+
+impl Declare for Ufw {
+    fn kind(&self) -> Kind {
+        KIND
+    }
+
+    fn section(&self) -> &'static str {
+        "3.2"
+    }
+
+    fn scope(&self) -> Scope {
+        Scope::Node
+    }
+
+    fn after(&self) -> &'static [Kind] {
+        const { &[super::guard::KIND] }
+    }
+
+    fn asks(&self, _: &Config, _: &NodeConfig) -> FactsQuery {
+        let rules = Family::ALL.into_iter().flat_map(|family| [user_rules(family), after_rules(family)]);
+        FactsQuery {
+            files: rules.chain([CONF, DEFAULTS].map(str::to_owned)).collect(),
+            units: [UNIT.to_owned()].into(),
+            filter: true,
+            ..FactsQuery::default()
+        }
+    }
+
+    fn declare(&self, view: &View<'_>) -> Declaration {
+        let openings = firewall::on_node(view.config, view.node, view.facts.ssh_session);
+        let closed =
+            view.facts.ssh_session.and_then(|session| why_closed(&openings, session.from, session.port));
+        let action = Action {
+            ipv4: wanted(view, Family::V4),
+            ipv6: wanted(view, Family::V6),
+            foreign: view.config.firewall.foreign,
+            closed,
+        };
+        let mut declaration = Declaration::nothing();
+        let mut differences = Vec::new();
+        let mut foreign = Vec::new();
+        for family in Family::ALL {
+            match of_family(view, action.of(family), family, &mut foreign) {
+                Ok(found) => differences.extend(found),
+                Err((path, why)) => {
+                    declaration.findings.push(finding(
+                        view,
+                        Severity::Error,
+                        format!("{path} cannot be read: {why}"),
+                        "mend it, or move it away and `dpkg-reconfigure ufw`, which writes a fresh one",
+                    ));
+                    return declaration;
+                }
+            }
+        }
+        differences.extend(settings(view.facts));
+        if view.config.firewall.foreign == ForeignRules::Keep && !foreign.is_empty() {
+            foreign.sort();
+            foreign.dedup();
+            declaration.findings.push(finding(
+                view,
+                Severity::Warning,
+                format!("ufw has rules that are not enxame's, and keeps them: {}", foreign.join("; ")),
+                "what they let in from outside passes the guard only when `firewall.openings` names it; `firewall.foreign: \
+                 remove` takes them away",
+            ));
+        }
+        if !differences.is_empty() {
+            let reason = "everything that listens on the node is open to the world";
+            let draft = Draft::new("close the node but for what is declared", reason, &action);
+            declaration.change(draft.differing(differences).risking(Risk::MayCutSsh));
+        }
+        declaration
+    }
+}
+
+fn finding(view: &View<'_>, severity: Severity, message: String, hint: &str) -> Finding {
+    let node = Some(view.node.name.clone());
+    Finding { severity, node, section: "3.2".to_owned(), message, hint: hint.to_owned() }
+}
+
+fn settings(facts: &NodeFacts) -> Vec<Difference> {
+    let text = |path: &str| facts.files.get(path).and_then(FileFacts::content).unwrap_or_default();
+    let mut found = Vec::new();
+    let enabled = [("ENABLED", "yes")];
+    for (path, key, wanted) in SETTINGS
+        .iter()
+        .map(|(key, wanted)| (DEFAULTS, *key, *wanted))
+        .chain(enabled.iter().map(|(key, wanted)| (CONF, *key, *wanted)))
+    {
+        let now = setting(text(path), key);
+        if now.map(plain) != Some(plain(wanted)) {
+            let field = format!("{path} {key}");
+            found.push(Difference { field: field.into(), old: now.map(str::to_owned), new: Some(wanted.to_owned()) });
+        }
+    }
+    if facts.units.get(UNIT).is_none_or(|unit| unit.enabled != "enabled") {
+        found.push(Difference::added(UNIT, "enabled"));
+    }
+    found
+}
+
+/// A file that is there already.
+fn read(host: &dyn Host, path: &str) -> Result<String, ActuateError> {
+    match host.read(Path::new(path)) {
+        FileFacts::Text { content, .. } => Ok(content),
+        FileFacts::Absent => Err(ActuateError::wrong(format!("{path} is not there"), "dpkg-reconfigure ufw")),
+        FileFacts::Unreadable(why) => Err(ActuateError::wrong(format!("cannot read {path}: {why}"), "")),
+    }
+}
+
+fn load(on: &Context<'_>, family: Family, text: &str) -> Result<(), ActuateError> {
+    let command = Command::new([family.restore(), "--noflush"]).reading(text).within(LOAD);
+    Ok(on.host.run_ok(&command).map(drop)?)
+}
+
+impl Resource for Ufw {
+    fn way_back(&self, host: &dyn Host, _: &serde_json::Value) -> Option<WayBack> {
+        let now = crate::facts::filter(host);
+        let mut files: Vec<String> =
+            Family::ALL.into_iter().flat_map(|family| [user_rules(family), after_rules(family)]).collect();
+        files.extend([CONF, DEFAULTS].map(str::to_owned));
+        let is_on = matches!(&now.ipv4, Observed::Known(table) if table.user_input.is_some());
+        let mut reload = vec![Step::new([INIT, if is_on { "force-reload" } else { "force-stop" }])];
+        for (family, table) in [(Family::V4, &now.ipv4), (Family::V6, &now.ipv6)] {
+            let there = |rules: fn(&TableFacts) -> &Option<Vec<String>>| match table {
+                Observed::Known(table) => rules(table).clone().unwrap_or_default(),
+                Observed::Unknown(_) => Vec::new(),
+            };
+            let (docker, published) = (there(|table| &table.docker_user), there(|table| &table.published));
+            let text = ufw::docker_tables(&docker, &published, PUBLISHED_CHAIN);
+            reload.push(Step::reading([family.restore(), "--noflush"], text));
+        }
+        Some(WayBack { files, reload })
+    }
+
+    fn why_cut(&self, action: &serde_json::Value) -> Option<String> {
+        let closed = read_action::<Action>(action).ok()?.closed?;
+        Some(format!("ufw: {closed}"))
+    }
+
+    fn actuate(&self, on: &mut Context<'_>, action: &serde_json::Value) -> Result<(), ActuateError> {
+        let action: Action = read_action(action)?;
+        // Everything is made and tried before anything is written.
+        let mut files = Vec::new();
+        for family in Family::ALL {
+            let (user, after) = (user_rules(family), after_rules(family));
+            let wanted = action.of(family);
+            let wrong = |path: &str, error: &dyn std::error::Error| {
+                ActuateError::wrong(format!("cannot change {path}: {error}"), "")
+            };
+            let rules = ufw::composed(&read(on.host, &user)?, &wanted.rules, action.foreign)
+                .map_err(|error| wrong(&user, &error))?;
+            let block =
+                with_block(&read(on.host, &after)?, &wanted.block()).map_err(|error| wrong(&after, &error))?;
+            for text in [&rules, &wanted.block()] {
+                let command = Command::new([family.restore(), "--noflush", "--test"]).reading(text.as_str());
+                on.host.run_ok(&command.within(LOAD))?;
+            }
+            files.extend([(user, rules), (after, block)]);
+        }
+        for (path, text) in &files {
+            on.host.write(Path::new(path), text.as_bytes(), MODE)?;
+        }
+        let defaults = read(on.host, DEFAULTS)?;
+        let wanted = SETTINGS
+            .iter()
+            .filter(|(key, value)| setting(&defaults, key).map(plain) != Some(plain(value)))
+            .fold(defaults.clone(), |text, (key, value)| ufw::with_setting(&text, key, value));
+        on.host.write(Path::new(DEFAULTS), wanted.as_bytes(), 0o644)?;
+        on.host.run_ok(&Command::new(["systemctl", "enable", "--quiet", UNIT]).within(LOAD))?;
+        follow(on, &action, defaults != wanted)
+    }
+}
+
+/// Makes the kernel follow the files.
+fn follow(on: &mut Context<'_>, action: &Action, is_other_policy: bool) -> Result<(), ActuateError> {
+    let is_enabled = setting(&read(on.host, CONF)?, "ENABLED").map(plain) == Some("yes");
+    let now = crate::facts::filter(on.host);
+    let is_up = |table: &Observed<TableFacts>| {
+        table.known().is_some_and(|table| {
+            table.goes_through_ufw
+                && table.user_input.is_some()
+                && table.input_policy == "DROP"
+                && table.forward_policy == "DROP"
+        })
+    };
+    if !is_enabled {
+        (on.progress)("turning ufw on");
+        // It writes its rules again, with its logging; one start of Python.
+        on.host.run_ok(&Command::new(["ufw", "--force", "enable"]))?;
+    } else if is_other_policy || !is_up(&now.ipv4) || !is_up(&now.ipv6) {
+        (on.progress)("loading ufw from the start");
+        let is_there = now.ipv4.known().is_some_and(|table| table.user_input.is_some());
+        on.host.run_ok(&Command::new([INIT, if is_there { "force-reload" } else { "start" }]))?;
+    } else {
+        for family in Family::ALL {
+            load(on, family, &read(on.host, &user_rules(family))?)?;
+        }
+    }
+    for family in Family::ALL {
+        load(on, family, &action.of(family).block())?;
+    }
+    Ok(())
+}

@@ -1,0 +1,333 @@
+//! ufw's files: the rules as ufw itself writes them (0.36, `backend_iptables.py`), and what is ours in them.
+//!
+//! ufw knows its rules by the `### tuple ###` lines alone; the `iptables` lines below each are what is loaded at boot. Both
+//! are written here, so that one load replaces all rules at once and ufw's own commands go on working. Ours are told by
+//! their comment, stand in front, and are the only ones that are ever replaced.
+
+use std::fmt::Write;
+use std::net::IpAddr;
+
+use enxame_core::config::ForeignRules;
+use enxame_core::firewall::{Opening, Service, Source};
+use ipnet::IpNet;
+
+/// What our rules' comments begin with.
+const TAG: &str = "enxame: ";
+const BEGIN: &str = "### RULES ###";
+const END: &str = "### END RULES ###";
+const TUPLE: &str = "### tuple ### ";
+
+/// An address family, as ufw sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    /// IPv4.
+    V4,
+    /// IPv6.
+    V6,
+}
+
+impl Family {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::V4, Self::V6];
+
+    /// What the names of its chains begin with.
+    #[must_use]
+    pub fn prefix(self) -> &'static str {
+        match self {
+            Self::V4 => "ufw",
+            Self::V6 => "ufw6",
+        }
+    }
+
+    /// What the names of its files have behind the first word: `user.rules`, `user6.rules`.
+    #[must_use]
+    pub fn digit(self) -> &'static str {
+        match self {
+            Self::V4 => "",
+            Self::V6 => "6",
+        }
+    }
+
+    /// The program that loads its rules.
+    #[must_use]
+    pub fn restore(self) -> &'static str {
+        match self {
+            Self::V4 => "iptables-restore",
+            Self::V6 => "ip6tables-restore",
+        }
+    }
+
+    fn anywhere(self) -> &'static str {
+        match self {
+            Self::V4 => "0.0.0.0/0",
+            Self::V6 => "::/0",
+        }
+    }
+
+    fn has(self, address: IpAddr) -> bool {
+        address.is_ipv4() == (self == Self::V4)
+    }
+}
+
+/// A rule of ours: one source, one service, let in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rule {
+    service: Service,
+    /// `None`: everybody.
+    source: Option<IpNet>,
+    purpose: &'static str,
+}
+
+/// Our rules for one family, in order.
+#[must_use]
+pub fn rules(openings: &[Opening], family: Family) -> Vec<Rule> {
+    let of = |opening: &Opening| -> Vec<Rule> {
+        let rule = |source| Rule { service: opening.service, source, purpose: opening.purpose };
+        match &opening.source {
+            Source::Anywhere => vec![rule(None)],
+            Source::Networks(networks) => {
+                let of_family = networks.iter().filter(|network| family.has(network.addr()));
+                of_family.map(|network| rule(Some(*network).filter(|network| network.prefix_len() > 0))).collect()
+            }
+        }
+    };
+    openings.iter().flat_map(of).collect()
+}
+
+impl Rule {
+    /// The rule in ufw's file: its tuple, and what is loaded at boot.
+    #[must_use]
+    pub fn text(&self, family: Family) -> String {
+        let (protocol, port) = self.protocol_and_port();
+        let source = self.source_text();
+        let from = source.as_deref().unwrap_or_else(|| family.anywhere());
+        let mut tuple = format!("allow {protocol} {port} {anywhere} any {from} in", anywhere = family.anywhere());
+        let _ = write!(tuple, " comment={}", hex::encode(format!("{TAG}{}", self.purpose)));
+        let mut rule = format!("-A {}-user-input", family.prefix());
+        if protocol != "any" {
+            let _ = write!(rule, " -p {protocol}");
+        }
+        if port != "any" {
+            let _ = write!(rule, " --dport {port}");
+        }
+        if let Some(source) = source {
+            let _ = write!(rule, " -s {source}");
+        }
+        format!("\n{TUPLE}{tuple}\n{rule} -j ACCEPT\n")
+    }
+
+    /// The rule as `iptables-save` shows it, without its chain.
+    #[must_use]
+    pub fn saved(&self) -> String {
+        let source = self.source.map(|network| format!("-s {network} ")).unwrap_or_default();
+        format!("{source}{}-j ACCEPT", saved_service(self.service))
+    }
+
+    fn protocol_and_port(&self) -> (String, String) {
+        let port = self.service.port().map_or_else(|| "any".to_owned(), |port| port.to_string());
+        (self.service.protocol().to_lowercase(), port)
+    }
+
+    /// ufw writes a single address without its prefix length.
+    fn source_text(&self) -> Option<String> {
+        self.source.map(|network| {
+            if network.prefix_len() == network.max_prefix_len() {
+                network.addr().to_string()
+            } else {
+                network.to_string()
+            }
+        })
+    }
+}
+
+fn saved_service(service: Service) -> String {
+    match service {
+        Service::Tcp(port) => format!("-p tcp -m tcp --dport {port} "),
+        Service::Udp(port) => format!("-p udp -m udp --dport {port} "),
+        Service::Esp => "-p esp ".to_owned(),
+        Service::Icmp => "-p icmp ".to_owned(),
+        Service::Icmpv6 => "-p ipv6-icmp ".to_owned(),
+        Service::Any => String::new(),
+    }
+}
+
+/// What stands in front of the rules, the rules one by one, and what stands behind them.
+struct Parts<'a> {
+    before: &'a str,
+    entries: Vec<&'a str>,
+    after: &'a str,
+}
+
+/// A file of ufw's that is not as ufw writes it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not as ufw writes it: {0}")]
+pub struct NotUfws(&'static str);
+
+fn parts(text: &str) -> Result<Parts<'_>, NotUfws> {
+    let begin = text.find(&format!("{BEGIN}\n")).ok_or(NotUfws("there is no line `### RULES ###`"))?;
+    let (before, rest) = text.split_at(begin + BEGIN.len() + 1);
+    // Before its first rule ufw's file has no mark at the end.
+    let mut length = 0;
+    let is_end = |line: &str| {
+        line.starts_with(END)
+            || line.starts_with("### LOGGING")
+            || line.starts_with("-A ufw-user-limit ")
+            || line.starts_with("-A ufw6-user-limit ")
+            || line.starts_with("COMMIT")
+    };
+    for line in rest.split_inclusive('\n').take_while(|line| !is_end(line)) {
+        length += line.len();
+    }
+    let (rules, after) = rest.split_at(length);
+    if !after.contains("COMMIT") {
+        return Err(NotUfws("there is no `COMMIT` behind the rules"));
+    }
+    let starts: Vec<usize> = rules.match_indices(TUPLE).map(|(at, _)| at).collect();
+    let head = rules.get(..starts.first().copied().unwrap_or(rules.len())).unwrap_or_default();
+    if !head.trim().is_empty() {
+        return Err(NotUfws("a rule has no `### tuple ###`"));
+    }
+    let ends = starts.iter().skip(1).copied().chain([rules.len()]);
+    let entries = starts.iter().zip(ends).filter_map(|(from, to)| rules.get(*from..to)).collect();
+    Ok(Parts { before, entries, after })
+}
+
+/// The comment of a rule, when it has one that can be read.
+fn comment(entry: &str) -> Option<String> {
+    let (_, comment) = entry.lines().next()?.rsplit_once(" comment=")?;
+    String::from_utf8(hex::decode(comment.trim()).ok()?).ok()
+}
+
+fn is_ours(entry: &str) -> bool {
+    comment(entry).is_some_and(|comment| comment.starts_with(TAG))
+}
+
+/// The rules that are not ours, as people read them: `allow tcp 8080 from any (my comment)`.
+///
+/// # Errors
+/// [`NotUfws`].
+pub fn foreign(text: &str) -> Result<Vec<String>, NotUfws> {
+    Ok(parts(text)?.entries.into_iter().filter(|entry| !is_ours(entry)).map(told).collect())
+}
+
+/// Every rule, ours and foreign, as people read them.
+///
+/// # Errors
+/// [`NotUfws`].
+pub fn all(text: &str) -> Result<Vec<String>, NotUfws> {
+    Ok(parts(text)?.entries.into_iter().map(told).collect())
+}
+
+fn told(entry: &str) -> String {
+    let line = entry.lines().next().unwrap_or_default();
+    let tuple = line.trim_start_matches(TUPLE).split(" comment=").next().unwrap_or_default();
+    let said = comment(entry).map(|comment| format!(" ({comment})")).unwrap_or_default();
+    let words: Vec<&str> = tuple.split_whitespace().collect();
+    let plain = |address: &str| match address {
+        "0.0.0.0/0" | "::/0" => "any".to_owned(),
+        other => other.to_owned(),
+    };
+    match words.as_slice() {
+        [action, protocol, port, to, _, from, way] => {
+            let port = if *port == "any" { String::new() } else { format!(" {port}") };
+            let to = if plain(to) == "any" { String::new() } else { format!(" to {to}") };
+            let way = if *way == "in" { String::new() } else { format!(" {way}") };
+            format!("{action} {protocol}{port} from {}{to}{way}{said}", plain(from))
+        }
+        _ => format!("{tuple}{said}"),
+    }
+}
+
+/// How many rules of the file are loaded into `ufw-user-input`.
+#[must_use]
+pub fn loaded_count(text: &str, family: Family) -> usize {
+    let chain = format!("-A {}-user-input ", family.prefix());
+    text.lines().filter(|line| line.starts_with(&chain)).count()
+}
+
+/// The file with our rules ([`Rule::text`]) in front, and behind them, where they are kept, the others.
+///
+/// # Errors
+/// [`NotUfws`].
+pub fn composed(
+    text: &str,
+    ours: &[String],
+    foreign: ForeignRules,
+) -> Result<String, NotUfws> {
+    let Parts { before, entries, after } = parts(text)?;
+    let mut composed = before.to_owned();
+    for rule in ours {
+        composed.push_str(rule);
+    }
+    if foreign == ForeignRules::Keep {
+        for entry in entries.into_iter().filter(|entry| !is_ours(entry)) {
+            let _ = write!(composed, "\n{}\n", entry.trim_end());
+        }
+    }
+    if after.starts_with(END) {
+        let _ = write!(composed, "\n{after}");
+    } else {
+        let _ = write!(composed, "\n{END}\n{after}");
+    }
+    Ok(composed)
+}
+
+/// A file of `KEY=value` lines with one value set, and all else as it was.
+#[must_use]
+pub fn with_setting(text: &str, key: &str, value: &str) -> String {
+    let wanted = format!("{key}={value}");
+    let is_it = |line: &str| line.trim_start().strip_prefix(key).is_some_and(|rest| rest.starts_with('='));
+    if !text.lines().any(is_it) {
+        let newline = if text.is_empty() || text.ends_with('\n') { "" } else { "\n" };
+        return format!("{text}{newline}{wanted}\n");
+    }
+    text.lines().map(|line| if is_it(line) { wanted.as_str() } else { line }).fold(
+        String::new(),
+        |mut text, line| {
+            text.push_str(line);
+            text.push('\n');
+            text
+        },
+    )
+}
+
+/// The chains that close what Docker publishes, in `iptables-save`'s own words: ours, one rule each.
+#[must_use]
+pub fn published(openings: &[Opening], family: Family) -> Vec<String> {
+    let mut rules = vec!["-m conntrack --ctstate RELATED,ESTABLISHED -j RETURN".to_owned()];
+    for rule in self::rules(openings, family) {
+        let source = rule.source.map(|network| format!("-s {network} ")).unwrap_or_default();
+        // The address is translated already: what the client asked for is what conntrack keeps.
+        let asked = |protocol, port| {
+            format!("{source}-p {protocol} -m conntrack --ctorigdstport {port} --ctdir ORIGINAL -j RETURN")
+        };
+        rules.push(match rule.service {
+            Service::Tcp(port) => asked("tcp", port),
+            Service::Udp(port) => asked("udp", port),
+            _ => format!("{source}-j RETURN"),
+        });
+    }
+    rules.push("-j DROP".to_owned());
+    rules
+}
+
+/// What `DOCKER-USER` holds: what comes in by a public interface goes through the chain that closes.
+#[must_use]
+pub fn docker_user<'a>(interfaces: impl IntoIterator<Item = &'a str>, chain: &str) -> Vec<String> {
+    interfaces.into_iter().map(|name| format!("-i {name} -j {chain}")).collect()
+}
+
+/// Both chains as `iptables-restore --noflush` takes them: these two are replaced, everything else stays.
+#[must_use]
+pub fn docker_tables(docker_user: &[String], published: &[String], chain: &str) -> String {
+    let mut text = format!("*filter\n:DOCKER-USER - [0:0]\n:{chain} - [0:0]\n");
+    for (chain, rules) in [("DOCKER-USER", docker_user), (chain, published)] {
+        for rule in rules {
+            let _ = writeln!(text, "-A {chain} {rule}");
+        }
+    }
+    text + "COMMIT\n"
+}
+
+#[cfg(test)]
+mod tests;
