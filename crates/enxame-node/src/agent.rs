@@ -161,7 +161,8 @@ impl Session {
 }
 
 fn find(kind: &Kind) -> Result<&'static dyn Resource, Failure> {
-    let unknown = || failure(&format!("this agent knows no resource `{kind}`"), "use one build on both sides");
+    let unknown =
+        || failure(&format!("this agent knows no resource `{kind}`"), "use one build on both sides");
     resources::find(kind).ok_or_else(unknown)
 }
 

@@ -112,12 +112,8 @@ pub fn arm(host: &dyn Host, change: &ChangeId, operator: &str, way: &WayBack) ->
 
 fn prepare(host: &dyn Host, change: &ChangeId, operator: &str, way: &WayBack) -> Result<(), ActuateError> {
     let kept = way.files.iter().map(|file| keep(Path::new(file))).collect::<Result<_, _>>()?;
-    let armed = Armed {
-        change: change.to_string(),
-        operator: operator.to_owned(),
-        kept,
-        reload: way.reload.clone(),
-    };
+    let armed =
+        Armed { change: change.to_string(), operator: operator.to_owned(), kept, reload: way.reload.clone() };
     let program = std::env::current_exe().map_err(system("find this program's own file".to_owned()))?;
     let unit = boot_unit(&program.display().to_string());
     host.write(Path::new(BOOT_UNIT), unit.as_bytes(), 0o644)?;
@@ -220,7 +216,11 @@ pub fn put_back(host: &dyn Host, when: When) -> Result<Option<String>, ActuateEr
     disarm(host);
     let change = ChangeId(armed.change.clone());
     // The journal may be on a disk that is full; what counts is done.
-    drop(journal::record(&armed.operator, &change, Event::Failed("put back by the dead-man switch".to_owned())));
+    drop(journal::record(
+        &armed.operator,
+        &change,
+        Event::Failed("put back by the dead-man switch".to_owned()),
+    ));
     Ok(Some(armed.change))
 }
 

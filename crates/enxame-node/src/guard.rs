@@ -38,7 +38,8 @@ impl Guard<'_> {
     /// The whole file: loading it replaces the table in one transaction, also where there is none yet.
     #[must_use]
     pub fn text(&self) -> String {
-        let interfaces = self.interfaces.iter().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", ");
+        let interfaces =
+            self.interfaces.iter().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", ");
         // A clear packet that is not the plaintext network's: its identifier stands behind 8 bytes of UDP and 4 of VXLAN
         // (RFC 7348, 5).
         let clear = match self.plaintext_vni {

@@ -87,7 +87,9 @@ pub fn rules(openings: &[Opening], family: Family) -> Vec<Rule> {
             Source::Anywhere => vec![rule(None)],
             Source::Networks(networks) => {
                 let of_family = networks.iter().filter(|network| family.has(network.addr()));
-                of_family.map(|network| rule(Some(*network).filter(|network| network.prefix_len() > 0))).collect()
+                of_family
+                    .map(|network| rule(Some(*network).filter(|network| network.prefix_len() > 0)))
+                    .collect()
             }
         }
     };
@@ -101,7 +103,8 @@ impl Rule {
         let (protocol, port) = self.protocol_and_port();
         let source = self.source_text();
         let from = source.as_deref().unwrap_or_else(|| family.anywhere());
-        let mut tuple = format!("allow {protocol} {port} {anywhere} any {from} in", anywhere = family.anywhere());
+        let mut tuple =
+            format!("allow {protocol} {port} {anywhere} any {from} in", anywhere = family.anywhere());
         let _ = write!(tuple, " comment={}", hex::encode(format!("{TAG}{}", self.purpose)));
         let mut rule = format!("-A {}-user-input", family.prefix());
         if protocol != "any" {
@@ -249,11 +252,7 @@ pub fn loaded_count(text: &str, family: Family) -> usize {
 ///
 /// # Errors
 /// [`NotUfws`].
-pub fn composed(
-    text: &str,
-    ours: &[String],
-    foreign: ForeignRules,
-) -> Result<String, NotUfws> {
+pub fn composed(text: &str, ours: &[String], foreign: ForeignRules) -> Result<String, NotUfws> {
     let Parts { before, entries, after } = parts(text)?;
     let mut composed = before.to_owned();
     for rule in ours {

@@ -1,9 +1,10 @@
 //! Carries a plan out: what it says, in its order, as parallel as it allows, and nothing else.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use enxame_core::change::{Change, ChangeId, Handover};
+use enxame_core::limits::DEAD_MAN;
 use enxame_core::names::NodeName;
 use enxame_core::plan::Plan;
 use enxame_core::protocol::{Reply, Request};
@@ -13,12 +14,17 @@ use futures::stream::FuturesUnordered;
 use serde::Serialize;
 use tokio::sync::watch;
 
-use crate::fleet::{Fleet, QUICK_DEADLINE};
+use crate::fleet::{Doors, Fleet, QUICK_DEADLINE};
 use crate::render::progress::Progress;
 use crate::transport::{Agent, TransportError};
 
 /// More than the node's own deadlines for one change together, so that the node is the one to give up.
 const CHANGE_DEADLINE: Duration = Duration::from_secs(3 * 60 * 60);
+
+/// How long new connections are tried: the change itself and the way back fit into the rest of [`DEAD_MAN`].
+const CONFIRM_WITHIN: Duration = Duration::from_secs(30);
+const CONFIRM_PAUSE: Duration = Duration::from_secs(1);
+const CUT_HINT: &str = "look at `ssh.allow_from`, and at firewalls between here and the node";
 
 /// What became of a change.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -66,7 +72,7 @@ pub(crate) async fn apply(
     loop {
         while let Some((change, agents)) = state.next(is_stopping) {
             progress.begin(&change);
-            running.push(make(change, agents, progress));
+            running.push(make(change, agents, &fleet.doors, progress));
         }
         tokio::select! {
             finished = running.next() => match finished {
@@ -138,10 +144,12 @@ fn needs(change: &Change) -> impl Iterator<Item = &NodeName> {
 async fn make(
     change: Change,
     mut agents: BTreeMap<NodeName, Agent>,
+    doors: &Doors,
     progress: &Progress,
 ) -> (Change, BTreeMap<NodeName, Agent>, Outcome) {
-    let outcome = match execute(&change, &mut agents, progress).await {
-        Ok(()) => Outcome::Done,
+    let outcome = match execute(&change, &mut agents, doors, progress).await {
+        Ok(Made::AsPlanned) => Outcome::Done,
+        Ok(Made::CutSsh { causes }) => Outcome::Failed { causes, hint: Some(CUT_HINT.to_owned()) },
         Err(error) => {
             let hint = error.hint();
             let causes = match error {
@@ -154,11 +162,21 @@ async fn make(
     (change, agents, outcome)
 }
 
+/// What became of a change that the node carried out.
+enum Made {
+    AsPlanned,
+    /// No new connection came through, and the node went back.
+    CutSsh {
+        causes: Vec<String>,
+    },
+}
+
 async fn execute(
     change: &Change,
     agents: &mut BTreeMap<NodeName, Agent>,
+    doors: &Doors,
     progress: &Progress,
-) -> Result<(), TransportError> {
+) -> Result<Made, TransportError> {
     let handed = match &change.handover {
         Some(Handover::ManagerToken { from }) => Some(manager_token(agents.get_mut(from)).await?),
         None => None,
@@ -171,9 +189,44 @@ async fn execute(
         handed,
     };
     match agent.request(&request, CHANGE_DEADLINE, |text| progress.tell(&change.node, text)).await? {
-        Reply::Done => Ok(()),
+        Reply::Done => Ok(Made::AsPlanned),
+        Reply::Unconfirmed => confirm(change, agent, doors, progress).await,
         _ => Err(TransportError::OutOfTurn),
     }
+}
+
+/// Shows that SSH still works, over a connection that knows nothing of the old one; if it does not, the node goes back.
+async fn confirm(
+    change: &Change,
+    agent: &mut Agent,
+    doors: &Doors,
+    progress: &Progress,
+) -> Result<Made, TransportError> {
+    let end = Instant::now() + CONFIRM_WITHIN;
+    let refused = loop {
+        progress.tell(&change.node, "confirming over a new connection");
+        match doors.confirm(&change.node, &change.id).await {
+            Ok(()) => return Ok(Made::AsPlanned),
+            // The node has gone back already: there is nothing left to confirm.
+            Err(TransportError::Failed(failure)) => return Err(TransportError::Failed(failure)),
+            Err(error) if Instant::now() >= end => break error,
+            Err(_) => tokio::time::sleep(CONFIRM_PAUSE).await,
+        }
+    };
+    let mut causes = vec!["no new SSH connection came through".to_owned(), refused.to_string()];
+    progress.tell(&change.node, "no new connection comes through: putting back what was there");
+    let request = Request::PutBack { kind: change.kind.clone(), action: change.action.clone() };
+    match agent.request(&request, QUICK_DEADLINE, |text| progress.tell(&change.node, text)).await {
+        Ok(Reply::WasPutBack { why }) => {
+            causes.extend(why);
+            causes.push("the node put back what was there before".to_owned());
+        }
+        _ => causes.push(format!(
+            "the old connection is gone as well: the node puts back what was there within {} s by itself",
+            DEAD_MAN.as_secs()
+        )),
+    }
+    Ok(Made::CutSsh { causes })
 }
 
 async fn manager_token(agent: Option<&mut Agent>) -> Result<Secret, TransportError> {

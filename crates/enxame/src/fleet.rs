@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::bail;
+use enxame_core::change::ChangeId;
 use enxame_core::config::Config;
 use enxame_core::facts::{ClusterFacts, FactsQuery, NodeFacts};
 use enxame_core::names::NodeName;
@@ -13,7 +14,7 @@ use enxame_core::protocol::{Reply, Request};
 use futures::future::join_all;
 
 use crate::render::progress::Progress;
-use crate::transport::{Agent, OwnBinary, Target, TransportError};
+use crate::transport::{Agent, OwnBinary, Sharing, Target, TransportError};
 
 /// Facts of a slow node that finds peers not answering.
 const GATHER_DEADLINE: Duration = Duration::from_secs(90);
@@ -23,6 +24,29 @@ pub(crate) const QUICK_DEADLINE: Duration = Duration::from_secs(30);
 /// The agents of all nodes.
 pub(crate) struct Fleet {
     pub(crate) agents: BTreeMap<NodeName, Agent>,
+    pub(crate) doors: Doors,
+}
+
+/// How to come to each node once more.
+#[derive(Clone)]
+pub(crate) struct Doors {
+    own: OwnBinary,
+    targets: BTreeMap<NodeName, Target>,
+}
+
+impl Doors {
+    /// Connects to a node over a TCP connection of its own, and has `change` confirmed there.
+    ///
+    /// # Errors
+    /// [`TransportError`].
+    pub(crate) async fn confirm(&self, node: &NodeName, change: &ChangeId) -> Result<(), TransportError> {
+        let target = self.targets.get(node).ok_or(TransportError::OutOfTurn)?;
+        let mut agent = Agent::connect(target, Sharing::Never, &self.own).await?;
+        let request = Request::Confirm { change: change.clone() };
+        let reply = agent.request(&request, QUICK_DEADLINE, |_| ()).await;
+        agent.close().await;
+        reply.map(drop)
+    }
 }
 
 /// What went wrong on a node.
@@ -97,7 +121,8 @@ impl Fleet {
                 let failed = |attempt| move |source| NodeError { node: node.name.clone(), attempt, source };
                 progress.tell(&node.name, "connecting");
                 let target = Target::of_node(config, node, directory);
-                let mut agent = Agent::connect(&target, own).await.map_err(failed("connect"))?;
+                let mut agent =
+                    Agent::connect(&target, Sharing::Allowed, own).await.map_err(failed("connect"))?;
                 if locking == Locking::Locked {
                     let request = Request::Lock { operator: operator.clone() };
                     agent.request(&request, QUICK_DEADLINE, |_| ()).await.map_err(failed("lock the node"))?;
@@ -108,7 +133,10 @@ impl Fleet {
             }
         });
         let (seen, lost) = apart(join_all(looks).await);
-        let mut fleet = Self { agents: BTreeMap::new() };
+        let targets =
+            config.nodes.iter().map(|node| (node.name.clone(), Target::of_node(config, node, directory)));
+        let doors = Doors { targets: targets.collect(), own };
+        let mut fleet = Self { agents: BTreeMap::new(), doors };
         let mut facts = ClusterFacts::default();
         for (name, (agent, mut seen, at)) in seen {
             fleet.agents.insert(name.clone(), agent);

@@ -35,7 +35,8 @@ pub(super) fn look(host: &dyn Host) -> FilterFacts {
 }
 
 fn table(host: &dyn Host, family: &Family) -> Observed<TableFacts> {
-    if host.read(Path::new("/usr/sbin").join(family.save).as_path()) == enxame_core::facts::FileFacts::Absent {
+    if host.read(Path::new("/usr/sbin").join(family.save).as_path()) == enxame_core::facts::FileFacts::Absent
+    {
         return Observed::Unknown(format!("{} is not installed", family.save));
     }
     match host.run_ok(&Command::new([family.save, "-t", "filter"])) {
@@ -47,12 +48,16 @@ fn table(host: &dyn Host, family: &Family) -> Observed<TableFacts> {
 /// Reads the output of `iptables-save -t filter`: `:CHAIN POLICY [0:0]`, then `-A CHAIN RULE`.
 fn parse(text: &str, family: &Family) -> TableFacts {
     let policy = |chain: &str| {
-        let line = text.lines().find_map(|line| line.strip_prefix(':')?.strip_prefix(chain)?.strip_prefix(' '));
+        let line =
+            text.lines().find_map(|line| line.strip_prefix(':')?.strip_prefix(chain)?.strip_prefix(' '));
         line.and_then(|rest| rest.split(' ').next()).map(str::to_owned)
     };
     let rules = |chain: &str| -> Vec<String> {
         let of_chain = |line: &'_ str| {
-            line.strip_prefix("-A ")?.strip_prefix(chain)?.strip_prefix(' ').map(|rule| rule.trim_end().to_owned())
+            line.strip_prefix("-A ")?
+                .strip_prefix(chain)?
+                .strip_prefix(' ')
+                .map(|rule| rule.trim_end().to_owned())
         };
         text.lines().filter_map(of_chain).collect()
     };
@@ -95,10 +100,13 @@ mod tests {
     #[test]
     fn a_table_that_is_not_listed_lets_everything_pass() {
         let facts = parse("", &IPV6);
-        assert_eq!(facts, TableFacts {
-            input_policy: "ACCEPT".into(),
-            forward_policy: "ACCEPT".into(),
-            ..TableFacts::default()
-        });
+        assert_eq!(
+            facts,
+            TableFacts {
+                input_policy: "ACCEPT".into(),
+                forward_policy: "ACCEPT".into(),
+                ..TableFacts::default()
+            }
+        );
     }
 }

@@ -41,7 +41,7 @@ pub fn gather(host: &dyn Host, query: &FactsQuery) -> NodeFacts {
     thread::scope(|scope| {
         let engine = scope.spawn(|| engine::look(host));
         let peers = scope.spawn(|| routes::look(&query.peers));
-        let units = scope.spawn(|| units::look(&query.units));
+        let units = scope.spawn(|| units::look(host, &query.units));
         let esp = scope.spawn(|| esp::look(host));
         let filter = scope.spawn(|| if query.filter { filter::look(host) } else { FilterFacts::default() });
 

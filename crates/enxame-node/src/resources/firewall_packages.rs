@@ -1,4 +1,7 @@
-//! The programs the firewall is made with: ufw and nft (manual 3.2).
+//! The programs the firewall is made with: ufw and nft, there and started at boot (manual 3.2). ufw's unit does nothing
+//! while ufw is off.
+
+use std::time::Duration;
 
 use enxame_core::change::{Difference, Kind};
 use enxame_core::config::{Config, NodeConfig};
@@ -7,14 +10,30 @@ use enxame_core::facts::FactsQuery;
 
 use crate::actuate::{ActuateError, Context, Resource, read_action};
 use crate::apt;
+use crate::host::Command;
 
 pub(super) const KIND: Kind = Kind::of("firewall_packages");
+const UNIT: &str = "ufw.service";
+/// It has an init script as well, which Debian's scripts look through.
+const ENABLE: Duration = Duration::from_secs(120);
 const PACKAGES: [&str; 2] = ["nftables", "ufw"];
 /// Whoever loads rules of its own throws ours, ufw's or Docker's away.
 const RIVALS: [(&str, Severity, &str); 3] = [
-    ("firewalld.service", Severity::Error, "two managers of one firewall undo each other: systemctl disable --now firewalld"),
-    ("netfilter-persistent.service", Severity::Error, "its saved rules replace ufw's at boot: systemctl disable --now netfilter-persistent"),
-    ("nftables.service", Severity::Warning, "`systemctl restart nftables` flushes Docker's and ufw's rules: systemctl disable --now nftables"),
+    (
+        "firewalld.service",
+        Severity::Error,
+        "two managers of one firewall undo each other: systemctl disable --now firewalld",
+    ),
+    (
+        "netfilter-persistent.service",
+        Severity::Error,
+        "its saved rules replace ufw's at boot: systemctl disable --now netfilter-persistent",
+    ),
+    (
+        "nftables.service",
+        Severity::Warning,
+        "`systemctl restart nftables` flushes Docker's and ufw's rules: systemctl disable --now nftables",
+    ),
 ];
 
 /// See the module.
@@ -40,7 +59,7 @@ impl Declare for FirewallPackages {
     fn asks(&self, _: &Config, _: &NodeConfig) -> FactsQuery {
         FactsQuery {
             packages: PACKAGES.map(str::to_owned).into(),
-            units: RIVALS.map(|(unit, ..)| unit.to_owned()).into(),
+            units: RIVALS.iter().map(|(unit, ..)| *unit).chain([UNIT]).map(str::to_owned).collect(),
             ..FactsQuery::default()
         }
     }
@@ -59,15 +78,19 @@ impl Declare for FirewallPackages {
                 });
             }
         }
-        let is_missing = |name: &&str| {
-            view.facts.packages.get(*name).is_none_or(|package| package.installed.is_none())
-        };
+        let is_missing =
+            |name: &&str| view.facts.packages.get(*name).is_none_or(|package| package.installed.is_none());
         let missing: Vec<&str> = PACKAGES.into_iter().filter(is_missing).collect();
-        if !missing.is_empty() {
-            let draft = Draft::new("install the firewall's programs", "the node has no firewall", &missing);
-            let differences =
-                missing.iter().map(|name| Difference::added(format!("packages.{name}"), "installed"));
-            declaration.change(draft.differing(differences));
+        let is_enabled = view.facts.units.get(UNIT).is_some_and(|unit| unit.enabled == "enabled");
+        if !missing.is_empty() || !is_enabled {
+            let reason = "the node has no firewall that starts with it";
+            let mut draft = Draft::new("install the firewall's programs", reason, &missing).differing(
+                missing.iter().map(|name| Difference::added(format!("packages.{name}"), "installed")),
+            );
+            if !is_enabled {
+                draft = draft.differing([Difference::added(UNIT, "enabled")]);
+            }
+            declaration.change(draft);
         }
         declaration
     }
@@ -76,7 +99,11 @@ impl Declare for FirewallPackages {
 impl Resource for FirewallPackages {
     fn actuate(&self, on: &mut Context<'_>, action: &serde_json::Value) -> Result<(), ActuateError> {
         let packages: Vec<String> = read_action(action)?;
-        apt::refresh_lists(on)?;
-        apt::install(on, &packages)
+        if !packages.is_empty() {
+            apt::refresh_lists(on)?;
+            apt::install(on, &packages)?;
+        }
+        on.host.run_ok(&Command::new(["systemctl", "enable", "--quiet", UNIT]).within(ENABLE))?;
+        Ok(())
     }
 }

@@ -100,7 +100,8 @@ impl Declare for GuardTable {
             Observed::Known(GuardState::Changed) => Some("changed since it was loaded".to_owned()),
             Observed::Unknown(why) => Some(format!("not seen: {why}")),
         };
-        differences.extend(now.map(|now| Difference::changed("table inet enxame (live)", now, "as in its file")));
+        differences
+            .extend(now.map(|now| Difference::changed("table inet enxame (live)", now, "as in its file")));
         if view.facts.units.get(UNIT).is_none_or(|unit| unit.enabled != "enabled") {
             differences.push(Difference::added(UNIT, "enabled"));
         }

@@ -20,7 +20,6 @@ use crate::host::{Command, Host};
 use crate::ufw::{self, Family};
 
 const KIND: Kind = Kind::of("ufw");
-const UNIT: &str = "ufw.service";
 const CONF: &str = "/etc/ufw/ufw.conf";
 const DEFAULTS: &str = "/etc/default/ufw";
 /// ufw's own script: it loads the files, and starts no Python.
@@ -111,13 +110,21 @@ impl Wanted {
         let user = now.user_input.clone().unwrap_or_default();
         if !user.starts_with(&self.saved) || user.len() != loaded {
             let (old, new) = (format!("{} rules", user.len()), format!("{loaded} rules, ours in front"));
-            found.push(Difference::changed(format!("{name} {}-user-input (live)", family.prefix()), old, new));
+            found.push(Difference::changed(
+                format!("{name} {}-user-input (live)", family.prefix()),
+                old,
+                new,
+            ));
         }
         // dockerd adds a rule of its own behind ours.
         let is_closed = now.docker_user.as_ref().is_some_and(|rules| rules.starts_with(&self.docker_user));
         if !is_closed || now.published.as_ref() != Some(&self.published) {
             let old = if now.docker_user.is_some() { "other rules" } else { "absent" };
-            found.push(Difference::changed(format!("{name} DOCKER-USER (live)"), old, "closed but for what is declared"));
+            found.push(Difference::changed(
+                format!("{name} DOCKER-USER (live)"),
+                old,
+                "closed but for what is declared",
+            ));
         }
         found
     }
@@ -133,22 +140,20 @@ fn of_family(
     let text = |path: &str| view.facts.files.get(path).and_then(FileFacts::content);
     let broken = |path: String| move |error: &dyn std::error::Error| (path, error.to_string());
     let path = user_rules(family);
-    let (told, loaded, mut found) = match text(&path) {
+    let (loaded, mut found) = match text(&path) {
         Some(now) => {
             let wrong = broken(path.clone());
             let new = ufw::composed(now, &wanted.rules, view.config.firewall.foreign)
                 .map_err(|error| wrong(&error))?;
-            let read = |text| ufw::all(text).unwrap_or_default().join("\n") + "\n";
             foreign.extend(ufw::foreign(now).unwrap_or_default());
-            (read(&new), ufw::loaded_count(&new, family), line_differences(path, &read(now), &read(&new)))
+            (ufw::loaded_count(&new, family), line_differences(path, &lines(now), &lines(&new)))
         }
         // ufw is about to be installed, and brings a file without rules.
         None => {
             let count = format!("{} rules", wanted.rules.len());
-            (String::new(), wanted.rules.len(), vec![Difference::added(path, count)])
+            (wanted.rules.len(), vec![Difference::added(path, count)])
         }
     };
-    drop(told);
     let path = after_rules(family);
     let now = text(&path).unwrap_or_default();
     let new = with_block(now, &wanted.block()).map_err(|error| broken(path.clone())(&error))?;
@@ -157,10 +162,19 @@ fn of_family(
         Observed::Known(now) => found.extend(wanted.differences(now, loaded, family)),
         Observed::Unknown(why) => {
             let name = family.restore().trim_end_matches("-restore");
-            found.push(Difference::changed(format!("{name} (live)"), format!("not seen: {why}"), "as in the files"));
+            found.push(Difference::changed(
+                format!("{name} (live)"),
+                format!("not seen: {why}"),
+                "as in the files",
+            ));
         }
     }
     Ok(found)
+}
+
+/// The rules of a file that was composed a moment ago, a line each.
+fn lines(text: &str) -> String {
+    ufw::all(text).unwrap_or_default().into_iter().map(|rule| rule + "\n").collect()
 }
 
 fn table(facts: &NodeFacts, family: Family) -> &Observed<TableFacts> {
@@ -200,7 +214,6 @@ impl Declare for Ufw {
         let rules = Family::ALL.into_iter().flat_map(|family| [user_rules(family), after_rules(family)]);
         FactsQuery {
             files: rules.chain([CONF, DEFAULTS].map(str::to_owned)).collect(),
-            units: [UNIT.to_owned()].into(),
             filter: true,
             ..FactsQuery::default()
         }
@@ -271,11 +284,12 @@ fn settings(facts: &NodeFacts) -> Vec<Difference> {
         let now = setting(text(path), key);
         if now.map(plain) != Some(plain(wanted)) {
             let field = format!("{path} {key}");
-            found.push(Difference { field: field.into(), old: now.map(str::to_owned), new: Some(wanted.to_owned()) });
+            found.push(Difference {
+                field: field.into(),
+                old: now.map(str::to_owned),
+                new: Some(wanted.to_owned()),
+            });
         }
-    }
-    if facts.units.get(UNIT).is_none_or(|unit| unit.enabled != "enabled") {
-        found.push(Difference::added(UNIT, "enabled"));
     }
     found
 }
@@ -331,8 +345,8 @@ impl Resource for Ufw {
             };
             let rules = ufw::composed(&read(on.host, &user)?, &wanted.rules, action.foreign)
                 .map_err(|error| wrong(&user, &error))?;
-            let block =
-                with_block(&read(on.host, &after)?, &wanted.block()).map_err(|error| wrong(&after, &error))?;
+            let block = with_block(&read(on.host, &after)?, &wanted.block())
+                .map_err(|error| wrong(&after, &error))?;
             for text in [&rules, &wanted.block()] {
                 let command = Command::new([family.restore(), "--noflush", "--test"]).reading(text.as_str());
                 on.host.run_ok(&command.within(LOAD))?;
@@ -348,7 +362,6 @@ impl Resource for Ufw {
             .filter(|(key, value)| setting(&defaults, key).map(plain) != Some(plain(value)))
             .fold(defaults.clone(), |text, (key, value)| ufw::with_setting(&text, key, value));
         on.host.write(Path::new(DEFAULTS), wanted.as_bytes(), 0o644)?;
-        on.host.run_ok(&Command::new(["systemctl", "enable", "--quiet", UNIT]).within(LOAD))?;
         follow(on, &action, defaults != wanted)
     }
 }

@@ -49,7 +49,9 @@ fn our_rules_stand_before_those_that_would_undo_them() {
         ]
     );
     assert_eq!(foreign(&text).unwrap(), told[1..]);
-    assert!(text.ends_with("\n### END RULES ###\n\n### LOGGING ###\n-A ufw-logging-deny -j LOG\n### END LOGGING ###\nCOMMIT\n"));
+    assert!(text.ends_with(
+        "\n### END RULES ###\n\n### LOGGING ###\n-A ufw-logging-deny -j LOG\n### END LOGGING ###\nCOMMIT\n"
+    ));
     assert_eq!(composed(&text, &ssh(), ForeignRules::Keep).unwrap(), text);
     assert_eq!(composed(&text, &[], ForeignRules::Keep).unwrap(), USED, "ours go, the rest is as it was");
     assert_eq!(all(&composed(USED, &ssh(), ForeignRules::Remove).unwrap()).unwrap().len(), 1);

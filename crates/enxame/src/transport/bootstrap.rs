@@ -13,8 +13,7 @@ pub(super) const WANTS_THE_BINARY: [u8; 4] = *b"WANT";
 
 /// Becomes root, without a question, and goes on with its first argument as a script. The login shell may be any:
 /// all it has to understand is `exec sh -c '...' ...`.
-const BECOME_ROOT: &str =
-    "s=$1; shift; set -- \"$@\" \"$SSH_CONNECTION\"; if [ -O / ]; then eval \"$s\"; else exec sudo -n -- sh -c \"$s\" enxame \"$@\"; fi";
+const BECOME_ROOT: &str = "s=$1; shift; set -- \"$@\" \"$SSH_CONNECTION\"; if [ -O / ]; then eval \"$s\"; else exec sudo -n -- sh -c \"$s\" enxame \"$@\"; fi";
 
 /// Takes the binary in when it is not there, and becomes the agent. `$1` is its SHA-256, `$2` what sshd says of the connection. What comes in is a line with
 /// a length, and that many bytes of gzip.
@@ -115,7 +114,7 @@ mod tests {
         }
         let directory = tempfile::tempdir().unwrap();
         let own = own("#!/bin/sh\necho \"$@\"\n");
-        let said = format!("agent --build {}\n", own.build);
+        let said = format!("agent --build {} --ssh \n", own.build);
         assert_eq!(
             run(&own, directory.path(), &own.packed().unwrap()),
             (Some(0), format!("WANT{said}"), String::new())

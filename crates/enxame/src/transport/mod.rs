@@ -21,7 +21,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 pub(crate) use bootstrap::OwnBinary;
-pub(crate) use ssh::Target;
+pub(crate) use ssh::{Sharing, Target};
 
 /// From starting `ssh` to the agent's first word.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(60);
@@ -125,10 +125,14 @@ impl Agent {
     ///
     /// # Errors
     /// [`TransportError`].
-    pub(crate) async fn connect(target: &Target, own: &OwnBinary) -> Result<Self, TransportError> {
+    pub(crate) async fn connect(
+        target: &Target,
+        sharing: Sharing,
+        own: &OwnBinary,
+    ) -> Result<Self, TransportError> {
         let mut command = tokio::process::Command::new("ssh");
         command
-            .args(target.arguments())
+            .args(target.arguments(sharing))
             .arg(own.remote_command())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -261,6 +265,8 @@ fn attempt(request: &Request) -> &'static str {
         Request::Lock { .. } => "lock the node",
         Request::Gather(_) => "gather facts",
         Request::Execute { .. } => "make a change",
+        Request::Confirm { .. } => "confirm a change",
+        Request::PutBack { .. } => "put a change back",
         Request::Settle => "close the journal",
         Request::ManagerToken => "fetch the join token",
         Request::Probe(_) => "take part in a proof",

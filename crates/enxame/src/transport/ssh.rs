@@ -17,6 +17,15 @@ pub(crate) struct Target {
     pub(crate) config_file: Option<PathBuf>,
 }
 
+/// Whether a connection of the user's that is open already may be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sharing {
+    /// It may.
+    Allowed,
+    /// No: that a new one can be made is what is to be shown. Neither may it take forever.
+    Never,
+}
+
 impl Target {
     /// The target of a node; relative paths are relative to `directory`, where `cluster.yaml` is.
     #[must_use]
@@ -31,7 +40,7 @@ impl Target {
 
     /// The arguments up to and with the host; the remote command comes next.
     #[must_use]
-    pub(crate) fn arguments(&self) -> Vec<String> {
+    pub(crate) fn arguments(&self, sharing: Sharing) -> Vec<String> {
         let mut arguments: Vec<String> = Vec::new();
         if let Some(file) = &self.config_file {
             arguments.extend(["-F".to_owned(), file.display().to_string()]);
@@ -50,6 +59,11 @@ impl Target {
         ] {
             arguments.extend(["-o".to_owned(), option.to_owned()]);
         }
+        if sharing == Sharing::Never {
+            for option in ["ControlPath=none", "ConnectTimeout=10", "ConnectionAttempts=1"] {
+                arguments.extend(["-o".to_owned(), option.to_owned()]);
+            }
+        }
         if let Some(user) = &self.user {
             arguments.extend(["-l".to_owned(), user.clone()]);
         }
@@ -63,13 +77,20 @@ impl Target {
 
 #[cfg(test)]
 mod tests {
-    use super::Target;
+    use super::{Sharing, Target};
 
     #[test]
     fn the_host_can_never_be_taken_for_an_option() {
         let target =
             Target { host: "-oProxyCommand=x".into(), user: None, port: Some(2222), config_file: None };
-        let arguments = target.arguments();
+        let arguments = target.arguments(Sharing::Allowed);
         assert_eq!(arguments[arguments.len() - 4..], ["-p", "2222", "--", "-oProxyCommand=x"]);
+        assert!(!arguments.contains(&"ControlPath=none".to_owned()));
+    }
+
+    #[test]
+    fn a_new_connection_is_no_open_ones_channel() {
+        let target = Target { host: "kvm2".into(), user: None, port: None, config_file: None };
+        assert!(target.arguments(Sharing::Never).contains(&"ControlPath=none".to_owned()));
     }
 }

@@ -7,7 +7,7 @@ use enxame_core::protocol::{Reply, Request};
 
 use crate::cli::InitArgs;
 use crate::fleet::QUICK_DEADLINE;
-use crate::transport::{Agent, OwnBinary, Target, TransportError};
+use crate::transport::{Agent, OwnBinary, Sharing, Target, TransportError};
 use crate::{Ending, output};
 
 pub(super) async fn init(arguments: &InitArgs) -> anyhow::Result<Ending> {
@@ -23,7 +23,8 @@ pub(super) async fn init(arguments: &InitArgs) -> anyhow::Result<Ending> {
                 port: None,
                 config_file: arguments.ssh_config.clone(),
             };
-            let mut agent = Agent::connect(&target, own).await.map_err(|error| told(word, &error))?;
+            let mut agent =
+                Agent::connect(&target, Sharing::Allowed, own).await.map_err(|error| told(word, &error))?;
             let request = Request::Gather(FactsQuery::default());
             let reply =
                 agent.request(&request, QUICK_DEADLINE, |_| ()).await.map_err(|error| told(word, &error))?;
