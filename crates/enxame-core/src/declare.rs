@@ -119,6 +119,14 @@ pub enum Severity {
     Error,
 }
 
+/// What the user may say to go on in spite of an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Waiver {
+    /// `--allow-ssh-cut`: the node goes back by itself where it turns out to be true.
+    AllowSshCut,
+}
+
 /// Something the plan found that no change can mend.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, serde::Deserialize)]
 pub struct Finding {
@@ -132,6 +140,9 @@ pub struct Finding {
     pub message: String,
     /// What to do about it.
     pub hint: String,
+    /// What makes a warning of an error, where anything does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiver: Option<Waiver>,
 }
 
 /// What a resource declares for one node, or for the cluster.

@@ -225,6 +225,7 @@ pub fn underlay_mtu(view: &View<'_>) -> (u32, Vec<Finding>) {
                         message: format!("the path MTU to {} was not measured: {why}", peer.name),
                         hint: "let ICMP through between the nodes, or write `networks.underlay_mtu`"
                             .to_owned(),
+                        waiver: None,
                     });
                     route.mtu_bytes
                 }

@@ -5,8 +5,9 @@ use std::net::IpAddr;
 
 use crate::change::{Change, Risk};
 use crate::config::{Config, EngineSource, NodeConfig};
-use crate::declare::{Finding, Severity};
+use crate::declare::{Finding, Severity, Waiver};
 use crate::facts::{ClusterFacts, EngineState, LocalSwarmState, NodeFacts, Observed};
+use crate::firewall::{self, Service};
 use crate::limits::{ROUND_TRIP_LIMIT_US, ROUND_TRIP_WARNING_US};
 use crate::names::NodeName;
 use crate::version::EngineVersion;
@@ -31,6 +32,7 @@ impl Findings {
             section: section.to_owned(),
             message,
             hint: hint.to_owned(),
+            waiver: None,
         });
     }
 }
@@ -252,6 +254,7 @@ fn of_node(config: &Config, node: &NodeConfig, facts: &NodeFacts, found: &mut Fi
         found.add(Severity::Warning, (name, "5"), message, "apply goes on from there");
     }
     addresses(node, facts, found);
+    ssh(config, node, facts, found);
     engine(config, node, facts, found);
     paths(config, node, facts, found);
 }
@@ -262,6 +265,41 @@ fn addresses(node: &NodeConfig, facts: &NodeFacts, found: &mut Findings) {
         let message = format!("does not carry the address {} on any interface", node.address);
         let hint = "give the address the server itself has; swarm cannot advertise one that is translated on the way";
         found.add(Severity::Error, (Some(&node.name), "5.2"), message, hint);
+    }
+}
+
+/// Whether the operator gets in again.
+fn ssh(config: &Config, node: &NodeConfig, facts: &NodeFacts, found: &mut Findings) {
+    if let Some(change) = &facts.filter.unconfirmed {
+        let message = format!("`{change}` was not confirmed, and the node is about to put it back");
+        found.add(
+            Severity::Warning,
+            (Some(&node.name), "3.2"),
+            message,
+            "apply puts it back at once and goes on",
+        );
+    }
+    let Some(session) = facts.ssh_session else {
+        let message =
+            "sshd does not say where you come from: nobody can tell whether you get in again".to_owned();
+        let hint = "name your address in `ssh.allow_from`; the node goes back by itself if you do not get in";
+        found.add(Severity::Warning, (Some(&node.name), "3.2"), message, hint);
+        return;
+    };
+    let openings = firewall::on_node(config, node, Some(session));
+    if !firewall::admits(&openings, session.from, Service::Tcp(session.port)) {
+        let message = format!("would not let you in any more: you come from {}", session.from);
+        let hint = "add it to `ssh.allow_from`, or take `ssh.allow_operator: false` away";
+        found.add(Severity::Error, (Some(&node.name), "3.2"), message, hint);
+        if let Some(finding) = found.0.last_mut() {
+            finding.waiver = Some(Waiver::AllowSshCut);
+        }
+    } else if !config.ssh.allow_from.is_empty()
+        && !config.ssh.allow_from.iter().any(|network| network.contains(&session.from))
+    {
+        let message = format!("lets you in from {} only until somebody applies from elsewhere", session.from);
+        let hint = "`ssh.allow_from` names other addresses; add yours, or the network it changes in";
+        found.add(Severity::Warning, (Some(&node.name), "3.2"), message, hint);
     }
 }
 

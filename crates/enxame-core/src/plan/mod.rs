@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::change::{Change, ChangeId};
 use crate::config::{Config, NodeConfig};
-use crate::declare::{Declare, Draft, Finding, Scope, Severity, View};
+use crate::declare::{Declare, Draft, Finding, Scope, Severity, View, Waiver};
 use crate::facts::{ClusterFacts, FactsDigest, FactsQuery, NodeFacts, digest_of};
 use crate::names::NodeName;
 
@@ -47,6 +47,15 @@ impl Plan {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.changes.is_empty()
+    }
+
+    /// Makes warnings of the errors that the user has seen and goes on in spite of.
+    #[must_use]
+    pub fn waiving(mut self, waiver: Waiver) -> Self {
+        for finding in self.findings.iter_mut().filter(|finding| finding.waiver == Some(waiver)) {
+            finding.severity = Severity::Warning;
+        }
+        self
     }
 
     /// Whether it must not be applied.

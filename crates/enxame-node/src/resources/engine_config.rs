@@ -136,6 +136,7 @@ fn refusal(view: &View<'_>, why: &str) -> Declaration {
         section: "5.1".to_owned(),
         message: format!("{PATH} {why}"),
         hint: "mend the file by hand, then plan again".to_owned(),
+        waiver: None,
     };
     Declaration { drafts: Vec::new(), findings: vec![finding] }
 }

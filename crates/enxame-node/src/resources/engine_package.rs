@@ -173,6 +173,7 @@ impl Declare for EnginePackage {
                 hint:
                     "save what you need of /var/snap/docker/common/var-lib-docker, then: snap remove docker"
                         .to_owned(),
+                waiver: None,
             };
             return Declaration { drafts: Vec::new(), findings: vec![finding] };
         }
@@ -261,6 +262,7 @@ fn rehousing(view: &View<'_>, is_risky: bool) -> Option<Finding> {
         message: "the engine of a living swarm node is replaced".to_owned(),
         hint: "have a backup of /var/lib/docker/swarm; going back to an older engine may lose the node"
             .to_owned(),
+        waiver: None,
     })
 }
 

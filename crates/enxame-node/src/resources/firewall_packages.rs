@@ -75,6 +75,7 @@ impl Declare for FirewallPackages {
                     section: "3.2".to_owned(),
                     message: format!("{unit} loads firewall rules of its own"),
                     hint: hint.to_owned(),
+                    waiver: None,
                 });
             }
         }

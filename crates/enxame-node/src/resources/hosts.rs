@@ -98,6 +98,7 @@ fn refusal(view: &View<'_>, why: &str) -> Declaration {
         section: "2.1".to_owned(),
         message: format!("{PATH}: {why}"),
         hint: "mend the file by hand, then plan again".to_owned(),
+        waiver: None,
     };
     Declaration { drafts: Vec::new(), findings: vec![finding] }
 }
@@ -119,6 +120,7 @@ fn contradictions(view: &View<'_>, mesh: &Mesh<'_>, text: &str) -> Declaration {
                     section: "2.1".to_owned(),
                     message: format!("{PATH} gives {name} the address {address} before the enxame block"),
                     hint: format!("remove the name from the line `{}`", line.trim()),
+                    waiver: None,
                 });
             }
         }

@@ -79,6 +79,7 @@ impl Declare for Ingress {
                 hint:
                     "remove these services' ports (docker service update --publish-rm), apply, publish again"
                         .to_owned(),
+                waiver: None,
             };
             return Declaration { drafts: Vec::new(), findings: vec![finding] };
         }

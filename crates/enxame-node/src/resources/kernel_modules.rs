@@ -154,6 +154,7 @@ fn refusal(view: &View<'_>, message: String) -> Declaration {
         section: "2.2".to_owned(),
         message,
         hint: format!("boot the distribution's own kernel (running: {})", view.facts.kernel.release),
+        waiver: None,
     };
     Declaration { drafts: Vec::new(), findings: vec![finding] }
 }

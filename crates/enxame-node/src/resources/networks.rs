@@ -69,6 +69,7 @@ impl Declare for Networks {
                     section: "5.3".to_owned(),
                     message: format!("the network {} is not encrypted", open.name),
                     hint: format!("remove it, or write `networks.plaintext: {}`", open.name),
+                    waiver: None,
                 });
             }
         }
@@ -87,6 +88,7 @@ fn mtu_finding(wanted: &WantedNetwork) -> Finding {
             wanted.name, wanted.underlay_mtu_bytes
         ),
         hint: format!("when nothing uses it: docker network rm {}; apply makes it again", wanted.name),
+        waiver: None,
     }
 }
 

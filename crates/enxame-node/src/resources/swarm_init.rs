@@ -103,6 +103,7 @@ fn fixed(view: &View<'_>, settings: &SwarmSettings) -> Vec<Finding> {
         section: "5.2".to_owned(),
         message: format!("the swarm was founded with {what}"),
         hint: "this cannot be changed in a living swarm: write what it has into cluster.yaml".to_owned(),
+        waiver: None,
     };
     differing.into_iter().map(finding).collect()
 }

@@ -63,8 +63,7 @@ impl Declare for SwarmJoin {
                     message: "is still joining the swarm".to_owned(),
                     hint: "are 2377/tcp and 7946 (tcp and udp) open between the nodes? To begin anew, on the node: \
                            docker swarm leave --force"
-                        .to_owned(),
-                }),
+                        .to_owned(), waiver: None }),
                 (Some(LocalSwarmState::Active | LocalSwarmState::Pending), seen) => {
                     member(view, node, seen, &mut declaration);
                 }
@@ -101,6 +100,7 @@ fn member(view: &View<'_>, node: &NodeConfig, seen: Option<&SwarmNodeFacts>, dec
             section: "5.2".to_owned(),
             message: format!("belongs to another swarm than {}", view.node.name),
             hint: "if that swarm is not wanted, on the node: docker swarm leave --force".to_owned(),
+            waiver: None,
         }),
         Some(seen) if !seen.is_manager => {
             let draft = Draft::new(
@@ -125,6 +125,7 @@ fn other_address(view: &View<'_>, node: &NodeConfig) -> Option<Finding> {
         section: "5.2".to_owned(),
         message: format!("is in the swarm with the address {other}, not {}", node.address),
         hint: "write the address it has into cluster.yaml, or let the node leave and join again".to_owned(),
+        waiver: None,
     })
 }
 
@@ -158,6 +159,7 @@ fn strangers(view: &View<'_>, declaration: &mut Declaration) {
                 } else {
                     format!("write it into cluster.yaml or, once it is down: {removal}")
                 },
+                waiver: None,
             });
         }
     }

@@ -139,6 +139,7 @@ impl Declare for Sysctl {
                         section: "2.3".to_owned(),
                         message: format!("this kernel has no `{key}`"),
                         hint: "take it out of `sysctl:` or use the distribution's kernel".to_owned(),
+                        waiver: None,
                     });
                     continue;
                 }
@@ -152,6 +153,7 @@ impl Declare for Sysctl {
                         "{READ_LATER} sets `{key}` to {other}, and is read after {PATH} at boot"
                     ),
                     hint: "take the line out of it (mostly it is /etc/sysctl.conf)".to_owned(),
+                    waiver: None,
                 });
             }
             // Writing to a string does not fail.

@@ -269,7 +269,7 @@ impl Declare for Ufw {
 
 fn finding(view: &View<'_>, severity: Severity, message: String, hint: &str) -> Finding {
     let node = Some(view.node.name.clone());
-    Finding { severity, node, section: "3.2".to_owned(), message, hint: hint.to_owned() }
+    Finding { severity, node, section: "3.2".to_owned(), message, hint: hint.to_owned(), waiver: None }
 }
 
 fn settings(facts: &NodeFacts) -> Vec<Difference> {

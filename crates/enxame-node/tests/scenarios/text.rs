@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use enxame_core::change::{Change, Handover, Risk};
+use enxame_core::change::{Change, Difference, Handover, Risk};
 use enxame_core::declare::Severity;
 use enxame_core::plan::Plan;
 use serde_json::Value;
@@ -45,12 +45,37 @@ fn change(out: &mut String, change: &Change) {
         let after: Vec<String> = change.after.iter().map(ToString::to_string).collect();
         line(out, 1, &format!("after {}", after.join(" ")));
     }
-    for one in &change.differences {
+    if change.differences.len() > MANY && change.risk == Risk::MayCutSsh {
+        counts(out, &change.differences);
+    } else {
+        differences(out, &change.differences);
+    }
+    line(out, 1, &format!("action {}", brief(&change.action)));
+}
+
+/// Longer lists of what a firewall gets are golden files of their own, beside the code that writes them.
+const MANY: usize = 12;
+
+/// How many lines come and go in each file.
+fn counts(out: &mut String, differences: &[Difference]) {
+    let mut fields: Vec<&str> = differences.iter().map(|one| one.field.as_ref()).collect();
+    fields.dedup();
+    for field in fields {
+        let of_field = || differences.iter().filter(|one| one.field == field);
+        let (old, new) = (
+            of_field().filter(|one| one.old.is_some()).count(),
+            of_field().filter(|one| one.new.is_some()).count(),
+        );
+        line(out, 1, &format!("{field}: -{old} +{new}"));
+    }
+}
+
+fn differences(out: &mut String, differences: &[Difference]) {
+    for one in differences {
         let value =
             |value: &Option<String>| value.as_ref().map_or("nothing".to_owned(), |v| format!("`{v}`"));
         line(out, 1, &format!("{}: {} -> {}", one.field, value(&one.old), value(&one.new)));
     }
-    line(out, 1, &format!("action {}", brief(&change.action)));
 }
 
 /// The action as JSON; a file's text is in the differences already, so its length will do.
@@ -65,6 +90,9 @@ fn brief(action: &Value) -> Value {
                 _ => (key.clone(), brief(value)),
             })
             .collect(),
+        Value::Array(list) if list.len() > 2 && list.iter().all(Value::is_string) => {
+            format!("<{} texts>", list.len()).into()
+        }
         other => other.clone(),
     }
 }

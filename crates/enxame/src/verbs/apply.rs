@@ -6,6 +6,7 @@ use std::path::Path;
 
 use anyhow::{Context, bail};
 use enxame_core::config::Config;
+use enxame_core::declare::Waiver;
 use enxame_core::plan::{self, Plan};
 use serde::Serialize;
 
@@ -29,6 +30,9 @@ pub(super) async fn apply(arguments: &ApplyArgs) -> anyhow::Result<Ending> {
     // Locked before looking: what the plan was made for cannot move until it is carried out.
     let mut look = look(&arguments.common, Locking::Locked).await?;
     look.progress.finish();
+    if arguments.allow_ssh_cut {
+        look.plan = look.plan.waiving(Waiver::AllowSshCut);
+    }
     if let Some(path) = &arguments.plan {
         refuse_if_moved(path, &look.plan)?;
     }
@@ -58,6 +62,7 @@ pub(super) async fn apply(arguments: &ApplyArgs) -> anyhow::Result<Ending> {
     progress.finish();
     let after = facts.and_then(|facts| {
         let plan = plan::make(&look.config, &facts, &enxame_node::resources::declarations())?;
+        let plan = if arguments.allow_ssh_cut { plan.waiving(Waiver::AllowSshCut) } else { plan };
         Ok((facts.values().any(|facts| !facts.interrupted.is_empty()), plan))
     });
     if after.as_ref().is_ok_and(|(is_interrupted, plan)| *is_interrupted && plan.is_empty()) {
