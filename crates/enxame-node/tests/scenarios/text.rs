@@ -90,7 +90,9 @@ fn brief(action: &Value) -> Value {
                 _ => (key.clone(), brief(value)),
             })
             .collect(),
-        Value::Array(list) if list.len() > 2 && list.iter().all(Value::is_string) => {
+        Value::Array(list)
+            if list.iter().any(|one| one.as_str().is_some_and(|text| text.contains(" -j "))) =>
+        {
             format!("<{} texts>", list.len()).into()
         }
         other => other.clone(),
