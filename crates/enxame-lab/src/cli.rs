@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
@@ -87,6 +88,8 @@ pub(crate) enum Verb {
         #[arg(default_value = "0%", value_parser = parse_loss)]
         loss: u32,
     },
+    /// Send a VXLAN packet in clear from the outsider's place, as if a node had sent it: a datagram to a container.
+    Forge(Forged),
     /// Undo every cut and delay.
     Heal,
     /// Watch the Internet's frames with tcpdump until interrupted.
@@ -112,6 +115,35 @@ pub(crate) enum Verb {
         /// How much later.
         milliseconds: u64,
     },
+}
+
+/// A packet that nobody asked for.
+#[derive(Debug, Args)]
+pub(crate) struct Forged {
+    /// The address it seems to come from.
+    #[arg(long)]
+    pub(crate) from: Ipv4Addr,
+    /// The node it goes to.
+    #[arg(long)]
+    pub(crate) to: Ipv4Addr,
+    /// The overlay network's identifier.
+    #[arg(long)]
+    pub(crate) vni: u32,
+    /// The container's MAC address.
+    #[arg(long, value_parser = parse_mac)]
+    pub(crate) mac: [u8; 6],
+    /// The container's address; the datagram goes to its port 9 (discard).
+    #[arg(long)]
+    pub(crate) container: Ipv4Addr,
+    /// How many.
+    #[arg(long, default_value_t = 10)]
+    pub(crate) count: u32,
+}
+
+fn parse_mac(text: &str) -> Result<[u8; 6]> {
+    let bytes: Vec<u8> =
+        text.split(':').map(|byte| u8::from_str_radix(byte, 16)).collect::<Result<_, _>>()?;
+    bytes.try_into().map_err(|_| anyhow::anyhow!("a MAC address has six bytes"))
 }
 
 #[derive(Debug, Args)]
@@ -149,7 +181,12 @@ impl Verb {
     pub(crate) fn changes_the_laboratory(&self) -> bool {
         !matches!(
             self,
-            Self::Status { .. } | Self::Exec(_) | Self::Outside(_) | Self::Ssh { .. } | Self::Capture { .. }
+            Self::Status { .. }
+                | Self::Exec(_)
+                | Self::Outside(_)
+                | Self::Ssh { .. }
+                | Self::Capture { .. }
+                | Self::Forge(_)
         )
     }
 }

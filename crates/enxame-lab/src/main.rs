@@ -10,6 +10,7 @@ mod cli;
 mod delay;
 mod disks;
 mod faults;
+mod forge;
 mod home;
 mod image;
 mod lab;
@@ -85,6 +86,10 @@ fn run(cli: Cli) -> Result<()> {
             break_network(&home, |record| {
                 record.faults.delay(&home, Pair::new(a, b)?, cli::lateness(milliseconds, loss))
             })?;
+        }
+        Verb::Forge(forged) => {
+            Record::running(&home)?;
+            network::within(Namespace::Outsider, move || forge::send(&forged))?;
         }
         Verb::Heal => break_network(&home, |record| record.faults.heal())?,
         Verb::Capture { write, filter } => {

@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "helpers of tests fail the test")]
 
 mod editions;
+mod firewall;
 mod support;
 
 use std::fs;
@@ -207,10 +208,18 @@ fn verify_proves_every_network_and_leaves_nothing_behind() {
     assert_eq!(planned(), Vec::<String>::new(), "a proof changes nothing");
 }
 
+/// Takes the guard away, which lets no clear packet out: a proof that counts them needs some.
+fn unguarded() {
+    for (name, _) in NODES {
+        on_node(name, "nft delete table inet enxame");
+    }
+}
+
 /// The negative twin: the same proof on a network that someone made by hand.
 #[test]
 fn verify_fails_on_a_network_made_without_encryption_and_counts_what_it_saw() {
     applied();
+    unguarded();
     on_node("kvm8-core", "docker network create --driver overlay --attachable forgotten-net");
     let verify = enxame(&["verify", "--json", "--quiet"]);
     assert_eq!(verify.code, 3, "{verify}");
@@ -238,6 +247,7 @@ fn verify_fails_on_a_network_made_without_encryption_and_counts_what_it_saw() {
 #[test]
 fn verify_fails_on_an_unencrypted_ingress_network_and_apply_makes_it_again() {
     applied();
+    unguarded();
     on_node(
         "kvm8-core",
         "echo y | docker network rm ingress >/dev/null && \
@@ -251,7 +261,15 @@ fn verify_fails_on_an_unencrypted_ingress_network_and_apply_makes_it_again() {
         failed.iter().any(|proof| proof.contains("\"ingress\"") && proof.contains("clear_packets")),
         "{failed:#?}"
     );
-    assert_eq!(planned(), ["kvm8-core: make the ingress network again, encrypted"]);
+    assert_eq!(
+        planned(),
+        [
+            "kvm2-manager: guard the public interface",
+            "kvm4-manager: guard the public interface",
+            "kvm8-core: guard the public interface",
+            "kvm8-core: make the ingress network again, encrypted"
+        ]
+    );
     assert_eq!(enxame(&["apply", "--yes", "--quiet"]).code, 0);
     let mended = enxame(&["verify", "--quiet"]);
     assert_eq!(mended.code, 0, "{mended}");

@@ -1,6 +1,7 @@
 //! The laboratory and the program, as the tests use them.
 
 use std::fmt;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -46,6 +47,13 @@ pub(crate) struct Background(Child);
 impl Background {
     pub(crate) fn wait(self) -> Ended {
         self.0.wait_with_output().unwrap().into()
+    }
+
+    /// Ends it and all it started, and gives what it wrote.
+    pub(crate) fn stop(self) -> String {
+        let group = format!("-{}", self.0.id());
+        assert!(Command::new("kill").args(["-KILL", "--", &group]).status().unwrap().success());
+        self.wait().stdout
     }
 
     pub(crate) fn kill(mut self) {
@@ -104,6 +112,18 @@ pub(crate) fn enxame_in_background(arguments: &[&str]) -> Background {
     Background(command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap())
 }
 
+/// Runs a command where the outsider is; what it writes.
+pub(crate) fn outside(command: &[&str]) -> String {
+    lab(&[&["outside", "--"], command].concat())
+}
+
+/// Starts a command where the outsider is, beside the test.
+pub(crate) fn outside_in_background(command: &[&str]) -> Background {
+    let mut command = lab_command(&[&["outside", "--"], command].concat());
+    command.process_group(0).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    Background(command.spawn().unwrap())
+}
+
 /// Runs a shell command on a node.
 pub(crate) fn node(name: &str, command: &str) -> Ended {
     lab_command(&["ssh", name, "--", command]).output().unwrap().into()
@@ -128,15 +148,22 @@ pub(crate) fn prepared() {
 
 /// Three servers after one apply of this build.
 pub(crate) fn applied() {
-    let state = format!("applied-{}", &build()[..12]);
+    loaded_or("applied", || {
+        prepared();
+        let applied = enxame(&["apply", "--yes", "--quiet"]);
+        assert_eq!(applied.code, 0, "{applied}");
+    });
+}
+
+/// What an earlier test of this build saved under that name, or what `make` makes, saved for those that come.
+pub(crate) fn loaded_or(name: &str, make: impl FnOnce()) {
+    let state = format!("{name}-{}", &build()[..12]);
     if saved().contains(&state) {
         lab(&["load", &state]);
-        return;
+    } else {
+        make();
+        lab(&["save", &state]);
     }
-    prepared();
-    let applied = enxame(&["apply", "--yes", "--quiet"]);
-    assert_eq!(applied.code, 0, "{applied}");
-    lab(&["save", &state]);
 }
 
 /// Names this build by its file's age and size: an apply of another one is made again.

@@ -1,0 +1,261 @@
+//! The firewall, as an attacker beyond a router sees it, and as the operator who might be locked out does.
+
+use std::fs;
+use std::time::Duration;
+
+use crate::planned;
+use crate::support::{
+    self, NODES, applied, enxame, enxame_in_background, lab, loaded_or, node, on_node, outside, wait_until,
+};
+
+/// Ports that somebody listens on, or might, and no configuration declares.
+const CLOSED: [u16; 10] = [22, 111, 2049, 2375, 2377, 7946, 8080, 8081, 9090, 29877];
+/// What an image needs to listen; the responder of `verify` is at hand on every node.
+const IMAGE: &str = "cd /tmp && rm -rf web && mkdir web && \
+    cp /var/lib/enxame/agents/$(ls -t /var/lib/enxame/agents | head -1) web/enxame && tar -c -C web . | \
+    docker import -c 'ENTRYPOINT [\"/enxame\",\"probe-responder\"]' - lab-web";
+const MARKER: &str = "ENXAME_PROBE_MARKER=00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
+
+/// Three servers after an apply, and what people publish by mistake: a service through the routing mesh (8080, and 80,
+/// which is declared), one in host mode (8081), a container of one node (9090).
+fn published() {
+    loaded_or("published", || {
+        applied();
+        for (name, _) in NODES {
+            on_node(name, IMAGE);
+        }
+        on_node(
+            "kvm8-core",
+            &format!(
+                "docker service create -q -d --no-resolve-image --mode global --name web --network swarm-secure-net \
+                 -e {MARKER} -p 8080:7797 -p 80:7797 --publish mode=host,target=7797,published=8081 lab-web"
+            ),
+        );
+        on_node(
+            "kvm2-manager",
+            &format!("docker run -d --restart always --name bare -e {MARKER} -p 9090:7797 lab-web"),
+        );
+        wait_until(Duration::from_secs(180), "the service runs everywhere", || {
+            let tasks = on_node("kvm8-core", "docker service ps web --format '{{.CurrentState}}'");
+            tasks.lines().filter(|line| line.starts_with("Running")).count() == NODES.len()
+        });
+    });
+}
+
+fn addresses() -> Vec<String> {
+    NODES.iter().flat_map(|(_, v4)| [(*v4).to_owned(), v4.replace("203.0.113.", "2001:db8:113::")]).collect()
+}
+
+/// What answers the outsider of these ports, be it with a connection or with a refusal: `address port answer`.
+fn seen(ports: &[u16]) -> Vec<String> {
+    let list = |items: Vec<String>| items.join(" ");
+    let script = format!(
+        "for a in {}; do for p in {}; do (timeout 4 bash -c \"</dev/tcp/$a/$p\" 2>/dev/null; \
+         case $? in 0) echo $a $p open;; 1) echo $a $p refused;; esac) & done; done; wait",
+        list(addresses()),
+        list(ports.iter().map(ToString::to_string).collect())
+    );
+    let mut lines: Vec<String> = outside(&["bash", "-c", &script]).lines().map(str::to_owned).collect();
+    lines.sort();
+    lines
+}
+
+fn everywhere(command: &str) {
+    for (name, _) in NODES {
+        on_node(name, command);
+    }
+}
+
+#[test]
+fn only_declared_ports_answer_the_outside_and_each_layer_closes_the_rest_by_itself() {
+    published();
+    let expected: Vec<String> = {
+        let mut lines: Vec<String> = addresses().iter().map(|address| format!("{address} 80 open")).collect();
+        lines.sort();
+        lines
+    };
+    assert_eq!(seen(&[&CLOSED[..], &[80]].concat()), expected);
+
+    // Without the guard, ufw and DOCKER-USER hold; without those, the guard does.
+    everywhere("nft delete table inet enxame");
+    assert_eq!(seen(&CLOSED), Vec::<String>::new(), "without the guard");
+    everywhere("iptables -F enxame-published && ip6tables -F enxame-published");
+    everywhere("nft -f /etc/enxame/guard.nft");
+    assert_eq!(seen(&CLOSED), Vec::<String>::new(), "without DOCKER-USER");
+
+    // The negative twin: without either, what Docker publishes is open to the world, whatever ufw says.
+    everywhere("nft delete table inet enxame");
+    let open = seen(&CLOSED);
+    for (node, port) in [("203.0.113.12", 9090), ("203.0.113.14", 8080), ("203.0.113.18", 8081)] {
+        assert!(open.contains(&format!("{node} {port} open")), "{open:#?}");
+    }
+    everywhere("ufw disable");
+    let open = seen(&CLOSED);
+    assert!(open.contains(&"2001:db8:113::14 22 open".to_owned()), "{open:#?}");
+
+    // What was taken away is drift, and one apply puts all of it back.
+    let mended = enxame(&["apply", "--yes", "--quiet"]);
+    assert_eq!(mended.code, 0, "{mended}");
+    assert_eq!(planned(), Vec::<String>::new());
+    assert_eq!(seen(&CLOSED), Vec::<String>::new());
+}
+
+/// Datagrams that arrived at a port where nobody listens, in the network namespace of a process.
+fn strays(process: &str) -> u64 {
+    let count = format!("awk '/^Udp: [0-9]/ {{print $3}}' /proc/$({process})/net/snmp");
+    on_node("kvm8-core", &count).parse().unwrap()
+}
+
+#[test]
+fn a_forged_clear_vxlan_packet_never_arrives() {
+    published();
+    let container = "docker ps -q --filter name=web | head -1";
+    let process = format!("docker inspect -f '{{{{.State.Pid}}}}' $({container})");
+    let inspect = |what: &str| {
+        let format = format!("{{{{(index .NetworkSettings.Networks \"swarm-secure-net\").{what}}}}}");
+        on_node("kvm8-core", &format!("docker inspect -f '{format}' $({container})"))
+    };
+    let option = "{{index .Options \"com.docker.network.driver.overlay.vxlanid_list\"}}";
+    let vni = on_node("kvm8-core", &format!("docker network inspect -f '{option}' swarm-secure-net"));
+    let (address, mac) = (inspect("IPAddress"), inspect("MacAddress"));
+    let forge = || {
+        let ends = ["--from", "203.0.113.14", "--to", "203.0.113.18"];
+        let inner = ["--vni", &vni, "--mac", &mac, "--container", &address];
+        lab(&[&["forge"][..], &ends, &inner].concat());
+    };
+    let before = strays(&process);
+    forge();
+    assert_eq!(strays(&process), before, "the guard lets none through");
+
+    // dockerd fails open where its rules are lost. The negative twin is without both.
+    let dockers = "iptables -S INPUT | grep -e '--pol none' | sed 's/^-A/-D/' | \
+                   while read -r rule; do echo \"iptables $rule\"; done | sh";
+    on_node("kvm8-core", dockers);
+    forge();
+    assert_eq!(strays(&process), before, "the guard alone lets none through");
+    on_node("kvm8-core", "nft delete table inet enxame");
+    forge();
+    assert_eq!(strays(&process), before + 10, "without a guard all arrive");
+}
+
+#[test]
+fn no_port_opens_while_rules_reload_docker_restarts_or_a_node_boots() {
+    published();
+    // Half a second for each round; what answers is written down.
+    let watched = "22 2377 8080 8081 9090";
+    let script = format!(
+        "while :; do for a in {}; do for p in {watched}; do (timeout 1 bash -c \"</dev/tcp/$a/$p\" 2>/dev/null; \
+         case $? in 0) echo $a $p open;; 1) echo $a $p refused;; esac) & done; done; sleep 0.5; done",
+        addresses().join(" ")
+    );
+    let scan = support::outside_in_background(&["bash", "-c", &script]);
+    everywhere("ufw reload");
+    on_node("kvm4-manager", "systemctl restart docker");
+    on_node("kvm4-manager", "ufw reload && systemctl restart ufw");
+    let boot = || node("kvm8-core", "cat /proc/sys/kernel/random/boot_id").stdout;
+    let old = boot();
+    node("kvm8-core", "systemctl reboot");
+    wait_until(Duration::from_secs(240), "kvm8-core is up again", || {
+        let new = boot();
+        !new.is_empty() && new != old && node("kvm8-core", "docker info").succeeded()
+    });
+    wait_until(Duration::from_secs(120), "its tasks run", || {
+        node("kvm8-core", "docker ps -q --filter name=web").stdout.trim() != ""
+    });
+    let answers = scan.stop();
+    assert_eq!(answers, "", "something answered the outsider");
+    assert_eq!(planned(), Vec::<String>::new(), "after a boot everything stands as it was applied");
+    // The negative twin of the scan: with the layers off it sees the same ports.
+    everywhere("nft delete table inet enxame; iptables -F enxame-published");
+    assert!(seen(&[8080]).contains(&"203.0.113.18 8080 open".to_owned()));
+}
+
+/// A cluster file that lets somebody else in, and not the operator.
+fn cutting() -> String {
+    let text = fs::read_to_string(support::config()).unwrap();
+    let path = support::config().with_file_name("cutting.yaml");
+    let ssh = "ssh:\n  allow_from: [198.51.100.7]\n  allow_operator: false\n";
+    fs::write(&path, text.replace("ssh:\n", ssh)).unwrap();
+    path.display().to_string()
+}
+
+#[test]
+fn a_plan_that_cuts_off_ssh_is_refused_and_when_it_is_tried_the_node_goes_back() {
+    applied();
+    let config = cutting();
+    let refused = enxame(&["apply", "--yes", "--quiet", "--config", &config]);
+    assert_eq!(refused.code, 3, "{refused}");
+    assert!(refused.stdout.contains("would not let you in any more: you come from 203.0.113.1"), "{refused}");
+
+    let tried = enxame(&["apply", "--yes", "--quiet", "--allow-ssh-cut", "--config", &config]);
+    assert_eq!(tried.code, 1, "{tried}");
+    assert!(
+        tried.stdout.contains("TCP 22 is let in from 198.51.100.7 only, not from 203.0.113.1"),
+        "it names the rule: {tried}"
+    );
+    assert_eq!(planned(), Vec::<String>::new(), "every node is as it was");
+}
+
+/// Lets something happen on a node as soon as its dead-man switch is armed and the change is made.
+fn when_armed(name: &str, act: &str) {
+    let wait = "while ! [ -e /var/lib/enxame/dead-man/armed.json ]; do sleep 0.2; done; sleep 8";
+    on_node(name, &format!("systemd-run --quiet --collect --unit=lab-fault sh -c '{wait}; {act}'"));
+}
+
+fn the_node_goes_back_by_itself_after(act: &str, deadline: Duration) {
+    applied();
+    let config = cutting();
+    when_armed("kvm2-manager", act);
+    let cut = enxame_in_background(&["apply", "--yes", "--quiet", "--allow-ssh-cut", "--config", &config]);
+    wait_until(Duration::from_secs(60), "the node is cut off", || !node("kvm2-manager", "true").succeeded());
+    wait_until(deadline, "the node is back", || node("kvm2-manager", "true").succeeded());
+    assert_eq!(cut.wait().code, 1);
+    wait_until(Duration::from_secs(120), "its engine answers", || {
+        node("kvm2-manager", "docker info").succeeded()
+    });
+    assert_eq!(planned(), Vec::<String>::new(), "nothing is left half-applied");
+    assert_eq!(
+        on_node("kvm2-manager", "ls -A /var/lib/enxame/dead-man /etc/enxame /etc/ufw | grep enxame || true"),
+        ""
+    );
+}
+
+#[test]
+fn a_node_whose_agent_is_killed_while_it_is_cut_off_is_back_within_90_s() {
+    the_node_goes_back_by_itself_after(
+        "pkill -KILL -f /var/lib/enxame/agents/.*build",
+        Duration::from_secs(90),
+    );
+}
+
+#[test]
+fn a_node_that_loses_its_power_while_it_is_cut_off_boots_with_its_old_rules() {
+    the_node_goes_back_by_itself_after("echo b >/proc/sysrq-trigger", Duration::from_secs(240));
+}
+
+#[test]
+fn rules_of_the_users_own_stay_behind_ours_or_go_and_ufw_understands_its_files() {
+    applied();
+    // ufw reads what we wrote, and writes it as we did.
+    on_node("kvm4-manager", "ufw allow 12345/tcp >/dev/null && ufw delete allow 12345/tcp >/dev/null");
+    assert_eq!(planned(), Vec::<String>::new());
+    on_node("kvm4-manager", "ufw insert 1 deny proto tcp from 203.0.113.12 to any port 2377 comment mine");
+    on_node("kvm4-manager", "ufw allow 51820/udp");
+    let plan = enxame(&["plan", "--quiet"]);
+    assert_eq!(plan.code, 2, "{plan}");
+    assert!(plan.stdout.contains("deny tcp 2377 from 203.0.113.12 (mine)"), "{plan}");
+    let applied = enxame(&["apply", "--yes", "--quiet"]);
+    assert_eq!(applied.code, 0, "{applied}");
+    let added = on_node("kvm4-manager", "ufw show added");
+    let place = |rule: &str| added.find(rule).unwrap_or_else(|| panic!("no {rule}: {added}"));
+    assert!(place("allow from 203.0.113.12 to any port 2377 proto tcp") < place("comment 'mine'"), "{added}");
+    assert!(added.contains("ufw allow 51820/udp"), "{added}");
+
+    let text = fs::read_to_string(support::config()).unwrap() + "firewall:\n  foreign: remove\n";
+    let path = support::config().with_file_name("removing.yaml");
+    fs::write(&path, text).unwrap();
+    let removed = enxame(&["apply", "--yes", "--quiet", "--config", path.to_str().unwrap()]);
+    assert_eq!(removed.code, 0, "{removed}");
+    let added = on_node("kvm4-manager", "ufw show added");
+    assert!(!added.contains("mine") && !added.contains("51820"), "{added}");
+}
