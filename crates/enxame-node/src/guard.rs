@@ -138,3 +138,87 @@ pub fn why_closed(openings: &[Opening], from: IpAddr, port: u16) -> Option<Strin
         None => format!("nothing lets TCP {port} in"),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use enxame_core::config::Config;
+    use enxame_core::facts::SshSession;
+    use enxame_core::firewall::on_node;
+
+    use super::*;
+    use crate::host::{FakeHost, Finished};
+
+    fn openings(more: &str) -> Vec<Opening> {
+        let text = format!(
+            "version: 1\ncluster: lab\nssh: {{allow_from: [198.51.100.0/24, 2001:db8:5::/48]}}\n{more}\nnodes:\n\
+             \x20 - {{name: kvm2, address: 203.0.113.12}}\n  - {{name: kvm8, address: 203.0.113.18, roles: [storage]}}\n"
+        );
+        let config = Config::parse("cluster.yaml", &text).unwrap();
+        let session = SshSession { from: "203.0.113.1".parse().unwrap(), port: 22 };
+        on_node(&config, &config.nodes[1], Some(session))
+    }
+
+    #[test]
+    fn the_table_lets_in_what_is_declared_and_drops_the_rest_before_translation() {
+        let openings = openings(
+            "firewall: {openings: [{protocol: udp, port: 51820}, {protocol: tcp, port: 9100, from: [192.0.2.1]}]}",
+        );
+        let guard = Guard {
+            interfaces: ["ens2", "ens3"].into(),
+            openings: &openings,
+            data_path_port: 4789,
+            plaintext_vni: None,
+        };
+        insta::assert_snapshot!(guard.text());
+    }
+
+    #[test]
+    fn clear_packets_of_the_network_declared_plaintext_pass() {
+        let guard = Guard {
+            interfaces: ["ens2"].into(),
+            openings: &[],
+            data_path_port: 4800,
+            plaintext_vni: Some(0x00e0_0001),
+        };
+        let text = guard.text();
+        assert!(
+            text.contains("udp dport 4800 @th,96,24 != 0xe00001 meta secpath missing counter drop"),
+            "{text}"
+        );
+        assert!(
+            text.contains("udp dport 4800 @th,96,24 != 0xe00001 rt ipsec missing counter drop"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn the_rule_that_keeps_somebody_out_is_named() {
+        let openings = openings("");
+        assert_eq!(why_closed(&openings, "203.0.113.1".parse().unwrap(), 22), None);
+        assert_eq!(
+            why_closed(&openings, "192.0.2.9".parse().unwrap(), 22).unwrap(),
+            "TCP 22 is let in from 198.51.100.0/24, 203.0.113.1, 2001:db8:5::/48 only, not from 192.0.2.9"
+        );
+        assert_eq!(
+            why_closed(&openings, "192.0.2.9".parse().unwrap(), 2222).unwrap(),
+            "nothing lets TCP 2222 in"
+        );
+    }
+
+    #[test]
+    fn a_table_that_is_not_as_it_was_loaded_is_seen_and_silence_is_no_absence() {
+        let listing =
+            |text: &str, code| Finished { code: Some(code), stdout: text.into(), stderr: String::new() };
+        let host = |finished| {
+            let host = FakeHost::default().answering("nft --stateless list table inet enxame", finished);
+            host.write(Path::new(LISTING), b"table\n", 0o600).unwrap();
+            host
+        };
+        assert_eq!(look(&host(listing("table\n", 0))), Observed::Known(GuardState::AsLoaded));
+        assert_eq!(look(&host(listing("table { }\n", 0))), Observed::Known(GuardState::Changed));
+        let gone = Finished { stderr: "Error: No such file or directory\n".into(), ..listing("", 1) };
+        assert_eq!(look(&host(gone)), Observed::Known(GuardState::Absent));
+        assert_eq!(look(&host(listing("no memory", 1))), Observed::Unknown("no memory".into()));
+        assert_eq!(look(&FakeHost::default()), Observed::Known(GuardState::Absent));
+    }
+}

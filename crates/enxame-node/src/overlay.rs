@@ -8,6 +8,7 @@ use bollard::query_parameters::{InspectNetworkOptionsBuilder, ListNetworksOption
 use enxame_core::change::Difference;
 use enxame_core::declare::{Finding, Severity, View};
 use enxame_core::facts::{NetworkFacts, Observed};
+use enxame_core::firewall::PLAINTEXT_VNI;
 use serde::{Deserialize, Serialize};
 
 use crate::actuate::{ActuateError, wait_for};
@@ -18,6 +19,8 @@ use crate::swarm;
 const ENCRYPTED: &str = "encrypted";
 /// The MTU of the underlay: moby takes 50 bytes off for VXLAN and, when encrypted, 26 for ESP.
 const MTU: &str = "com.docker.network.driver.mtu";
+/// The VXLAN identifiers to use, for each subnet (moby, `libnetwork/drivers/overlay/ovmanager/ovmanager.go`).
+const IDENTIFIERS: &str = "com.docker.network.driver.overlay.vxlanid_list";
 /// moby's arithmetic is for IPv4; an IPv6 header is 20 bytes longer.
 const IPV6_EXTRA_BYTES: u32 = 20;
 /// How long after founding a swarm its own ingress network may take to come.
@@ -80,6 +83,9 @@ impl WantedNetwork {
         let mut options = HashMap::from([(MTU.to_owned(), self.underlay_mtu_bytes.to_string())]);
         if self.is_encrypted {
             options.insert(ENCRYPTED.to_owned(), String::new());
+        } else {
+            // The guard must know its packets before there are any.
+            options.insert(IDENTIFIERS.to_owned(), PLAINTEXT_VNI.to_string());
         }
         NetworkCreateRequest {
             name: self.name.clone(),

@@ -211,3 +211,19 @@ pub struct VolatileFacts {
 impl Hash for VolatileFacts {
     fn hash<H: Hasher>(&self, _: &mut H) {}
 }
+
+#[cfg(test)]
+mod tests {
+    use super::SshSession;
+
+    #[test]
+    fn what_sshd_says_of_a_connection_is_read_and_nothing_is_made_up() {
+        let parsed = SshSession::parse("198.51.100.7 50022 203.0.113.12 2222").unwrap();
+        assert_eq!(parsed, SshSession { from: "198.51.100.7".parse().unwrap(), port: 2222 });
+        let mapped = SshSession::parse("::ffff:198.51.100.7 50022 ::ffff:203.0.113.12 22").unwrap();
+        assert_eq!(mapped.from, parsed.from);
+        for text in ["", "198.51.100.7", "UNKNOWN 65535 UNKNOWN 65535"] {
+            assert_eq!(SshSession::parse(text), None, "{text}");
+        }
+    }
+}

@@ -67,7 +67,10 @@ impl Declare for Networks {
                     severity: Severity::Warning,
                     node: None,
                     section: "5.3".to_owned(),
-                    message: format!("the network {} is not encrypted", open.name),
+                    message: format!(
+                        "the network {} is not encrypted: the guard lets nothing of it out of a node",
+                        open.name
+                    ),
                     hint: format!("remove it, or write `networks.plaintext: {}`", open.name),
                     waiver: None,
                 });
