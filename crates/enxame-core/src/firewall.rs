@@ -7,7 +7,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::config::{
     Config, Mesh, NodeConfig, OpeningProtocol, Role, SWARM_GOSSIP_PORT, SWARM_MANAGEMENT_PORT,
@@ -20,7 +20,8 @@ const NFS_PORT: u16 = 2049;
 const SSH_PORT: u16 = 22;
 
 /// A protocol above IP, with the port where it has ports.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Service {
     /// TCP to a port.
     Tcp(u16),

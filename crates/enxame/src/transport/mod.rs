@@ -126,8 +126,21 @@ impl Agent {
     /// # Errors
     /// [`TransportError`].
     pub(crate) async fn connect(target: &Target, own: &OwnBinary) -> Result<Self, TransportError> {
+        Self::start(target, own, &[]).await
+    }
+
+    /// The same over a TCP connection of its own: one that stood before would hide that no new one gets through.
+    ///
+    /// # Errors
+    /// [`TransportError`].
+    pub(crate) async fn connect_anew(target: &Target, own: &OwnBinary) -> Result<Self, TransportError> {
+        Self::start(target, own, &["-o", "ControlPath=none"]).await
+    }
+
+    async fn start(target: &Target, own: &OwnBinary, options: &[&str]) -> Result<Self, TransportError> {
         let mut command = tokio::process::Command::new("ssh");
         command
+            .args(options)
             .args(target.arguments())
             .arg(own.remote_command())
             .stdin(Stdio::piped())
