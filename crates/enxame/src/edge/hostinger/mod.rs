@@ -58,8 +58,7 @@ impl Hostinger {
                 return Err(EdgeError::Ambiguous { name: name.clone(), count: several.len() });
             }
         };
-        let machines: Vec<Machine> =
-            self.get("/api/vps/v1/virtual-machines", "list the account's virtual machines").await?;
+        let machines = self.machines().await?;
         let firewall = match id {
             Some(id) => Some(self.firewall(id).await?),
             None => None,
@@ -81,6 +80,16 @@ impl Hostinger {
             strangers: strangers.map(|machine| (machine.id, machine.hostname.clone())).collect(),
             names: firewalls.into_iter().map(|firewall| (firewall.id, firewall.name)).collect(),
         })
+    }
+
+    async fn machines(&self) -> Result<Vec<Machine>, EdgeError> {
+        self.get("/api/vps/v1/virtual-machines", "list the account's virtual machines").await
+    }
+
+    /// The firewall that is active for a machine.
+    async fn firewall_of(&self, machine: u64) -> Result<Option<u64>, EdgeError> {
+        let machines = self.machines().await?;
+        Ok(machines.into_iter().find(|one| one.id == machine).and_then(|one| one.firewall_group_id))
     }
 
     /// All firewalls of the account, from all pages.
