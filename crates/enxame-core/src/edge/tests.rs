@@ -67,7 +67,9 @@ fn after(change: &EdgeChange, mut edge: EdgeFacts) -> EdgeFacts {
         rule(id, one.service.protocol(), &port, &one.source_text().unwrap_or("any".into()))
     }));
     firewall.is_synced = true;
-    edge.machines.values_mut().for_each(|machine| machine.firewall = Some(firewall.id));
+    for machine in edge.machines.values_mut() {
+        machine.firewall = Some(firewall.id);
+    }
     edge.firewall = Some(firewall);
     edge
 }
@@ -189,7 +191,9 @@ fn a_plan_that_would_cut_off_the_operators_ssh_is_refused_and_names_the_address(
 #[test]
 fn a_plan_that_lets_nobody_in_is_refused_where_the_session_is_not_known() {
     let mut facts = facts();
-    facts.values_mut().for_each(|node| node.ssh_session = None);
+    for node in facts.values_mut() {
+        node.ssh_session = None;
+    }
     let found = errors(&config(""), &facts, &nothing_there());
     assert!(found[0].message.contains("would let in nobody by SSH"), "{found:?}");
     assert_eq!(errors(&config("ssh: {allow_from: [192.0.2.1]}"), &facts, &nothing_there()), []);

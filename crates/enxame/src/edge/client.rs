@@ -2,6 +2,7 @@
 //!
 //! Invariant: what may have been carried out is repeated only where that changes nothing, or after a look.
 
+use std::fmt::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -104,11 +105,11 @@ impl Client {
             {
                 return Ok(found);
             }
-            let made = make().await;
-            if made.as_ref().is_err_and(Fault::is_ambiguous) {
+            let outcome = make().await;
+            if outcome.as_ref().is_err_and(Fault::is_ambiguous) {
                 may_exist.store(true, Ordering::Relaxed);
             }
-            made
+            outcome
         };
         self.patiently(attempt, once).await
     }
@@ -170,10 +171,11 @@ fn message(body: &[u8]) -> String {
     let mut told = text("message").or_else(|| text("error")).unwrap_or("no reason given").to_owned();
     for (field, errors) in json.get("errors").and_then(Value::as_object).into_iter().flatten() {
         let errors: Vec<&str> = errors.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-        told += &format!(" [{field}: {}]", errors.join(" "));
+        // Writing to a string does not fail.
+        let _ = write!(told, " [{field}: {}]", errors.join(" "));
     }
     if let Some(id) = text("correlation_id") {
-        told += &format!(" (correlation id {id})");
+        let _ = write!(told, " (correlation id {id})");
     }
     told.chars().filter(|c| !c.is_control()).take(LONGEST_MESSAGE).collect()
 }

@@ -159,3 +159,25 @@ fn line(out: &mut String, text: &str) {
     out.push_str(text);
     out.push('\n');
 }
+
+#[cfg(test)]
+mod tests {
+    use enxame_core::edge::EdgeFacts;
+    use enxame_core::facts::ClusterFacts;
+
+    use super::*;
+
+    #[test]
+    fn the_providers_edge_stands_before_the_nodes_with_every_rule() {
+        let text = "version: 1\ncluster: lab\nssh: {allow_from: [198.51.100.7]}\nfirewall: {edge: {provider: hostinger}}\n\
+                    nodes: [{name: kvm2, address: 203.0.113.12}]\n";
+        let config = Config::parse("cluster.yaml", text).unwrap();
+        let seen = r#"{"provider": "hostinger", "names": {"3": "web"}, "strangers": {},
+            "machines": {"kvm2": {"id": 12, "firewall": 3, "is_locked": false}},
+            "firewall": {"id": 7, "is_synced": true, "rules": [
+                {"id": 1, "action": "drop", "protocol": "TCP", "port": "8080", "source": "any", "source_detail": "any"}]}}"#;
+        let seen: EdgeFacts = serde_json::from_str(seen).unwrap();
+        let made = enxame_core::plan::make(&config, &ClusterFacts::new(), Some(&seen), &[]).unwrap();
+        insta::assert_snapshot!(anstream::adapter::strip_str(&plan(&config, &made)).to_string());
+    }
+}

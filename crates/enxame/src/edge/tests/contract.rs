@@ -46,37 +46,38 @@ impl Contract {
     }
 
     pub(super) fn check_request(&self, call: &Call<'_>, query: &str, body: &[u8]) -> Violations {
-        let mut found = Violations::new();
+        let mut checking = Checking { contract: self, unknown: Unknown::Taken, found: Violations::new() };
         for (name, value) in query.split('&').filter_map(|pair| pair.split_once('=')) {
             let known = call.operation["parameters"].as_array().into_iter().flatten().find(|parameter| {
                 let parameter = self.resolved(parameter);
                 parameter["in"] == "query" && parameter["name"] == name
             });
             match known.map(|parameter| &self.resolved(parameter)["schema"]) {
-                None => add(&mut found, name, "is not a parameter"),
+                None => checking.add(name, "is not a parameter"),
                 Some(schema) => {
                     let value = value.parse::<u64>().map_or_else(|_| value.into(), Value::from);
-                    self.check(schema, &value, name, Unknown::Taken, &mut found);
+                    checking.check(schema, &value, name);
                 }
             }
         }
         let wanted = &call.operation["requestBody"]["content"]["application/json"]["schema"];
         if !wanted.is_null() {
             match serde_json::from_slice(body) {
-                Ok(value) => self.check(wanted, &value, "", Unknown::Taken, &mut found),
-                Err(_) => add(&mut found, "body", "is not JSON"),
+                Ok(value) => checking.check(wanted, &value, ""),
+                Err(_) => checking.add("body", "is not JSON"),
             }
         }
-        found
+        checking.found
     }
 
-    pub(super) fn check_response(&self, call: &Call<'_>, status: u16, body: &Value) -> Violations {
-        let response = self.resolved(&call.operation["responses"][status.to_string()]);
-        let mut found = Violations::new();
+    /// `None`: the document does not know that status.
+    pub(super) fn check_response(&self, call: &Call<'_>, status: u16, body: &Value) -> Option<Violations> {
+        let response = self.resolved(call.operation["responses"].get(status.to_string())?);
+        let mut checking = Checking { contract: self, unknown: Unknown::Refused, found: Violations::new() };
         let schema = &response["content"]["application/json"]["schema"];
-        assert!(!schema.is_null(), "{} answers no {status}", call.id());
-        self.check(schema, body, "", Unknown::Refused, &mut found);
-        found
+        assert!(!schema.is_null(), "{} answers {status} without a body", call.id());
+        checking.check(schema, body, "");
+        Some(checking.found)
     }
 
     fn resolved<'a>(&'a self, value: &'a Value) -> &'a Value {
@@ -85,20 +86,34 @@ impl Contract {
             None => value,
         }
     }
+}
 
-    fn check(&self, schema: &Value, value: &Value, at: &str, unknown: Unknown, found: &mut Violations) {
-        let schema = self.resolved(schema);
+/// A value on its way through a schema.
+struct Checking<'a> {
+    contract: &'a Contract,
+    unknown: Unknown,
+    found: Violations,
+}
+
+impl Checking<'_> {
+    fn add(&mut self, field: &str, what: &str) {
+        self.found.entry(field.to_owned()).or_default().push(format!("The {field} field {what}."));
+    }
+
+    fn check(&mut self, schema: &Value, value: &Value, at: &str) {
+        let contract = self.contract;
+        let schema = contract.resolved(schema);
         if value.is_null() && schema["nullable"] == true {
             return;
         }
         if let Some(choices) = schema["oneOf"].as_array() {
-            let fits = |choice: &Value| {
-                let mut inner = Violations::new();
-                self.check(choice, value, at, unknown, &mut inner);
-                inner.is_empty()
+            let fits = |choice: &&Value| {
+                let mut inner = Checking { contract, unknown: self.unknown, found: Violations::new() };
+                inner.check(choice, value, at);
+                inner.found.is_empty()
             };
-            if choices.iter().filter(|choice| fits(choice)).count() != 1 {
-                add(found, at, "is not exactly one of its kinds");
+            if choices.iter().filter(fits).count() != 1 {
+                self.add(at, "is not exactly one of its kinds");
             }
         }
         let fits = match schema["type"].as_str() {
@@ -111,32 +126,30 @@ impl Contract {
             None => true,
         };
         if !fits {
-            return add(found, at, &format!("must be of type {}", schema["type"]));
+            return self.add(at, &format!("must be of type {}", schema["type"]));
         }
         if schema["enum"].as_array().is_some_and(|values| !values.contains(value)) {
-            add(found, at, "is invalid");
+            self.add(at, "is invalid");
         }
         if schema["format"] == "date-time" && !value.as_str().is_some_and(|text| text.contains('T')) {
-            add(found, at, "is not a date and time");
+            self.add(at, "is not a date and time");
         }
         let inside = |name: &str| if at.is_empty() { name.to_owned() } else { format!("{at}.{name}") };
         for item in value.as_array().into_iter().flatten() {
-            self.check(&schema["items"], item, &inside("item"), unknown, found);
+            self.check(&schema["items"], item, &inside("item"));
         }
         for name in schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str) {
             if value.get(name).is_none() {
-                add(found, &inside(name), "is required");
+                self.add(&inside(name), "is required");
             }
         }
         let Some(properties) = schema["properties"].as_object() else { return };
         for (name, inner) in value.as_object().into_iter().flatten() {
             match properties.get(name) {
-                Some(schema) => self.check(schema, inner, &inside(name), unknown, found),
-                None if unknown == Unknown::Refused && !at.starts_with("errors") => {
-                    // A 422 names fields, which no document can list.
-                    if at != "errors" {
-                        add(found, &inside(name), "is not in the document");
-                    }
+                Some(schema) => self.check(schema, inner, &inside(name)),
+                // A 422 names the request's fields, which no document can list.
+                None if self.unknown == Unknown::Refused && at != "errors" => {
+                    self.add(&inside(name), "is not in the document");
                 }
                 None => {}
             }
@@ -149,10 +162,6 @@ impl Contract {
 enum Unknown {
     Taken,
     Refused,
-}
-
-fn add(found: &mut Violations, field: &str, what: &str) {
-    found.entry(field.to_owned()).or_default().push(format!("The {field} field {what}."));
 }
 
 #[test]

@@ -73,7 +73,8 @@ async fn faults_that_do_not_pass_end_with_an_error_and_what_was_there_is_put_bac
     let before = state(&server);
     // More of them than the deadline has room for, and then none.
     server.world().faults = vec![("VPS_syncFirewallV1", Failed); 1000];
-    let error = apply(&server, ALWAYS).await.unwrap_err();
+    let patience = Patience { total: Duration::from_millis(200), ..impatient() };
+    let error = apply_with(&server, ALWAYS, patience).await.unwrap_err();
     // Undoing needs `sync` too: what could not be undone is told.
     assert!(matches!(&error, EdgeError::NotPutBack { also, .. } if also.len() == 3), "{error:?}");
     server.world().faults.clear();
@@ -152,10 +153,7 @@ async fn a_rule_that_drops_cannot_be_made_again_and_that_is_told() {
 async fn an_action_that_never_ends_is_given_up_and_undone() {
     let server = Server::start(account()).await;
     let patience = Patience { action: Duration::ZERO, ..impatient() };
-    let edge = edge(&server, TOKEN, patience);
-    let change = change_for(&edge.look(&config()).await.unwrap()).unwrap();
-    let watch = Operator { server: &server, good: Cell::new(ALWAYS) };
-    let error = edge.apply(&change, &watch).await.unwrap_err();
+    let error = apply_with(&server, ALWAYS, patience).await.unwrap_err();
     let (EdgeError::PutBack(cause) | EdgeError::NotPutBack { cause, .. }) = &error else {
         panic!("{error:?}")
     };

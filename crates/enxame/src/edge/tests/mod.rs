@@ -134,7 +134,15 @@ impl Watch for Operator<'_> {
 
 /// Looks, plans and applies once, as `enxame apply` does. What was to be done, and what became of it.
 async fn apply(server: &Server, good: usize) -> Result<Option<EdgeChange>, EdgeError> {
-    let edge = edge(server, TOKEN, impatient());
+    apply_with(server, good, impatient()).await
+}
+
+async fn apply_with(
+    server: &Server,
+    good: usize,
+    patience: Patience,
+) -> Result<Option<EdgeChange>, EdgeError> {
+    let edge = edge(server, TOKEN, patience);
     let change = change_for(&edge.look(&config()).await?);
     if let Some(change) = &change {
         edge.apply(change, &Operator { server, good: Cell::new(good) }).await?;
