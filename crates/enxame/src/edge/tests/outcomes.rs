@@ -91,3 +91,11 @@ async fn two_firewalls_with_our_name_are_refused() {
     assert!(matches!(error, EdgeError::Ambiguous { count: 2, .. }), "{error:?}");
     assert_eq!(server.world().writes(), 0);
 }
+
+#[tokio::test]
+async fn names_are_resolved_in_a_static_binary() {
+    let mut server = Server::start(account()).await;
+    server.url = server.url.replace("127.0.0.1", "localhost");
+    let seen = edge(&server, TOKEN, impatient()).look(&config()).await.unwrap();
+    assert_eq!(seen.machines.len(), 3);
+}
