@@ -7,7 +7,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::config::{
     Config, Mesh, NodeConfig, OpeningProtocol, Role, SWARM_GOSSIP_PORT, SWARM_MANAGEMENT_PORT,
@@ -23,7 +23,8 @@ pub const PROBE_PORT: u16 = 29_877;
 const SSH_PORT: u16 = 22;
 
 /// A protocol above IP, with the port where it has ports.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Service {
     /// TCP to a port.
     Tcp(u16),

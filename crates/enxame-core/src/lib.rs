@@ -7,6 +7,7 @@
 pub mod change;
 pub mod config;
 pub mod declare;
+pub mod edge;
 pub mod facts;
 pub mod firewall;
 pub mod journal;

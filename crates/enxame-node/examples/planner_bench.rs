@@ -71,7 +71,7 @@ fn measure(state: &str, size: usize) -> Outcome<()> {
         prepared(&config, &registry)
     } else {
         let mut facts = prepared(&config, &registry);
-        let todo = plan::make(&config, &facts, &registry)?;
+        let todo = plan::make(&config, &facts, None, &registry)?;
         converge(&config, &mut facts, &todo);
         facts
     };
@@ -82,7 +82,7 @@ fn measure(state: &str, size: usize) -> Outcome<()> {
         // The last one's memory is not this one's time.
         drop(made.take());
         let start = Instant::now();
-        made = Some(plan::make(&config, &facts, &registry)?);
+        made = Some(plan::make(&config, &facts, None, &registry)?);
         best = best.min(start.elapsed());
     }
     let plan = made.ok_or("no round was made")?;

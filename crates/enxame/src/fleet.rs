@@ -35,13 +35,27 @@ pub(crate) struct Doors {
 }
 
 impl Doors {
-    /// Connects to a node over a TCP connection of its own, and has `change` confirmed there.
+    /// Connects to a node over a TCP connection of its own: one that stands would hide that no new one comes through.
+    async fn open(&self, node: &NodeName) -> Result<Agent, TransportError> {
+        let target = self.targets.get(node).ok_or(TransportError::OutOfTurn)?;
+        Agent::connect(target, Sharing::Never, &self.own).await
+    }
+
+    /// Shows that a new connection to a node comes through.
+    ///
+    /// # Errors
+    /// [`TransportError`].
+    pub(crate) async fn knock(&self, node: &NodeName) -> Result<(), TransportError> {
+        self.open(node).await?.close().await;
+        Ok(())
+    }
+
+    /// Has `change` confirmed over a new connection to its node.
     ///
     /// # Errors
     /// [`TransportError`].
     pub(crate) async fn confirm(&self, node: &NodeName, change: &ChangeId) -> Result<(), TransportError> {
-        let target = self.targets.get(node).ok_or(TransportError::OutOfTurn)?;
-        let mut agent = Agent::connect(target, Sharing::Never, &self.own).await?;
+        let mut agent = self.open(node).await?;
         let request = Request::Confirm { change: change.clone() };
         let reply = agent.request(&request, QUICK_DEADLINE, |_| ()).await;
         agent.close().await;

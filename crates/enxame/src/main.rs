@@ -2,6 +2,7 @@
 
 mod apply;
 mod cli;
+mod edge;
 mod fleet;
 mod output;
 mod render;

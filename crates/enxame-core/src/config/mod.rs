@@ -3,6 +3,7 @@
 //! `v1` is the file's shape, with the places of its values; [`Config`] is what the rest of the program sees.
 //! A file version is a module of its own, so that old files stay readable when the shape moves on.
 
+mod edge;
 mod error;
 mod v1;
 mod validate;
@@ -14,8 +15,9 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+pub use edge::EdgeConfig;
 pub use error::{ConfigError, Problem};
-pub use v1::{EngineSource, ForeignRules, Mesh, OpeningProtocol, Role};
+pub use v1::{EdgeProvider, EngineSource, ForeignRules, Mesh, OpeningProtocol, Role};
 
 use crate::names::{NodeName, ObjectName};
 use crate::version::EngineVersion;
@@ -72,6 +74,8 @@ pub struct FirewallConfig {
     pub mesh: Mesh,
     /// What becomes of ufw rules that enxame did not write.
     pub foreign: ForeignRules,
+    /// The provider's firewall.
+    pub edge: EdgeConfig,
 }
 
 /// One more thing that is let in.

@@ -105,6 +105,26 @@ fn unusable_addresses_names_and_pools_are_refused() {
             "3:27: port 2377 is not for everybody",
         ),
         (
+            "cluster: lab",
+            "cluster: lab\nfirewall: {edge: {provider: hostinger, url: 'http://api.example.com'}}",
+            "3:45: `http://api.example.com` would carry the token in clear",
+        ),
+        (
+            "cluster: lab",
+            "cluster: lab\nfirewall: {edge: {provider: hostinger, url: 'https://a@b'}}",
+            "3:45: `https://a@b` is not an API's address",
+        ),
+        (
+            "cluster: lab",
+            "cluster: lab\nfirewall: {edge: {provider: hostinger, firewall: ''}}",
+            "3:50: `` is not a firewall's name",
+        ),
+        (
+            "cluster: lab",
+            "cluster: lab\nfirewall: {edge: {token_file: secret}}",
+            "3:31: `token_file` is for a provider with an API",
+        ),
+        (
             "    roles: [storage, db, proxy]",
             "    labels: {role: x}",
             "10:20: the label `role` is set from the node's roles",
@@ -133,8 +153,15 @@ fn what_the_yaml_reader_refuses_has_its_place_too() {
 #[test]
 fn the_schema_names_every_key_of_the_file() {
     let schema = Config::json_schema().unwrap();
-    for key in ["preferred_leader", "data_path_port", "underlay_mtu", "key_fingerprint", "sysctl", "ssh_host"]
-    {
+    for key in [
+        "token_file",
+        "preferred_leader",
+        "data_path_port",
+        "underlay_mtu",
+        "key_fingerprint",
+        "sysctl",
+        "ssh_host",
+    ] {
         assert!(schema.contains(&format!("\"{key}\"")), "{key}");
     }
 }
@@ -143,4 +170,19 @@ fn the_schema_names_every_key_of_the_file() {
 fn the_network_for_services_is_not_the_routing_meshs() {
     let text = THREE.to_owned() + "networks: {secure: ingress}\n";
     assert_eq!(problems(&text), ["cluster.yaml:12:20: `ingress` is the name of the routing mesh's network"]);
+}
+
+#[test]
+fn the_edge_is_clicked_in_unless_a_provider_is_named_and_its_firewall_is_called_after_the_cluster() {
+    let config = Config::parse("cluster.yaml", THREE).unwrap();
+    assert_eq!(config.firewall.edge.provider, EdgeProvider::Manual);
+    let text = THREE.to_owned() + "firewall: {edge: {provider: hostinger, token_file: secret/token}}\n";
+    let edge = Config::parse("cluster.yaml", &text).unwrap().firewall.edge;
+    assert_eq!((edge.provider, edge.firewall.as_str()), (EdgeProvider::Hostinger, "enxame-lab"));
+    assert_eq!(edge.url, "https://developers.hostinger.com");
+    for url in ["http://127.0.0.1:8080/", "http://[::1]:8080"] {
+        let text = THREE.to_owned() + &format!("firewall: {{edge: {{provider: hostinger, url: '{url}'}}}}\n");
+        let edge = Config::parse("cluster.yaml", &text).unwrap().firewall.edge;
+        assert_eq!(edge.url, url.trim_end_matches('/'));
+    }
 }

@@ -90,6 +90,37 @@ pub(super) struct FirewallFile {
     pub(super) mesh: Mesh,
     /// What becomes of ufw rules that enxame did not write.
     pub(super) foreign: ForeignRules,
+    /// The provider's firewall, in front of the servers.
+    pub(super) edge: EdgeFile,
+}
+
+/// The provider's firewall, in front of the servers.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct EdgeFile {
+    /// Whose it is.
+    pub(super) provider: EdgeProvider,
+    /// A file with the provider's API token, readable by you alone; relative paths are relative to this file. The
+    /// environment variable `HOSTINGER_API_TOKEN` goes before it.
+    #[schemars(with = "Option<PathBuf>")]
+    pub(super) token_file: Option<Spanned<PathBuf>>,
+    /// The firewall's name at the provider; `enxame-` and the cluster's name unless told otherwise.
+    #[schemars(with = "Option<String>")]
+    pub(super) firewall: Option<Spanned<String>>,
+    /// Where the provider's API is, when it is not where the provider says.
+    #[schemars(with = "Option<String>")]
+    pub(super) url: Option<Spanned<String>>,
+}
+
+/// Whose firewall stands in front of the servers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum EdgeProvider {
+    /// Somebody's who clicks it in: `enxame edge` prints what.
+    #[default]
+    Manual,
+    /// Hostinger's, through its API.
+    Hostinger,
 }
 
 /// One more thing that is let in.
@@ -332,6 +363,7 @@ impl Default for FirewallFile {
             openings: Vec::new(),
             mesh: Mesh::default(),
             foreign: ForeignRules::default(),
+            edge: EdgeFile::default(),
         }
     }
 }

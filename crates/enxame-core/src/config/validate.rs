@@ -12,7 +12,7 @@ use super::v1::{
     ClusterFile, EngineFile, FirewallFile, NetworksFile, NodeFile, OpeningFile, PoolFile, SshFile, SwarmFile,
 };
 use super::{
-    AddressPool, Config, ConfigError, EngineConfig, FirewallConfig, NetworksConfig, NodeConfig,
+    AddressPool, Config, ConfigError, EdgeConfig, EngineConfig, FirewallConfig, NetworksConfig, NodeConfig,
     OpeningConfig, RepositoryConfig, SWARM_GOSSIP_PORT, SWARM_MANAGEMENT_PORT, SshConfig, SwarmConfig,
 };
 use crate::names::ObjectName;
@@ -34,14 +34,14 @@ pub(super) fn default_secure_network() -> ObjectName {
 }
 
 /// The problems found so far, and where they are.
-struct Findings<'a> {
+pub(super) struct Findings<'a> {
     name: &'a str,
     text: &'a str,
     problems: Vec<Problem>,
 }
 
 impl Findings<'_> {
-    fn add(&mut self, place: Location, message: impl Into<String>, hint: &str) {
+    pub(super) fn add(&mut self, place: Location, message: impl Into<String>, hint: &str) {
         let hint = Some(hint.to_owned()).filter(|hint| !hint.is_empty());
         self.problems.push(Problem::new((self.name, self.text), message.into(), place, hint));
     }
@@ -57,6 +57,7 @@ pub(super) fn check(name: &str, text: &str, file: ClusterFile) -> Result<Config,
     let reserved = [file.ssh.port.unwrap_or(22), file.swarm.data_path_port.value];
     check_pools(&file.swarm.address_pool, &file.engine.address_pools, &mut found);
     check_data_path_port(&file, &mut found);
+    let edge = super::edge::check(&file.firewall.edge, &file.cluster, &mut found);
     let config = Config {
         cluster: file.cluster,
         ssh: ssh(file.ssh, &mut found),
@@ -64,7 +65,7 @@ pub(super) fn check(name: &str, text: &str, file: ClusterFile) -> Result<Config,
         engine: engine(file.engine, &mut found),
         swarm: swarm(&file.swarm, &mut found),
         networks: networks(file.networks, &mut found),
-        firewall: firewall(&file.firewall, reserved, &mut found),
+        firewall: firewall(&file.firewall, edge, reserved, &mut found),
         sysctl: file.sysctl.into_iter().map(|(key, value)| (key, value.value)).collect(),
     };
     ConfigError::of_problems(name, found.problems).map_or(Ok(config), Err)
@@ -103,12 +104,18 @@ fn source(text: &Spanned<String>, found: &mut Findings<'_>) -> Option<IpNet> {
     Some(network)
 }
 
-fn firewall(file: &FirewallFile, reserved: [u16; 2], found: &mut Findings<'_>) -> FirewallConfig {
+fn firewall(
+    file: &FirewallFile,
+    edge: EdgeConfig,
+    reserved: [u16; 2],
+    found: &mut Findings<'_>,
+) -> FirewallConfig {
     FirewallConfig {
         openings: file.openings.iter().map(|one| opening(one, reserved, found)).collect(),
         public_ports: public_ports(&file.public_ports, reserved, found),
         mesh: file.mesh,
         foreign: file.foreign,
+        edge,
     }
 }
 

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::change::{Change, ChangeId};
 use crate::config::{Config, NodeConfig};
 use crate::declare::{Declare, Draft, Finding, Scope, Severity, View, Waiver};
+use crate::edge::{self, EdgeChange, EdgeFacts};
 use crate::facts::{ClusterFacts, FactsDigest, FactsQuery, NodeFacts, digest_of};
 use crate::names::NodeName;
 
@@ -21,6 +22,8 @@ pub struct Plan {
     pub facts: FactsDigest,
     /// The changes; each stands behind those it comes after.
     pub changes: Vec<Change>,
+    /// What is to be done at the provider's edge, before everything else.
+    pub edge: Option<EdgeChange>,
     /// What no change can mend, worst first.
     pub findings: Vec<Finding>,
 }
@@ -46,7 +49,7 @@ impl Plan {
     /// Whether nothing is to be done.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.changes.is_empty()
+        self.changes.is_empty() && self.edge.is_none()
     }
 
     /// Makes warnings of the errors that the user has seen and goes on in spite of.
@@ -76,12 +79,19 @@ pub fn query_for(config: &Config, node: &NodeConfig, registry: &[&dyn Declare]) 
     query
 }
 
-/// Makes the plan.
+/// Makes the plan; `seen_edge` is what the provider has, where it is to be asked.
 ///
 /// # Errors
 /// [`PlanError`]; what stands in the way of applying is no error but in [`Plan::findings`].
-pub fn make(config: &Config, facts: &ClusterFacts, registry: &[&dyn Declare]) -> Result<Plan, PlanError> {
+pub fn make(
+    config: &Config,
+    facts: &ClusterFacts,
+    seen_edge: Option<&EdgeFacts>,
+    registry: &[&dyn Declare],
+) -> Result<Plan, PlanError> {
     let mut findings = checks::all(config, facts);
+    let (edge, of_the_edge) = seen_edge.map(|seen| edge::difference(config, facts, seen)).unwrap_or_default();
+    findings.extend(of_the_edge);
     let mut changes = Vec::new();
     for resource in registry {
         let views: Vec<View<'_>> = match resource.scope() {
@@ -101,7 +111,7 @@ pub fn make(config: &Config, facts: &ClusterFacts, registry: &[&dyn Declare]) ->
     findings.extend(checks::of_changes(facts, &changes));
     findings.sort_by(|a, b| b.severity.cmp(&a.severity).then_with(|| a.node.cmp(&b.node)));
     let changes = order::in_order(config, registry, changes)?;
-    Ok(Plan { facts: digest_of(facts), changes, findings })
+    Ok(Plan { facts: digest_of(facts), changes, edge, findings })
 }
 
 fn view<'a>(config: &'a Config, all: &'a ClusterFacts, node: &'a NodeConfig) -> Result<View<'a>, PlanError> {

@@ -118,7 +118,7 @@ fn worlds() -> impl Strategy<Value = (Config, Vec<Synthetic>)> {
 
 fn made(config: &Config, resources: &[Synthetic]) -> Result<Plan, PlanError> {
     let registry: Vec<&dyn Declare> = resources.iter().map(|one| one as &dyn Declare).collect();
-    make(config, &facts(config), &registry)
+    make(config, &facts(config), None, &registry)
 }
 
 fn place(plan: &Plan, id: &ChangeId) -> usize {
@@ -267,7 +267,7 @@ fn a_node_without_facts_is_named() {
     let mut facts = facts(&config);
     facts.remove(&config.nodes[1].name);
     let one = Synthetic { kind: kind(0), after: &[], scope: Scope::Node, drafts: vec![Vec::new(); 2] };
-    let missing = make(&config, &facts, &[&one]);
+    let missing = make(&config, &facts, None, &[&one]);
     assert!(matches!(missing, Err(PlanError::NoFacts(name)) if name.as_str() == "n1"));
 }
 
@@ -282,7 +282,7 @@ fn the_digest_moves_with_the_facts_and_not_with_time() {
     }
     let mut moved = still.clone();
     moved.values_mut().last().unwrap().hostname = "other".to_owned();
-    let digest = |facts| make(&config, facts, &[]).unwrap().facts;
+    let digest = |facts| make(&config, facts, None, &[]).unwrap().facts;
     assert_eq!(digest(&still), digest(&later));
     assert_ne!(digest(&still), digest(&moved));
 }

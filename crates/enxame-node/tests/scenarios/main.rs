@@ -44,7 +44,7 @@ fn check(scenario: &str) {
     let config = Config::parse("cluster.yaml", &yaml).unwrap();
     let facts = facts::read(&directory(), &folder.join("facts.json"));
     assert_answers(&config, &facts);
-    let plan = plan::make(&config, &facts, &enxame_node::resources::declarations()).unwrap();
+    let plan = plan::make(&config, &facts, None, &enxame_node::resources::declarations()).unwrap();
 
     let mut settings = insta::Settings::new();
     settings.set_snapshot_path(&folder);

@@ -195,8 +195,8 @@ proptest! {
     #[test]
     fn any_facts_give_one_plan_in_a_possible_order((config, facts) in clusters()) {
         let registry = resources::declarations();
-        let plan = plan::make(&config, &facts, &registry).unwrap();
-        let again = plan::make(&config, &facts, &registry).unwrap();
+        let plan = plan::make(&config, &facts, None, &registry).unwrap();
+        let again = plan::make(&config, &facts, None, &registry).unwrap();
         prop_assert_eq!(serde_json::to_string(&plan).unwrap(), serde_json::to_string(&again).unwrap());
         let mut done: BTreeSet<&ChangeId> = BTreeSet::new();
         for change in &plan.changes {
@@ -218,8 +218,8 @@ proptest! {
             node.volatile.memory_available_bytes /= 2;
             node.volatile.round_trip_us.values_mut().for_each(|time| *time = time.map(|us| us + ms));
         }
-        let plan = plan::make(&config, &facts, &registry).unwrap();
-        prop_assert_eq!(plan, plan::make(&config, &later, &registry).unwrap());
+        let plan = plan::make(&config, &facts, None, &registry).unwrap();
+        prop_assert_eq!(plan, plan::make(&config, &later, None, &registry).unwrap());
     }
 }
 

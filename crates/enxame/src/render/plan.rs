@@ -6,6 +6,7 @@ use anstyle::{AnsiColor, Style};
 use enxame_core::change::{Change, Difference, Risk};
 use enxame_core::config::Config;
 use enxame_core::declare::{Finding, Severity};
+use enxame_core::edge::EdgeChange;
 use enxame_core::plan::Plan;
 
 const BOLD: Style = Style::new().bold();
@@ -21,6 +22,9 @@ const SHOWN_DIFFERENCES: usize = 24;
 pub(crate) fn plan(config: &Config, plan: &Plan) -> String {
     let mut out = String::new();
     findings(&plan.findings, &mut out);
+    if let Some(edge) = &plan.edge {
+        edge_change(edge, &mut out);
+    }
     for node in &config.nodes {
         let changes: Vec<&Change> = plan.changes.iter().filter(|change| change.node == node.name).collect();
         if !changes.is_empty() {
@@ -40,10 +44,17 @@ pub(crate) fn summary(plan: &Plan) -> String {
     let nodes: std::collections::BTreeSet<_> = plan.changes.iter().map(|change| &change.node).collect();
     let disruptive = plan.changes.iter().filter(|change| matches!(change.risk, Risk::Disruptive(_))).count();
     let errors = plan.findings.iter().filter(|finding| finding.severity == Severity::Error).count();
-    let mut text = match plan.changes.len() {
-        0 => "Nothing to change.".to_owned(),
-        count => {
-            format!("Plan: {count} change{} on {} node{}", plural(count), nodes.len(), plural(nodes.len()))
+    let mut text = match (plan.changes.len(), &plan.edge) {
+        (0, None) => "Nothing to change.".to_owned(),
+        (0, Some(_)) => "Plan: 1 change at the provider's edge".to_owned(),
+        (count, edge) => {
+            let edge = if edge.is_some() { " and 1 at the provider's edge" } else { "" };
+            format!(
+                "Plan: {count} change{} on {} node{}{edge}",
+                plural(count),
+                nodes.len(),
+                plural(nodes.len())
+            )
         }
     };
     if disruptive > 0 {
@@ -107,10 +118,29 @@ fn change(change: &Change, out: &mut String) {
             );
         }
     }
-    for one in change.differences.iter().take(SHOWN_DIFFERENCES) {
+    differences(&change.differences, SHOWN_DIFFERENCES, out);
+}
+
+/// What stands in front of all nodes: every rule is shown, because any of them may be somebody's way in.
+fn edge_change(change: &EdgeChange, out: &mut String) {
+    line(out, &format!("{BOLD}provider's edge{BOLD:#} ({}, firewall {})", change.provider, change.name));
+    line(out, &format!("  {RED}!{RED:#} {} {DIM}[edge, manual {}]{DIM:#}", change.summary, change.section));
+    line(out, &format!("      {DIM}because {}{DIM:#}", change.reason));
+    line(
+        out,
+        &format!(
+            "      {RED}may cut off SSH{RED:#}: put back unless new connections confirm it, server by server"
+        ),
+    );
+    differences(&change.differences, usize::MAX, out);
+    out.push('\n');
+}
+
+fn differences(differences: &[Difference], shown: usize, out: &mut String) {
+    for one in differences.iter().take(shown) {
         line(out, &format!("      {}", difference(one)));
     }
-    if let Some(more) = change.differences.len().checked_sub(SHOWN_DIFFERENCES).filter(|more| *more > 0) {
+    if let Some(more) = differences.len().checked_sub(shown).filter(|more| *more > 0) {
         line(out, &format!("      ... and {more} more (--json shows all)"));
     }
 }
@@ -128,4 +158,26 @@ fn difference(difference: &Difference) -> String {
 fn line(out: &mut String, text: &str) {
     out.push_str(text);
     out.push('\n');
+}
+
+#[cfg(test)]
+mod tests {
+    use enxame_core::edge::EdgeFacts;
+    use enxame_core::facts::ClusterFacts;
+
+    use super::*;
+
+    #[test]
+    fn the_providers_edge_stands_before_the_nodes_with_every_rule() {
+        let text = "version: 1\ncluster: lab\nssh: {allow_from: [198.51.100.7]}\nfirewall: {edge: {provider: hostinger}}\n\
+                    nodes: [{name: kvm2, address: 203.0.113.12}]\n";
+        let config = Config::parse("cluster.yaml", text).unwrap();
+        let seen = r#"{"provider": "hostinger", "names": {"3": "web"}, "strangers": {},
+            "machines": {"kvm2": {"id": 12, "firewall": 3, "is_locked": false}},
+            "firewall": {"id": 7, "is_synced": true, "rules": [
+                {"id": 1, "action": "drop", "protocol": "TCP", "port": "8080", "source": "any", "source_detail": "any"}]}}"#;
+        let seen: EdgeFacts = serde_json::from_str(seen).unwrap();
+        let made = enxame_core::plan::make(&config, &ClusterFacts::new(), Some(&seen), &[]).unwrap();
+        insta::assert_snapshot!(anstream::adapter::strip_str(&plan(&config, &made)).to_string());
+    }
 }

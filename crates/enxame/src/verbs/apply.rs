@@ -5,15 +5,19 @@ use std::io::{BufRead, IsTerminal};
 use std::path::Path;
 
 use anyhow::{Context, bail};
+use enxame_core::change::ChangeId;
 use enxame_core::config::Config;
 use enxame_core::declare::Waiver;
-use enxame_core::plan::{self, Plan};
+use enxame_core::names::NodeName;
+use enxame_core::plan::Plan;
+use futures::future::LocalBoxFuture;
 use serde::Serialize;
 
-use super::{interrupts, look};
+use super::{Look, interrupts, look, make_plan};
 use crate::apply::{self, Outcome, Outcomes};
 use crate::cli::ApplyArgs;
-use crate::fleet::Locking;
+use crate::edge::Watch;
+use crate::fleet::{Doors, Locking};
 use crate::render;
 use crate::render::progress::Progress;
 use crate::{Ending, output};
@@ -57,14 +61,26 @@ pub(super) async fn apply(arguments: &ApplyArgs) -> anyhow::Result<Ending> {
         return Ok(Ending::Failed);
     }
     let progress = Progress::new(&look.config, arguments.common.quiet);
-    let outcomes = apply::apply(&mut look.fleet, &look.plan, &progress, interrupts()).await;
+    let stop = interrupts();
+    let of_the_edge = at_the_edge(&look, &progress).await;
+    let outcomes = if of_the_edge.values().all(|outcome| *outcome == Outcome::Done) {
+        let mut outcomes = apply::apply(&mut look.fleet, &look.plan, &progress, stop).await;
+        outcomes.extend(of_the_edge);
+        outcomes
+    } else {
+        // The edge is as it was: what the nodes need of it may not be there.
+        let untried = look.plan.changes.iter().map(|change| (change.id.clone(), Outcome::Skipped(edge_id())));
+        untried.chain(of_the_edge).collect()
+    };
     let facts = look.fleet.gather(&look.config, &progress).await;
     progress.finish();
-    let after = facts.and_then(|facts| {
-        let plan = plan::make(&look.config, &facts, &enxame_node::resources::declarations())?;
-        let plan = if arguments.allow_ssh_cut { plan.waiving(Waiver::AllowSshCut) } else { plan };
-        Ok((facts.values().any(|facts| !facts.interrupted.is_empty()), plan))
-    });
+    let after = match facts {
+        Ok(facts) => make_plan(&look.config, &facts, look.edge.as_deref())
+            .await
+            .map(|plan| if arguments.allow_ssh_cut { plan.waiving(Waiver::AllowSshCut) } else { plan })
+            .map(|plan| (facts.values().any(|facts| !facts.interrupted.is_empty()), plan)),
+        Err(error) => Err(error),
+    };
     if after.as_ref().is_ok_and(|(is_interrupted, plan)| *is_interrupted && plan.is_empty()) {
         look.fleet.settle().await?;
     }
@@ -78,13 +94,46 @@ pub(super) async fn apply(arguments: &ApplyArgs) -> anyhow::Result<Ending> {
     }
 }
 
+/// Carries out what the plan says of the provider's edge; every server is confirmed over a new SSH connection.
+async fn at_the_edge(look: &Look, progress: &Progress) -> Outcomes {
+    let (Some(edge), Some(change)) = (&look.edge, &look.plan.edge) else { return Outcomes::new() };
+    let watch = Confirming { doors: &look.fleet.doors, progress };
+    let outcome = match edge.apply(change, &watch).await {
+        Ok(()) => Outcome::Done,
+        Err(error) => Outcome::Failed { causes: error.causes(), hint: error.hint() },
+    };
+    let mark = if outcome == Outcome::Done { "done" } else { "FAILED" };
+    progress.note(&format!("{:<14} {mark}: {}", "edge", change.summary));
+    [(edge_id(), outcome)].into()
+}
+
+/// What the outcome of the change at the edge is kept under.
+fn edge_id() -> ChangeId {
+    ChangeId("edge".to_owned())
+}
+
+struct Confirming<'a> {
+    doors: &'a Doors,
+    progress: &'a Progress,
+}
+
+impl Watch for Confirming<'_> {
+    fn tell(&self, text: &str) {
+        self.progress.note(&format!("{:<14} {text}", "edge"));
+    }
+
+    fn confirm<'a>(&'a self, node: &'a NodeName) -> LocalBoxFuture<'a, Result<(), String>> {
+        Box::pin(async move { self.doors.knock(node).await.map_err(|error| error.to_string()) })
+    }
+}
+
 fn refuse_if_moved(path: &Path, now: &Plan) -> anyhow::Result<()> {
     let text = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
     let then: Plan =
         serde_json::from_slice(&text).with_context(|| format!("{} is not a plan", path.display()))?;
-    if then.facts != now.facts || then.changes != now.changes {
+    if then.facts != now.facts || then.changes != now.changes || then.edge != now.edge {
         bail!(
-            "{} was made for another state of the nodes or of cluster.yaml; plan again and look at what has moved",
+            "{} was made for another state of the nodes, of the provider's edge or of cluster.yaml; plan again and look at what has moved",
             path.display()
         );
     }
@@ -134,11 +183,13 @@ fn told_outcomes(plan: &Plan, outcomes: &Outcomes) -> String {
         return "Nothing to change.\n".to_owned();
     }
     let mut text = String::new();
+    let of_nodes = plan.changes.iter().map(|change| (&change.id, change.node.to_string(), &change.summary));
+    let edge = edge_id();
+    let of_edge = plan.edge.iter().map(|change| (&edge, "provider's edge".to_owned(), &change.summary));
     // Writing to a string does not fail.
-    for change in &plan.changes {
-        if let Some(Outcome::Failed { causes, hint }) = outcomes.get(&change.id) {
-            let _ =
-                writeln!(text, "error: {}: cannot {}: {}", change.node, change.summary, causes.join(": "));
+    for (id, place, summary) in of_edge.chain(of_nodes) {
+        if let Some(Outcome::Failed { causes, hint }) = outcomes.get(id) {
+            let _ = writeln!(text, "error: {place}: cannot {summary}: {}", causes.join(": "));
             if let Some(hint) = hint {
                 let _ = writeln!(text, "       hint: {hint}");
             }
@@ -148,7 +199,8 @@ fn told_outcomes(plan: &Plan, outcomes: &Outcomes) -> String {
     let untried =
         outcomes.values().filter(|outcome| matches!(outcome, Outcome::Skipped(_) | Outcome::Stopped)).count();
     let failed = outcomes.len() - done - untried;
-    let _ = write!(text, "Applied: {done} of {} changes", plan.changes.len());
+    let _ =
+        write!(text, "Applied: {done} of {} changes", plan.changes.len() + usize::from(plan.edge.is_some()));
     if failed + untried > 0 {
         let _ = write!(text, ", {failed} failed, {untried} not tried; `enxame apply` goes on from here");
     }

@@ -14,6 +14,7 @@ use enxame_core::plan::{self, Plan};
 use tokio::sync::watch;
 
 use crate::cli::{CommonArgs, PlanArgs, Verb};
+use crate::edge::{Edge, EdgeError};
 use crate::fleet::{Fleet, Locking};
 use crate::render::progress::Progress;
 use crate::render::{self, status::Status};
@@ -45,6 +46,8 @@ pub(crate) fn schema() -> anyhow::Result<Ending> {
 struct Look {
     config: Config,
     fleet: Fleet,
+    /// The provider's edge, where it has an API.
+    edge: Option<Box<dyn Edge>>,
     facts: ClusterFacts,
     plan: Plan,
     progress: Progress,
@@ -61,13 +64,43 @@ fn directory_of(path: &Path) -> &Path {
     path.parent().unwrap_or_else(|| Path::new("."))
 }
 
+/// Looks at the nodes and at the provider's edge, where that has an API.
 async fn look(arguments: &CommonArgs, locking: Locking) -> anyhow::Result<Look> {
     let config = load(&arguments.config)?;
+    let edge = crate::edge::of(&config, directory_of(&arguments.config)).map_err(|error| told(&error))?;
+    look_at(config, edge, arguments, locking).await
+}
+
+/// Looks at the nodes alone.
+async fn look_at_nodes(arguments: &CommonArgs, locking: Locking) -> anyhow::Result<Look> {
+    look_at(load(&arguments.config)?, None, arguments, locking).await
+}
+
+async fn look_at(
+    config: Config,
+    edge: Option<Box<dyn Edge>>,
+    arguments: &CommonArgs,
+    locking: Locking,
+) -> anyhow::Result<Look> {
     let progress = Progress::new(&config, arguments.quiet);
     let directory = directory_of(&arguments.config);
     let (fleet, facts) = Fleet::connect(&config, directory, locking, &progress).await?;
-    let plan = plan::make(&config, &facts, &enxame_node::resources::declarations())?;
-    Ok(Look { config, fleet, facts, plan, progress })
+    let plan = make_plan(&config, &facts, edge.as_deref()).await?;
+    Ok(Look { config, fleet, edge, facts, plan, progress })
+}
+
+/// Looks at the provider's edge, where there is one to look at, and makes the plan.
+async fn make_plan(config: &Config, facts: &ClusterFacts, edge: Option<&dyn Edge>) -> anyhow::Result<Plan> {
+    let seen = match edge {
+        Some(edge) => Some(edge.look(config).await.map_err(|error| told(&error))?),
+        None => None,
+    };
+    Ok(plan::make(config, facts, seen.as_ref(), &enxame_node::resources::declarations())?)
+}
+
+fn told(error: &EdgeError) -> anyhow::Error {
+    let hint = error.hint().map(|hint| format!("\nhint: {hint}")).unwrap_or_default();
+    anyhow::anyhow!("{}{hint}", error.causes().join(": "))
 }
 
 async fn check(arguments: &CommonArgs) -> anyhow::Result<Ending> {
@@ -116,7 +149,7 @@ async fn status(arguments: &CommonArgs) -> anyhow::Result<Ending> {
     progress.finish();
     // Drift is known only when every node was seen.
     let plan = if lost.is_empty() {
-        Some(plan::make(&config, &facts, &enxame_node::resources::declarations())?)
+        Some(plan::make(&config, &facts, None, &enxame_node::resources::declarations())?)
     } else {
         None
     };

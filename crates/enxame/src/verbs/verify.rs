@@ -10,7 +10,7 @@ use enxame_core::probe::Marker;
 use enxame_core::report::{Report, Subject, Verdict, judge};
 use serde::Serialize;
 
-use super::{interrupts, look};
+use super::{interrupts, look_at_nodes};
 use crate::cli::VerifyArgs;
 use crate::fleet::Locking;
 use crate::verify::{FleetProbing, Run, observe, render};
@@ -32,7 +32,7 @@ struct Evidence<'a> {
 
 pub(super) async fn verify(arguments: &VerifyArgs) -> anyhow::Result<Ending> {
     // Under the lock of apply: a change in the middle of a proof would make it say nothing.
-    let mut look = look(&arguments.common, Locking::Locked).await?;
+    let mut look = look_at_nodes(&arguments.common, Locking::Locked).await?;
     let subject = match Subject::of(&look.config, &look.facts) {
         Ok(subject) => subject,
         Err(error) => {

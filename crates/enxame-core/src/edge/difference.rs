@@ -1,0 +1,206 @@
+//! From what the provider has to what is to be done about it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Activation, EdgeChange, EdgeFacts, Machine, Rule, RuleFacts};
+use crate::change::Difference;
+use crate::config::{Config, NodeConfig};
+use crate::declare::{Finding, Severity, Waiver};
+use crate::facts::{ClusterFacts, NodeFacts};
+use crate::firewall::{self, Opening, Service};
+
+const SECTION: &str = "3.1";
+
+/// What is to be done at the provider, if anything, and what stands in the way.
+pub(crate) fn difference(
+    config: &Config,
+    facts: &ClusterFacts,
+    edge: &EdgeFacts,
+) -> (Option<EdgeChange>, Vec<Finding>) {
+    // A connection from the machine to itself does not pass the provider.
+    let sessions = facts.values().filter_map(|node| node.ssh_session);
+    let sessions = sessions.filter(|session| !session.from.is_loopback()).collect();
+    let openings = firewall::at_the_edge(config, &sessions);
+    let mut findings = of_machines(config, edge);
+    let change = change(config, edge, &openings);
+    if let Some(change) = &change {
+        for node in &config.nodes {
+            let seen = facts.get(&node.name);
+            findings.extend(seen.and_then(|seen| cut_off(config, node, seen, &openings)));
+        }
+        findings.extend(locked(edge, change));
+    }
+    (change, findings)
+}
+
+fn change(config: &Config, edge: &EdgeFacts, openings: &[Opening]) -> Option<EdgeChange> {
+    let wanted: BTreeMap<Rule, &str> = openings
+        .iter()
+        .rev()
+        .flat_map(|opening| Rule::of(opening).into_iter().map(|rule| (rule, opening.purpose)))
+        .collect();
+    let (kept, delete) = sorted_out(edge, &wanted);
+    let add: Vec<Rule> = wanted.keys().copied().filter(|rule| !kept.contains(rule)).collect();
+    let is_out_of_sync = edge.firewall.as_ref().is_some_and(|firewall| !firewall.is_synced);
+    let id = edge.firewall.as_ref().map(|firewall| firewall.id);
+    let (mut sync, activate) = machines(config, edge, id);
+    if add.is_empty() && delete.is_empty() && !is_out_of_sync {
+        sync.clear();
+    }
+    let is_done = id.is_some() && add.is_empty() && delete.is_empty() && activate.is_empty();
+    if is_done && sync.is_empty() {
+        return None;
+    }
+    let name = &config.firewall.edge.firewall;
+    let mut differences = Vec::new();
+    if id.is_none() {
+        differences
+            .push(Difference::added(format!("firewall {name}"), "made; it drops what no rule accepts"));
+    }
+    differences.extend(add.iter().map(|rule| {
+        let purpose = wanted.get(rule).copied().unwrap_or_default();
+        Difference::added(format!("rule {rule}"), purpose)
+    }));
+    differences.extend(delete.iter().map(|rule| Difference::removed(format!("rule {rule}"), "not wanted")));
+    if is_out_of_sync && !sync.is_empty() {
+        differences.push(Difference::changed(
+            format!("firewall {name}"),
+            "changed since the servers were told",
+            "in force",
+        ));
+    }
+    differences.extend(activate.iter().map(|one| match one.replaces {
+        Some(other) => {
+            let other = edge.names.get(&other).cloned().unwrap_or_else(|| format!("number {other}"));
+            Difference::changed(format!("firewall of {}", one.node), other, name.as_str())
+        }
+        None => Difference::added(format!("firewall of {}", one.node), name.as_str()),
+    }));
+    let (summary, reason) = told(id, activate.len(), add.len() + delete.len());
+    Some(EdgeChange {
+        provider: edge.provider.clone(),
+        name: name.clone(),
+        summary,
+        reason: reason.to_owned(),
+        section: SECTION.to_owned(),
+        differences,
+        firewall: id,
+        is_out_of_sync,
+        add,
+        sync,
+        activate,
+        delete,
+    })
+}
+
+/// The wanted rules that are there, and the rules that are not wanted: of two that say the same the second.
+fn sorted_out(edge: &EdgeFacts, wanted: &BTreeMap<Rule, &str>) -> (BTreeSet<Rule>, Vec<RuleFacts>) {
+    let (mut kept, mut stale) = (BTreeSet::new(), Vec::new());
+    for rule in edge.firewall.iter().flat_map(|firewall| &firewall.rules) {
+        let meaning = rule.meaning().filter(|meaning| wanted.contains_key(meaning));
+        if !meaning.is_some_and(|meaning| kept.insert(meaning)) {
+            stale.push(rule.clone());
+        }
+    }
+    (kept, stale)
+}
+
+/// Who has the firewall, and who gets it.
+fn machines(config: &Config, edge: &EdgeFacts, id: Option<u64>) -> (Vec<Machine>, Vec<Activation>) {
+    let (mut sync, mut activate) = (Vec::new(), Vec::new());
+    for (node, machine) in config.nodes.iter().filter_map(|node| Some((node, edge.machines.get(&node.name)?)))
+    {
+        let node = node.name.clone();
+        if id.is_some() && machine.firewall == id {
+            sync.push(Machine { id: machine.id, node: Some(node) });
+        } else {
+            activate.push(Activation { id: machine.id, node, replaces: machine.firewall });
+        }
+    }
+    sync.extend(edge.strangers.keys().map(|id| Machine { id: *id, node: None }));
+    (sync, activate)
+}
+
+fn told(firewall: Option<u64>, activated: usize, rules: usize) -> (String, &'static str) {
+    let servers = if activated == 1 { "1 server".to_owned() } else { format!("{activated} servers") };
+    match (firewall, activated, rules) {
+        (None, ..) => (
+            format!("make the firewall and put it in front of {servers}"),
+            "it drops what comes in before it costs the servers anything; nothing is dropped there now",
+        ),
+        (Some(_), 0, 0) => (
+            "put the firewall's rules in force".to_owned(),
+            "they were changed, and the servers are still filtered by the old ones",
+        ),
+        (Some(_), 0, _) => (
+            "change the firewall's rules".to_owned(),
+            "they are not what the swarm needs; new ones are in force before old ones go",
+        ),
+        (Some(_), ..) => (
+            format!("put the firewall in front of {servers}"),
+            "it drops what comes in before it costs the servers anything",
+        ),
+    }
+}
+
+fn of_machines(config: &Config, edge: &EdgeFacts) -> Vec<Finding> {
+    let missing = config.nodes.iter().filter(|node| !edge.machines.contains_key(&node.name));
+    let missing = missing.map(|node| {
+        let message = format!("no virtual machine of the {} account has {}", edge.provider, node.address);
+        let hint = "use the token of the account that the server is in, or `firewall.edge.provider: manual`";
+        finding(Severity::Error, Some(node), message, hint)
+    });
+    let strangers = edge.strangers.iter().map(|(id, name)| {
+        let message =
+            format!("the machine {name} ({id}) is no node and has the cluster's firewall all the same");
+        let hint = "it is told of every change; take the firewall from it in the provider's panel";
+        finding(Severity::Warning, None, message, hint)
+    });
+    missing.chain(strangers).collect()
+}
+
+/// Whether the rules would cut off the connection that the node was looked at through.
+fn cut_off(config: &Config, node: &NodeConfig, seen: &NodeFacts, openings: &[Opening]) -> Option<Finding> {
+    let message = match seen.ssh_session {
+        Some(session) if session.from.is_loopback() => return None,
+        Some(session) if firewall::admits(openings, session.from, Service::Tcp(session.port)) => return None,
+        Some(session) => format!(
+            "the provider's firewall would cut you off: {} may not reach port {} (SSH)",
+            session.from, session.port
+        ),
+        None if config.ssh.allow_from.is_empty() => {
+            "the provider's firewall would let in nobody by SSH, and where you come from is not known"
+                .to_owned()
+        }
+        None => return None,
+    };
+    let hint = "write where you log in from: `ssh: {allow_from: [ADDRESS]}`";
+    let finding = finding(Severity::Error, Some(node), message, hint);
+    Some(Finding { waiver: Some(Waiver::AllowSshCut), ..finding })
+}
+
+fn locked(edge: &EdgeFacts, change: &EdgeChange) -> Vec<Finding> {
+    let synced = change.sync.iter().filter_map(|machine| machine.node.as_ref());
+    let touched: BTreeSet<_> = synced.chain(change.activate.iter().map(|one| &one.node)).collect();
+    let is_locked = |node| edge.machines.get(node).is_some_and(|machine| machine.is_locked);
+    let locked = touched.into_iter().filter(|node| is_locked(node)).map(|node| Finding {
+        severity: Severity::Error,
+        node: Some(node.clone()),
+        section: SECTION.to_owned(),
+        message: format!("{} is busy with the virtual machine and takes no orders for it", edge.provider),
+        hint: "wait until what runs there has ended; the provider's panel shows it".to_owned(),
+        waiver: None,
+    });
+    locked.collect()
+}
+
+fn finding(severity: Severity, node: Option<&NodeConfig>, message: String, hint: &str) -> Finding {
+    Finding {
+        severity,
+        node: node.map(|node| node.name.clone()),
+        section: SECTION.to_owned(),
+        message,
+        hint: hint.to_owned(),
+        waiver: None,
+    }
+}
