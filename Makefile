@@ -45,6 +45,7 @@ drills: build
 	@scripts/need-nextest
 	$(CARGO) nextest run --workspace --profile editions
 	@scripts/drills $(DEBUG)
+	@scripts/firewall-drills $(DEBUG)
 
 # Ratios measured side by side, and sizes; never a test.
 bench: release

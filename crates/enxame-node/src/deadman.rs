@@ -93,10 +93,17 @@ fn system(attempt: String) -> impl FnOnce(io::Error) -> ActuateError {
 }
 
 /// The change that waits for its confirmation, if one does.
-pub fn unconfirmed(host: &dyn Host) -> Option<Armed> {
+///
+/// # Errors
+/// When there is a manifest that cannot be read.
+pub fn unconfirmed(host: &dyn Host) -> Result<Option<Armed>, ActuateError> {
     match host.read(Path::new(MANIFEST)) {
-        FileFacts::Text { content, .. } => serde_json::from_str(&content).ok(),
-        FileFacts::Absent | FileFacts::Unreadable(_) => None,
+        FileFacts::Text { content, .. } => Ok(Some(serde_json::from_str(&content)?)),
+        FileFacts::Absent => Ok(None),
+        FileFacts::Unreadable(why) => {
+            let hint = "look at the firewall by hand, then remove the file";
+            Err(ActuateError::wrong(format!("cannot read {MANIFEST}: {why}"), hint))
+        }
     }
 }
 
@@ -180,7 +187,7 @@ fn link_boot_unit() -> io::Result<()> {
 /// When nothing waits for that confirmation any more: it was put back.
 pub fn confirm(host: &dyn Host, change: &ChangeId) -> Result<(), ActuateError> {
     let _lock = lock()?;
-    match unconfirmed(host) {
+    match unconfirmed(host)? {
         Some(armed) if armed.change == change.to_string() => {
             host.remove(Path::new(MANIFEST))?;
             remove_copies(&armed);
@@ -202,10 +209,7 @@ pub fn confirm(host: &dyn Host, change: &ChangeId) -> Result<(), ActuateError> {
 /// When a file could not be put back; then the manifest stays, and so does the unit that tries again at boot.
 pub fn put_back(host: &dyn Host, when: When) -> Result<Option<String>, ActuateError> {
     let _lock = lock()?;
-    let Some(armed) = unconfirmed(host) else {
-        disarm(host);
-        return Ok(None);
-    };
+    let Some(armed) = unconfirmed(host)? else { return Ok(None) };
     for kept in &armed.kept {
         restore(kept).map_err(system(format!("put back {}", kept.path.display())))?;
     }

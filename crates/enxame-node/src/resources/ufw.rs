@@ -140,19 +140,16 @@ fn of_family(
     let text = |path: &str| view.facts.files.get(path).and_then(FileFacts::content);
     let broken = |path: String| move |error: &dyn std::error::Error| (path, error.to_string());
     let path = user_rules(family);
-    let (loaded, mut found) = match text(&path) {
-        Some(now) => {
-            let wrong = broken(path.clone());
-            let new = ufw::composed(now, &wanted.rules, view.config.firewall.foreign)
-                .map_err(|error| wrong(&error))?;
-            foreign.extend(ufw::foreign(now).unwrap_or_default());
-            (ufw::loaded_count(&new, family), line_differences(path, &lines(now), &lines(&new)))
-        }
+    let (loaded, mut found) = if let Some(now) = text(&path) {
+        let wrong = broken(path.clone());
+        let new =
+            ufw::composed(now, &wanted.rules, view.config.firewall.foreign).map_err(|error| wrong(&error))?;
+        foreign.extend(ufw::foreign(now).unwrap_or_default());
+        (ufw::loaded_count(&new, family), line_differences(path, &lines(now), &lines(&new)))
+    } else {
         // ufw is about to be installed, and brings a file without rules.
-        None => {
-            let count = format!("{} rules", wanted.rules.len());
-            (wanted.rules.len(), vec![Difference::added(path, count)])
-        }
+        let count = format!("{} rules", wanted.rules.len());
+        (wanted.rules.len(), vec![Difference::added(path, count)])
     };
     let path = after_rules(family);
     let now = text(&path).unwrap_or_default();
@@ -317,6 +314,12 @@ impl Resource for Ufw {
         let is_on = matches!(&now.ipv4, Observed::Known(table) if table.user_input.is_some());
         let mut reload = vec![Step::new([INIT, if is_on { "force-reload" } else { "force-stop" }])];
         for (family, table) in [(Family::V4, &now.ipv4), (Family::V6, &now.ipv6)] {
+            // ufw that stops lets everything pass, and Docker may have said otherwise.
+            if let (false, Observed::Known(table)) = (is_on, table) {
+                let program = family.restore().trim_end_matches("-restore");
+                reload.push(Step::new([program, "-P", "INPUT", &table.input_policy]));
+                reload.push(Step::new([program, "-P", "FORWARD", &table.forward_policy]));
+            }
             let there = |rules: fn(&TableFacts) -> &Option<Vec<String>>| match table {
                 Observed::Known(table) => rules(table).clone().unwrap_or_default(),
                 Observed::Unknown(_) => Vec::new(),
