@@ -83,7 +83,7 @@ fn ssh_config(home: &Home) -> String {
     format!(
         "# Made by enxame-lab at every `up`. Works in the operator's place: enxame-lab exec -- ssh -F ...\n\n\
          {}Host *\n    IdentityFile \"{}\"\n    IdentitiesOnly yes\n    UserKnownHostsFile \"{}\"\n    \
-         GlobalKnownHostsFile none\n    StrictHostKeyChecking yes\n    ConnectTimeout 20\n    LogLevel ERROR\n",
+         GlobalKnownHostsFile none\n    StrictHostKeyChecking yes\n    ConnectTimeout 20\n    ServerAliveInterval 10\n    ServerAliveCountMax 6\n    LogLevel ERROR\n",
         NODES.iter().map(host).collect::<Vec<_>>().concat(),
         home.operator_key().display(),
         home.known_hosts().display(),

@@ -57,6 +57,15 @@ impl Family {
         }
     }
 
+    /// The program that shows what is loaded.
+    #[must_use]
+    pub fn save(self) -> &'static str {
+        match self {
+            Self::V4 => "iptables-save",
+            Self::V6 => "ip6tables-save",
+        }
+    }
+
     fn anywhere(self) -> &'static str {
         match self {
             Self::V4 => "0.0.0.0/0",
@@ -269,6 +278,21 @@ pub fn composed(text: &str, ours: &[String], foreign: ForeignRules) -> Result<St
         let _ = write!(composed, "\n{END}\n{after}");
     }
     Ok(composed)
+}
+
+/// ufw's chains and the policies as they are in the kernel, for `iptables-restore --noflush`: loading this replaces those
+/// chains and leaves everybody else's alone. `saved` is what `iptables-save -t filter` shows.
+#[must_use]
+pub fn snapshot(saved: &str, family: Family) -> String {
+    let prefix = format!("{}-", family.prefix());
+    let is_ufws = |line: &str| {
+        let name = line.strip_prefix(':').or_else(|| line.strip_prefix("-A "));
+        name.is_some_and(|name| name.starts_with(&prefix))
+    };
+    let is_policy = |line: &str| line.starts_with(":INPUT ") || line.starts_with(":FORWARD ");
+    let lines = saved.lines().filter(|line| is_ufws(line) || is_policy(line));
+    let lines: String = lines.flat_map(|line| [line, "\n"]).collect();
+    format!("*filter\n{lines}COMMIT\n")
 }
 
 /// A file of `KEY=value` lines with one value set, and all else as it was.

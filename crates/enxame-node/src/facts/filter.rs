@@ -8,21 +8,13 @@ use std::thread;
 use enxame_core::facts::{FilterFacts, Observed, TableFacts};
 
 use crate::host::{Command, Host};
+use crate::ufw::Family;
 use crate::{deadman, guard};
-
-/// What comes behind the name of a user's chain in ufw's tables: ufw says `ufw6` for IPv6.
-const IPV4: Family = Family { save: "iptables-save", ufw: "ufw" };
-const IPV6: Family = Family { save: "ip6tables-save", ufw: "ufw6" };
-
-struct Family {
-    save: &'static str,
-    ufw: &'static str,
-}
 
 pub(super) fn look(host: &dyn Host) -> FilterFacts {
     thread::scope(|scope| {
-        let ipv4 = scope.spawn(|| table(host, &IPV4));
-        let ipv6 = scope.spawn(|| table(host, &IPV6));
+        let ipv4 = scope.spawn(|| table(host, Family::V4));
+        let ipv6 = scope.spawn(|| table(host, Family::V6));
         let guard = guard::look(host);
         let ended = || Observed::Unknown("the look at it ended early".to_owned());
         FilterFacts {
@@ -37,19 +29,20 @@ pub(super) fn look(host: &dyn Host) -> FilterFacts {
     })
 }
 
-fn table(host: &dyn Host, family: &Family) -> Observed<TableFacts> {
-    if host.read(Path::new("/usr/sbin").join(family.save).as_path()) == enxame_core::facts::FileFacts::Absent
+fn table(host: &dyn Host, family: Family) -> Observed<TableFacts> {
+    if host.read(Path::new("/usr/sbin").join(family.save()).as_path())
+        == enxame_core::facts::FileFacts::Absent
     {
-        return Observed::Unknown(format!("{} is not installed", family.save));
+        return Observed::Unknown(format!("{} is not installed", family.save()));
     }
-    match host.run_ok(&Command::new([family.save, "-t", "filter"])) {
+    match host.run_ok(&Command::new([family.save(), "-t", "filter"])) {
         Ok(text) => Observed::Known(parse(&text, family)),
         Err(error) => Observed::Unknown(error.to_string()),
     }
 }
 
 /// Reads the output of `iptables-save -t filter`: `:CHAIN POLICY [0:0]`, then `-A CHAIN RULE`.
-fn parse(text: &str, family: &Family) -> TableFacts {
+fn parse(text: &str, family: Family) -> TableFacts {
     let policy = |chain: &str| {
         let line =
             text.lines().find_map(|line| line.strip_prefix(':')?.strip_prefix(chain)?.strip_prefix(' '));
@@ -65,13 +58,13 @@ fn parse(text: &str, family: &Family) -> TableFacts {
         text.lines().filter_map(of_chain).collect()
     };
     let chain = |name: &str| policy(name).map(|_| rules(name));
-    let before = format!("-j {}-before-input", family.ufw);
+    let before = format!("-j {}-before-input", family.prefix());
     TableFacts {
         // A table that nothing was ever put into is not listed, and lets everything pass.
         input_policy: policy("INPUT").unwrap_or_else(|| "ACCEPT".to_owned()),
         forward_policy: policy("FORWARD").unwrap_or_else(|| "ACCEPT".to_owned()),
         goes_through_ufw: rules("INPUT").contains(&before),
-        user_input: chain(&format!("{}-user-input", family.ufw)),
+        user_input: chain(&format!("{}-user-input", family.prefix())),
         docker_user: chain("DOCKER-USER"),
         published: chain(guard::PUBLISHED_CHAIN),
     }
@@ -90,7 +83,7 @@ mod tests {
 
     #[test]
     fn policies_and_the_chains_that_people_write_are_seen() {
-        let facts = parse(SAVED, &IPV4);
+        let facts = parse(SAVED, Family::V4);
         assert_eq!([facts.input_policy.as_str(), facts.forward_policy.as_str()], ["DROP", "DROP"]);
         assert!(facts.goes_through_ufw);
         let rules = facts.user_input.unwrap();
@@ -102,7 +95,7 @@ mod tests {
 
     #[test]
     fn a_table_that_is_not_listed_lets_everything_pass() {
-        let facts = parse("", &IPV6);
+        let facts = parse("", Family::V6);
         assert_eq!(
             facts,
             TableFacts {

@@ -312,13 +312,14 @@ impl Resource for Ufw {
             Family::ALL.into_iter().flat_map(|family| [user_rules(family), after_rules(family)]).collect();
         files.extend([CONF, DEFAULTS].map(str::to_owned));
         let is_on = matches!(&now.ipv4, Observed::Known(table) if table.user_input.is_some());
-        let mut reload = vec![Step::new([INIT, if is_on { "force-reload" } else { "force-stop" }])];
+        let mut reload = Vec::new();
+        if !is_on {
+            reload.push(Step::new([INIT, "force-stop"]));
+        }
         for (family, table) in [(Family::V4, &now.ipv4), (Family::V6, &now.ipv6)] {
-            // ufw that stops lets everything pass, and Docker may have said otherwise.
-            if let (false, Observed::Known(table)) = (is_on, table) {
-                let program = family.restore().trim_end_matches("-restore");
-                reload.push(Step::new([program, "-P", "INPUT", &table.input_policy]));
-                reload.push(Step::new([program, "-P", "FORWARD", &table.forward_policy]));
+            // What is live, not what its files say: they may hold what was never loaded and would cut off SSH.
+            if let Ok(saved) = host.run_ok(&Command::new([family.save(), "-t", "filter"])) {
+                reload.push(Step::reading([family.restore(), "--noflush"], ufw::snapshot(&saved, family)));
             }
             let there = |rules: fn(&TableFacts) -> &Option<Vec<String>>| match table {
                 Observed::Known(table) => rules(table).clone().unwrap_or_default(),

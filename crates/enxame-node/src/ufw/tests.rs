@@ -113,3 +113,15 @@ fn a_setting_is_replaced_where_it_is_and_added_where_it_is_not() {
     assert_eq!(with_setting("X=1", "IPV6", "yes"), "X=1\nIPV6=yes\n");
     assert_eq!(with_setting("IPV6X=1\n", "IPV6", "yes"), "IPV6X=1\nIPV6=yes\n");
 }
+
+#[test]
+fn a_snapshot_holds_ufws_own_chains_and_the_policies_and_nothing_of_dockers() {
+    let saved = "*filter\n:INPUT DROP [1:2]\n:FORWARD DROP [0:0]\n:OUTPUT ACCEPT [0:0]\n:DOCKER - [0:0]\n\
+        :ufw-user-input - [0:0]\n-A INPUT -j ufw-before-input\n-A DOCKER -j RETURN\n\
+        -A ufw-user-input -p tcp -m tcp --dport 22 -j ACCEPT\nCOMMIT\n";
+    assert_eq!(
+        snapshot(saved, Family::V4),
+        "*filter\n:INPUT DROP [1:2]\n:FORWARD DROP [0:0]\n:ufw-user-input - [0:0]\n\
+         -A ufw-user-input -p tcp -m tcp --dport 22 -j ACCEPT\nCOMMIT\n"
+    );
+}
