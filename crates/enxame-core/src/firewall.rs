@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 use serde::{Serialize, Serializer};
@@ -12,7 +12,7 @@ use serde::{Serialize, Serializer};
 use crate::config::{
     Config, Mesh, NodeConfig, OpeningProtocol, Role, SWARM_GOSSIP_PORT, SWARM_MANAGEMENT_PORT,
 };
-use crate::facts::SshSession;
+use crate::facts::{InterfaceFacts, NodeFacts, SshSession};
 
 /// The only port of `NFSv4` (RFC 8881, 2.9).
 const NFS_PORT: u16 = 2049;
@@ -240,6 +240,49 @@ fn shared_files(from: Source) -> Opening {
     Opening { service: Service::Tcp(NFS_PORT), source: from, purpose: "shared files" }
 }
 
+/// What the engine makes: bridges and the host's ends of containers' links. Never towards the Internet, whatever their
+/// addresses.
+const ENGINE_INTERFACES: [&str; 3] = ["docker", "br-", "veth"];
+
+/// Addresses that are not reached from the Internet: RFC 1918, RFC 6598 (CGNAT), RFC 4193 (ULA), and what never leaves a
+/// link (RFC 3927, RFC 4291), this host (RFC 1122), or is no host at all (multicast, unspecified).
+const NOT_PUBLIC: [IpNet; 13] = [
+    network(IpAddr::V4(Ipv4Addr::new(0, 0, 0, 0)), 8),
+    network(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 0)), 8),
+    network(IpAddr::V4(Ipv4Addr::new(100, 64, 0, 0)), 10),
+    network(IpAddr::V4(Ipv4Addr::new(127, 0, 0, 0)), 8),
+    network(IpAddr::V4(Ipv4Addr::new(169, 254, 0, 0)), 16),
+    network(IpAddr::V4(Ipv4Addr::new(172, 16, 0, 0)), 12),
+    network(IpAddr::V4(Ipv4Addr::new(192, 168, 0, 0)), 16),
+    network(IpAddr::V4(Ipv4Addr::new(224, 0, 0, 0)), 3),
+    network(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 128),
+    network(IpAddr::V6(Ipv6Addr::LOCALHOST), 128),
+    network(IpAddr::V6(Ipv6Addr::new(0xfc00, 0, 0, 0, 0, 0, 0, 0)), 7),
+    network(IpAddr::V6(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0)), 10),
+    network(IpAddr::V6(Ipv6Addr::new(0xff00, 0, 0, 0, 0, 0, 0, 0)), 8),
+];
+
+const fn network(address: IpAddr, prefix_length: u8) -> IpNet {
+    IpNet::new_assert(address, prefix_length)
+}
+
+/// Whether an address may be reached from the Internet, as far as the address tells.
+#[must_use]
+pub fn is_public(address: IpAddr) -> bool {
+    let address = address.to_canonical();
+    !NOT_PUBLIC.iter().any(|network| network.contains(&address))
+}
+
+/// The interfaces of a node that face the Internet: the one that carries the node's address in `cluster.yaml`, whatever
+/// that is, and every other with an address that [`is_public`]. What the engine makes is never among them.
+#[must_use]
+pub fn public_interfaces<'a>(node: &NodeConfig, facts: &'a NodeFacts) -> Vec<&'a InterfaceFacts> {
+    let is_the_engines = |name: &str| ENGINE_INTERFACES.iter().any(|prefix| name.starts_with(prefix));
+    let faces_the_internet = |address: &IpAddr| *address == node.address || is_public(*address);
+    let interfaces = facts.interfaces.iter().filter(|interface| !is_the_engines(&interface.name));
+    interfaces.filter(|interface| interface.addresses.iter().any(faces_the_internet)).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -326,5 +369,64 @@ mod tests {
         assert!(openings.contains(&"UDP/4800 from 203.0.113.12, 203.0.113.18".to_owned()), "{openings:#?}");
         assert!(openings.contains(&"TCP/8443 from any".to_owned()));
         assert!(!openings.iter().any(|opening| opening.starts_with("TCP/80 ")));
+    }
+
+    fn facing(interfaces: &[(&str, &[&str])]) -> Vec<String> {
+        let text = "version: 1\ncluster: lab\nnodes:\n  - name: kvm2\n    address: 203.0.113.12\n";
+        let config = Config::parse("cluster.yaml", text).unwrap();
+        let facts = NodeFacts {
+            interfaces: interfaces
+                .iter()
+                .map(|(name, addresses)| InterfaceFacts {
+                    name: (*name).to_owned(),
+                    mtu_bytes: 1500,
+                    addresses: addresses.iter().map(|address| address.parse().unwrap()).collect(),
+                })
+                .collect(),
+            ..crate::facts::blank::blank()
+        };
+        let found = public_interfaces(&config.nodes[0], &facts);
+        found.iter().map(|interface| interface.name.clone()).collect()
+    }
+
+    #[test]
+    fn interfaces_with_a_public_address_face_the_internet_and_private_ones_do_not() {
+        let found = facing(&[
+            ("lo", &["127.0.0.1", "::1"]),
+            ("eth0", &["203.0.113.12", "fe80::1"]),
+            ("eth1", &["10.0.0.5", "fe80::2"]),
+            ("eth2", &["192.168.1.5"]),
+            ("eth3", &["172.31.255.1"]),
+            ("wg0", &["fd00::1", "100.64.0.9"]),
+            ("link", &["169.254.10.1"]),
+            ("group", &["224.0.0.5", "ff02::1"]),
+            ("bare", &[]),
+            ("eth4", &["10.0.0.6", "2001:db8::5"]),
+            ("eth5", &["172.32.0.1"]),
+            ("eth6", &["100.128.0.1"]),
+        ]);
+        assert_eq!(found, ["eth0", "eth4", "eth5", "eth6"]);
+    }
+
+    #[test]
+    fn what_carries_the_nodes_address_counts_and_the_engines_interfaces_never_do() {
+        let text = "version: 1\ncluster: lab\nnodes:\n  - name: kvm2\n    address: 10.0.0.5\n";
+        let config = Config::parse("cluster.yaml", text).unwrap();
+        let interface = |name: &str, address: &str| InterfaceFacts {
+            name: name.to_owned(),
+            mtu_bytes: 1500,
+            addresses: vec![address.parse().unwrap()],
+        };
+        let facts = NodeFacts {
+            interfaces: vec![interface("eth0", "10.0.0.5"), interface("eth1", "10.0.0.6")],
+            ..crate::facts::blank::blank()
+        };
+        let found = public_interfaces(&config.nodes[0], &facts);
+        assert_eq!(found.iter().map(|found| found.name.as_str()).collect::<Vec<_>>(), ["eth0"]);
+        let engine = [("docker0", "198.51.100.1"), ("br-12ab", "198.51.100.2"), ("veth0@if2", "2001:db8::6")];
+        for (name, address) in engine {
+            assert_eq!(facing(&[(name, &[address])]), Vec::<String>::new());
+        }
+        assert_eq!(facing(&[("bridge0", &["198.51.100.3"]), ("br0", &["198.51.100.4"])]), ["bridge0", "br0"]);
     }
 }
