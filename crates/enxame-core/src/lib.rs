@@ -13,6 +13,7 @@ pub mod journal;
 mod limits;
 pub mod names;
 pub mod plan;
+pub mod ports;
 pub mod probe;
 pub mod proposal;
 pub mod protocol;

@@ -10,6 +10,7 @@ use std::path::Path;
 
 use enxame_core::change::{ChangeId, Kind};
 use enxame_core::journal::Event;
+use enxame_core::probe::ProbeRequest;
 use enxame_core::protocol::{Failure, Hello, PROTOCOL, Reply, Request, read_frame, write_frame};
 use enxame_core::secret::Secret;
 use nix::fcntl::{Flock, FlockArg};
@@ -17,7 +18,7 @@ use nix::fcntl::{Flock, FlockArg};
 use crate::actuate::{ActuateError, Context};
 use crate::engine::Engine;
 use crate::host::RealHost;
-use crate::probes::Probes;
+use crate::probes::{self, Probes};
 use crate::{facts, journal, resources, swarm};
 
 /// The lock of one apply at a time; in `/run`, so that a reboot frees it.
@@ -77,6 +78,11 @@ impl Session {
                 Ok(Reply::Done)
             }
             Request::ManagerToken => manager_token().map(Reply::ManagerToken),
+            // Needs no engine.
+            Request::Probe(ProbeRequest::Scan(order)) => {
+                let reply = probes::scan(&order, progress);
+                reply.map(Reply::Probe).map_err(|error| Failure::of(&error))
+            }
             Request::Probe(request) => {
                 let engine = match self.engine.take() {
                     Some(engine) => engine,

@@ -13,4 +13,5 @@ pub mod operator_channel;
 pub mod overlay;
 pub mod probes;
 pub mod resources;
+pub mod scan;
 pub mod swarm;
