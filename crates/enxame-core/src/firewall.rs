@@ -17,7 +17,7 @@ use crate::facts::{InterfaceFacts, NodeFacts, SshSession};
 /// The only port of `NFSv4` (RFC 8881, 2.9).
 const NFS_PORT: u16 = 2049;
 /// Where sshd listens unless told otherwise.
-const SSH_PORT: u16 = 22;
+pub(crate) const SSH_PORT: u16 = 22;
 
 /// A protocol above IP, with the port where it has ports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
