@@ -247,7 +247,7 @@ const ENGINE_INTERFACES: [&str; 3] = ["docker", "br-", "veth"];
 /// Addresses that are not reached from the Internet: RFC 1918, RFC 6598 (CGNAT), RFC 4193 (ULA), and what never leaves a
 /// link (RFC 3927, RFC 4291), this host (RFC 1122), or is no host at all (multicast, unspecified).
 const NOT_PUBLIC: [IpNet; 13] = [
-    network(IpAddr::V4(Ipv4Addr::new(0, 0, 0, 0)), 8),
+    network(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 8),
     network(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 0)), 8),
     network(IpAddr::V4(Ipv4Addr::new(100, 64, 0, 0)), 10),
     network(IpAddr::V4(Ipv4Addr::new(127, 0, 0, 0)), 8),
