@@ -83,7 +83,7 @@ impl PortSet {
     #[must_use]
     pub fn brief(&self, limit: usize) -> String {
         let ranges = self.ranges();
-        let told: Vec<String> = ranges.iter().take(limit).map(range_text).collect();
+        let told: Vec<String> = ranges.iter().take(limit).copied().map(range_text).collect();
         let beyond: u64 = ranges.iter().skip(limit).map(|(from, to)| u64::from(to - from) + 1).sum();
         if beyond == 0 { told.join(", ") } else { format!("{} and {beyond} more", told.join(", ")) }
     }
@@ -100,7 +100,7 @@ impl PortSet {
     }
 }
 
-fn range_text((from, to): &(u16, u16)) -> String {
+fn range_text((from, to): (u16, u16)) -> String {
     if from == to { from.to_string() } else { format!("{from}-{to}") }
 }
 
@@ -112,7 +112,7 @@ impl FromIterator<u16> for PortSet {
 
 impl fmt::Display for PortSet {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ranges: Vec<String> = self.ranges().iter().map(range_text).collect();
+        let ranges: Vec<String> = self.ranges().into_iter().map(range_text).collect();
         formatter.write_str(&ranges.join(","))
     }
 }

@@ -208,14 +208,13 @@ impl<'a> Sweep<'a> {
 
     fn note(&mut self, port: u16, answer: Answer, is_control: bool) -> Result<(), ScanError> {
         match (answer, is_control) {
-            (Answer::Open | Answer::Refused, true) => {}
             (Answer::Rejected | Answer::Silent, true) => {
                 return Err(ScanError::WayLost { target: self.target, port });
             }
             (Answer::Open, false) => self.found.open.insert(port),
             (Answer::Refused, false) => self.found.refused.insert(port),
             (Answer::Rejected, false) => self.found.rejected.insert(port),
-            (Answer::Silent, false) => {}
+            (Answer::Open | Answer::Refused, true) | (Answer::Silent, false) => {}
         }
         Ok(())
     }

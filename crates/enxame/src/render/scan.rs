@@ -22,7 +22,8 @@ pub(crate) struct Sight {
 impl Sight {
     /// Whether there was anything to see: where nothing answers, a filter is not told from a host that is not there.
     pub(crate) fn is_proof(&self) -> bool {
-        self.seen.known().is_some_and(|scanned| scanned.control.is_some())
+        let answers = |scanned: &Scanned| scanned.udp.values().any(|answer| *answer != UdpAnswer::Silent);
+        self.seen.known().is_some_and(|scanned| scanned.control.is_some() || answers(scanned))
     }
 
     /// A headline and a row for each kind of answer.
@@ -70,14 +71,14 @@ fn rows(scanned: &Scanned) -> [(&'static str, PortSet, &'static str); 6] {
 mod tests {
     use super::*;
 
-    fn sight(open: &str, control: Option<u16>) -> Sight {
+    fn sight(open: &str, control: Option<u16>, udp: UdpAnswer) -> Sight {
         let scanned = Scanned {
             source: [198, 51, 100, 66].into(),
             tried_tcp: PortSet::all(),
             open: open.parse().unwrap(),
             refused: PortSet::default(),
             rejected: PortSet::default(),
-            udp: [(53, UdpAnswer::Silent), (65_000, UdpAnswer::Unreachable)].into(),
+            udp: [(53, UdpAnswer::Silent), (65_000, udp)].into(),
             control,
         };
         Sight { address: [203, 0, 113, 12].into(), seen: Observed::Known(scanned) }
@@ -85,7 +86,7 @@ mod tests {
 
     #[test]
     fn what_answers_has_a_row_and_silence_a_number() {
-        let text = sight("22,80-81", Some(22)).text();
+        let text = sight("22,80-81", Some(22), UdpAnswer::Unreachable).text();
         let lines: Vec<&str> = text.lines().map(str::trim).collect();
         assert_eq!(lines[0], "203.0.113.12 from 198.51.100.66: 65535 TCP ports tried, 65532 did not answer");
         assert!(lines.iter().any(|line| line.starts_with("TCP") && line.contains("22, 80-81")), "{text}");
@@ -95,9 +96,10 @@ mod tests {
 
     #[test]
     fn silence_alone_is_no_proof() {
-        let silent = sight("", None);
+        let silent = sight("", None, UdpAnswer::Silent);
         assert!(!silent.is_proof() && silent.text().contains("cannot be told from"), "{}", silent.text());
-        assert!(sight("22", Some(22)).is_proof());
+        assert!(sight("22", Some(22), UdpAnswer::Silent).is_proof());
+        assert!(sight("", None, UdpAnswer::Unreachable).is_proof());
         let blind =
             Sight { address: [203, 0, 113, 12].into(), seen: Observed::Unknown("no route".to_owned()) };
         assert!(!blind.is_proof());

@@ -69,15 +69,16 @@ pub(crate) async fn look_around<P: Probing, L: Lookout>(
 impl<P: Probing, L: Lookout> Scene<'_, P, L> {
     async fn everything(&self) -> Vec<View> {
         let targets = self.targets();
-        let from_here = targets.iter().map(|(node, address)| self.from_here(node, *address, targets.len()));
+        let from_here =
+            targets.iter().map(|(node, address)| self.look_from_here(node, *address, targets.len()));
         let mut views = Vec::new();
         for (look, (node, address)) in join_all(from_here).await.into_iter().zip(&targets) {
             views.push(match look {
                 Some(view) => view,
-                None => self.from_any_peer(node, *address).await,
+                None => self.look_from_any_peer(node, *address).await,
             });
         }
-        let in_the_mesh = self.pairs().into_iter().map(|(peer, node)| self.from_peer(peer, node));
+        let in_the_mesh = self.pairs().into_iter().map(|(peer, node)| self.look_from_peer(peer, node));
         views.extend(join_all(in_the_mesh).await);
         views
     }
@@ -110,7 +111,7 @@ impl<P: Probing, L: Lookout> Scene<'_, P, L> {
     }
 
     /// `None` where there is no route.
-    async fn from_here(&self, node: &NodeConfig, address: IpAddr, targets: usize) -> Option<View> {
+    async fn look_from_here(&self, node: &NodeConfig, address: IpAddr, targets: usize) -> Option<View> {
         let seen_as = self.seen_as(node, address);
         let order = self.order(node, address, (&Vantage::Operator, seen_as), Ports::All);
         let seen = match self.lookout.scan(&node.name, order, targets).await {
@@ -122,7 +123,7 @@ impl<P: Probing, L: Lookout> Scene<'_, P, L> {
     }
 
     /// The first peer that can, in the place of the operator, who cannot.
-    async fn from_any_peer(&self, node: &NodeConfig, address: IpAddr) -> View {
+    async fn look_from_any_peer(&self, node: &NodeConfig, address: IpAddr) -> View {
         let instead = "the operator has no route to it";
         let mut why = format!("{instead}, and there is no other node");
         for peer in self.config.nodes.iter().filter(|peer| peer.name != node.name) {
@@ -141,7 +142,7 @@ impl<P: Probing, L: Lookout> Scene<'_, P, L> {
         self.view(node, address, (Vantage::Operator, None), Err(why))
     }
 
-    async fn from_peer(&self, peer: &NodeConfig, node: &NodeConfig) -> View {
+    async fn look_from_peer(&self, peer: &NodeConfig, node: &NodeConfig) -> View {
         let vantage = Vantage::Peer(peer.name.clone());
         let from = Some(peer.address);
         let order = self.order(node, node.address, (&vantage, from), Ports::Sample);
