@@ -20,7 +20,7 @@ const NFS_PORT: u16 = 2049;
 /// (30000 to 32767) and below the kernel's own (32768 and up).
 pub const PROBE_PORT: u16 = 29_877;
 /// Where sshd listens unless told otherwise.
-const SSH_PORT: u16 = 22;
+pub(crate) const SSH_PORT: u16 = 22;
 
 /// A protocol above IP, with the port where it has ports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -275,7 +275,7 @@ const ENGINE_INTERFACES: [&str; 3] = ["docker", "br-", "veth"];
 /// Addresses that are not reached from the Internet: RFC 1918, RFC 6598 (CGNAT), RFC 4193 (ULA), and what never leaves a
 /// link (RFC 3927, RFC 4291), this host (RFC 1122), or is no host at all (multicast, unspecified).
 const NOT_PUBLIC: [IpNet; 13] = [
-    network(IpAddr::V4(Ipv4Addr::new(0, 0, 0, 0)), 8),
+    network(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 8),
     network(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 0)), 8),
     network(IpAddr::V4(Ipv4Addr::new(100, 64, 0, 0)), 10),
     network(IpAddr::V4(Ipv4Addr::new(127, 0, 0, 0)), 8),

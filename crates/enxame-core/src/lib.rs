@@ -14,6 +14,7 @@ pub mod journal;
 pub mod limits;
 pub mod names;
 pub mod plan;
+pub mod ports;
 pub mod probe;
 pub mod proposal;
 pub mod protocol;

@@ -5,10 +5,12 @@
 
 mod marker;
 mod request;
+mod scan;
 mod wire;
 
 pub use marker::{Marker, MarkerError};
 pub use request::{Deployment, Echoes, Exchange, Mesh, ProbedNetwork, Target, Traffic, Watch};
+pub use scan::{Scan, Scanned, UdpAnswer};
 pub use wire::{Association, Counts, PeerCounts, WireView};
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -67,6 +69,8 @@ pub enum ProbeRequest {
     /// Stop watching, wait until the probe's containers are gone from this node, remove the image:
     /// [`ProbeReply::Cleaned`].
     Clean,
+    /// Try the ports of an address: [`ProbeReply::Scanned`]. Needs no engine.
+    Scan(Scan),
 }
 
 /// What an agent saw.
@@ -92,6 +96,8 @@ pub enum ProbeReply {
     Mesh(MeshOutcome),
     /// Nothing is left.
     Cleaned,
+    /// How the ports answered.
+    Scanned(Scanned),
 }
 
 /// How echo requests to a peer fared.

@@ -4,6 +4,7 @@
 //! not look" is [`Verdict::Unknown`], never a pass: a watch that lost packets, a node that did not answer, or a load
 //! that never flowed prove nothing.
 
+pub mod exposure;
 mod judge;
 mod observations;
 mod subject;
@@ -12,7 +13,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-pub use judge::judge;
+pub use judge::{judge, judge_exposure};
 pub use observations::{LoadOutcome, Observations, PerNode, Phase};
 pub use subject::{Subject, SubjectError, SubjectNetwork, SubjectNode};
 
@@ -54,6 +55,10 @@ pub enum ProofId {
     UdpEcho,
     /// A request to one node's published port reaches another node's task.
     MeshReaches,
+    /// Nothing answers, or would let something through, that is not declared.
+    NothingElseOpen,
+    /// What is declared open gets through.
+    DeclaredOpen,
 }
 
 impl ProofId {
@@ -71,6 +76,8 @@ impl ProofId {
             Self::BulkTcp => "bulk TCP arrives whole",
             Self::UdpEcho => "datagrams come back",
             Self::MeshReaches => "routing mesh reaches",
+            Self::NothingElseOpen => "nothing else open",
+            Self::DeclaredOpen => "what is declared is open",
         }
     }
 
@@ -82,6 +89,7 @@ impl ProofId {
             Self::NoClearPackets | Self::MarkerHidden | Self::EspSeen | Self::AssociationsRose => "7.2",
             Self::MeshReaches => "6.2",
             Self::PathQuality => "1.2",
+            Self::NothingElseOpen | Self::DeclaredOpen => "3.2",
         }
     }
 }
@@ -124,6 +132,13 @@ pub struct Report {
 }
 
 impl Report {
+    /// The proofs of both.
+    #[must_use]
+    pub fn and(mut self, other: Self) -> Self {
+        self.proofs.extend(other.proofs);
+        self
+    }
+
     /// The gravest of all verdicts. A report without proofs proves nothing.
     #[must_use]
     pub fn verdict(&self) -> Verdict {

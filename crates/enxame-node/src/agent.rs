@@ -11,6 +11,7 @@ use std::path::Path;
 use enxame_core::change::{ChangeId, Kind};
 use enxame_core::facts::{NodeFacts, SshSession};
 use enxame_core::journal::Event;
+use enxame_core::probe::ProbeRequest;
 use enxame_core::protocol::{Failure, Hello, PROTOCOL, Reply, Request, read_frame, write_frame};
 use enxame_core::secret::Secret;
 use nix::fcntl::{Flock, FlockArg};
@@ -19,7 +20,7 @@ use crate::actuate::{ActuateError, Context, Resource};
 use crate::deadman::{self, When};
 use crate::engine::Engine;
 use crate::host::RealHost;
-use crate::probes::Probes;
+use crate::probes::{self, Probes};
 use crate::{facts, journal, resources, swarm};
 
 /// The lock of one apply at a time; in `/run`, so that a reboot frees it.
@@ -101,6 +102,11 @@ impl Session {
                 Ok(Reply::Done)
             }
             Request::ManagerToken => manager_token().map(Reply::ManagerToken),
+            // Needs no engine.
+            Request::Probe(ProbeRequest::Scan(order)) => {
+                let reply = probes::scan(&order, progress);
+                reply.map(Reply::Probe).map_err(|error| Failure::of(&error))
+            }
             Request::Probe(request) => {
                 let engine = match self.engine.take() {
                     Some(engine) => engine,

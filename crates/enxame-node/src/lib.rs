@@ -15,5 +15,6 @@ pub mod operator_channel;
 pub mod overlay;
 pub mod probes;
 pub mod resources;
+pub mod scan;
 pub mod swarm;
 pub mod ufw;

@@ -1,8 +1,10 @@
 //! The command line.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use enxame_core::ports::PortSet;
 
 /// A hardened, encrypted Docker Swarm of a few rented servers, from one file, proven on the wire.
 #[derive(Debug, Parser)]
@@ -24,8 +26,10 @@ pub(crate) enum Verb {
     Plan(PlanArgs),
     /// Make the servers what cluster.yaml says
     Apply(ApplyArgs),
-    /// Prove on the wire that nothing leaves the servers in clear
+    /// Prove on the wire that nothing leaves the servers in clear, and that only what is declared is open
     Verify(VerifyArgs),
+    /// Show which ports of an address answer from here; asks no server and needs no cluster.yaml
+    Scan(ScanArgs),
     /// Show nodes, leader, quorum, networks and drift
     Status(CommonArgs),
     /// Show what the provider's firewall must let in; asks no server
@@ -118,7 +122,38 @@ pub(crate) struct ApplyArgs {
 pub(crate) struct VerifyArgs {
     #[command(flatten)]
     pub(crate) common: CommonArgs,
+    /// Prove only this
+    #[arg(long, value_name = "WHAT")]
+    pub(crate) only: Option<Subset>,
     /// Write the evidence, as JSON, to a file
     #[arg(long, value_name = "FILE")]
     pub(crate) evidence: Option<PathBuf>,
+}
+
+/// A part of what is proven.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Subset {
+    /// That nothing of encrypted networks leaves the servers in clear
+    Wire,
+    /// That nothing but what is declared can be reached
+    Exposure,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ScanArgs {
+    /// The addresses to look at
+    #[arg(required = true, value_name = "ADDRESS")]
+    pub(crate) addresses: Vec<IpAddr>,
+    /// The TCP ports to try, e.g. 1-1023,8080
+    #[arg(short, long, value_name = "PORTS", default_value = "1-65535")]
+    pub(crate) ports: PortSet,
+    /// A TCP port that answers: without its answer, silence proves nothing
+    #[arg(long, value_name = "PORT")]
+    pub(crate) control: Option<u16>,
+    /// Print JSON on the standard output
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// No progress on the standard error
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
 }

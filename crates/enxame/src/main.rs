@@ -76,6 +76,7 @@ fn run(cli: Cli) -> anyhow::Result<Ending> {
             Ok(Ending::Done)
         }
         Verb::Edge(arguments) => verbs::edge(&arguments),
+        Verb::Scan(arguments) => verbs::scan(&arguments),
         Verb::Schema => verbs::schema(),
         verb => tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)

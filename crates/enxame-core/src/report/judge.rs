@@ -1,5 +1,6 @@
 //! From observations to proofs, one file per kind of evidence.
 
+mod exposure;
 mod link;
 mod load;
 mod path;
@@ -7,6 +8,7 @@ mod wire;
 
 use std::collections::BTreeMap;
 
+use super::exposure::View;
 use super::observations::Observations;
 use super::subject::SubjectNetwork;
 use super::{Pair, Proof, ProofId, Report, Verdict};
@@ -48,6 +50,14 @@ pub fn judge(observations: &Observations) -> Report {
     }
     proofs.extend(unwatched(observations));
     proofs.extend(subject.missing.as_ref().map(|name| missing(name)));
+    proofs.sort_by(|left, right| sort_key(left).cmp(&sort_key(right)));
+    Report { proofs }
+}
+
+/// Judges who reaches what. Pure, as [`judge`] is.
+#[must_use]
+pub fn judge_exposure(views: &[View]) -> Report {
+    let mut proofs: Vec<Proof> = views.iter().flat_map(exposure::proofs).collect();
     proofs.sort_by(|left, right| sort_key(left).cmp(&sort_key(right)));
     Report { proofs }
 }

@@ -1,6 +1,7 @@
 //! Why a part of a proof could not be done.
 
 use crate::engine::EngineError;
+use crate::scan::ScanError;
 
 /// Why a part of a proof could not be done.
 #[derive(Debug, thiserror::Error)]
@@ -8,6 +9,9 @@ pub enum ProbeError {
     /// The engine did not do it.
     #[error(transparent)]
     Engine(#[from] EngineError),
+    /// A scan proved nothing.
+    #[error(transparent)]
+    Scan(#[from] ScanError),
     /// No watch was started.
     #[error("nothing is being watched: the watch was not started")]
     NotWatching,

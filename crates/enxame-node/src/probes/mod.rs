@@ -14,12 +14,15 @@ mod service;
 mod traffic;
 mod watch;
 
-use enxame_core::probe::{ProbeReply, ProbeRequest};
+use std::sync::atomic::AtomicBool;
+
+use enxame_core::probe::{ProbeReply, ProbeRequest, Scan};
 
 pub use error::ProbeError;
 
 use self::watch::Watcher;
 use crate::engine::Engine;
+use crate::scan::{self, Effort, ScanError};
 
 /// What this agent has running for a proof.
 #[derive(Debug, Default)]
@@ -95,6 +98,7 @@ impl Probes {
                 self.has_image = false;
                 Ok(ProbeReply::Cleaned)
             }
+            ProbeRequest::Scan(order) => Ok(scan(order, progress)?),
         }
     }
 
@@ -115,6 +119,16 @@ impl Probes {
         service::await_no_containers(&engine)?;
         service::remove_images(&engine, None)
     }
+}
+
+/// Tries the ports of an address from this node. Nothing is left of it, and no engine is asked.
+///
+/// # Errors
+/// [`ScanError`].
+pub fn scan(order: &Scan, progress: &mut dyn FnMut(&str)) -> Result<ProbeReply, ScanError> {
+    let effort = Effort { window: scan::window(1), cancelled: &AtomicBool::new(false) };
+    let mut tell = |percent| progress(&format!("scanning {}: {percent} %", order.target));
+    scan::scan(order, effort, &mut tell).map(ProbeReply::Scanned)
 }
 
 impl Drop for Probes {

@@ -3,4 +3,5 @@
 pub(crate) mod edge;
 pub(crate) mod plan;
 pub(crate) mod progress;
+pub(crate) mod scan;
 pub(crate) mod status;

@@ -3,6 +3,7 @@
 mod apply;
 mod edge;
 mod init;
+mod scan;
 mod verify;
 
 use std::path::Path;
@@ -29,13 +30,17 @@ pub(crate) async fn run(verb: Verb) -> anyhow::Result<Ending> {
         Verb::Apply(arguments) => apply::apply(&arguments).await,
         Verb::Status(arguments) => status(&arguments).await,
         Verb::Verify(arguments) => verify::verify(&arguments).await,
-        Verb::Edge(_) | Verb::Schema | Verb::Agent { .. } | Verb::PutBack { .. } | Verb::ProbeResponder => {
-            Ok(Ending::Done)
-        }
+        Verb::Edge(_)
+        | Verb::Scan(_)
+        | Verb::Schema
+        | Verb::Agent { .. }
+        | Verb::PutBack { .. }
+        | Verb::ProbeResponder => Ok(Ending::Done),
     }
 }
 
 pub(crate) use edge::edge;
+pub(crate) use scan::scan;
 
 pub(crate) fn schema() -> anyhow::Result<Ending> {
     output::text(&(Config::json_schema()? + "\n"))?;

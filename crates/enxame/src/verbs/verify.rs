@@ -1,4 +1,4 @@
-//! `enxame verify`: a run of probes, judged.
+//! `enxame verify`: a run of probes and a look around, judged.
 
 use std::io::Read;
 use std::path::Path;
@@ -7,13 +7,15 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
 use enxame_core::probe::Marker;
-use enxame_core::report::{Report, Subject, Verdict, judge};
+use enxame_core::report::exposure::View;
+use enxame_core::report::{Report, Subject, SubjectError, Verdict, judge, judge_exposure};
 use serde::Serialize;
+use tokio::sync::watch;
 
-use super::{interrupts, look_at_nodes};
-use crate::cli::VerifyArgs;
+use super::{Look, interrupts, look_at_nodes};
+use crate::cli::{Subset, VerifyArgs};
 use crate::fleet::Locking;
-use crate::verify::{FleetProbing, Run, observe, render};
+use crate::verify::{FleetProbing, FromHere, Run, Scene, look_around, observe, render};
 use crate::{Ending, output};
 
 /// What `--evidence` writes and `--json` prints.
@@ -28,30 +30,31 @@ struct Evidence<'a> {
     report: &'a Report,
     /// What could not be taken off the nodes again.
     leftovers: &'a [String],
+    /// Who reached which ports of whom, beside what was expected.
+    exposure: &'a [View],
+}
+
+/// What was proven.
+struct Proven {
+    report: Report,
+    leftovers: Vec<String>,
+    exposure: Vec<View>,
 }
 
 pub(super) async fn verify(arguments: &VerifyArgs) -> anyhow::Result<Ending> {
     // Under the lock of apply: a change in the middle of a proof would make it say nothing.
     let mut look = look_at_nodes(&arguments.common, Locking::Locked).await?;
-    let subject = match Subject::of(&look.config, &look.facts) {
-        Ok(subject) => subject,
+    let stop = interrupts();
+    let proven = prove(&mut look, arguments.only, &stop).await;
+    look.fleet.close().await;
+    look.progress.finish();
+    let Proven { report, leftovers, exposure } = match proven? {
+        Ok(proven) => proven,
         Err(error) => {
-            look.fleet.close().await;
-            look.progress.finish();
             output::error(&anyhow::Error::new(error).context("nothing could be proven"));
             return Ok(Ending::Unproven);
         }
     };
-    let run = new_run()?;
-    let mut stop = interrupts();
-    let observed = {
-        let mut cancelled = pin!(async move { drop(stop.wait_for(|stop| *stop).await) });
-        let probing = FleetProbing::new(&mut look.fleet, &look.progress);
-        observe(&probing, subject, &run, cancelled.as_mut()).await
-    };
-    look.fleet.close().await;
-    look.progress.finish();
-    let report = judge(&observed.observations);
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
     let evidence = Evidence {
         cluster: look.config.cluster.to_string(),
@@ -59,7 +62,8 @@ pub(super) async fn verify(arguments: &VerifyArgs) -> anyhow::Result<Ending> {
         at_unix_ms: u64::try_from(now).unwrap_or(u64::MAX),
         verdict: report.verdict(),
         report: &report,
-        leftovers: &observed.leftovers,
+        leftovers: &leftovers,
+        exposure: &exposure,
     };
     if arguments.common.json {
         output::json(&evidence)?;
@@ -69,10 +73,44 @@ pub(super) async fn verify(arguments: &VerifyArgs) -> anyhow::Result<Ending> {
     if let Some(path) = &arguments.evidence {
         write_evidence(path, &evidence)?;
     }
-    for leftover in &observed.leftovers {
+    for leftover in &leftovers {
         output::note(&format!("warning: left behind: {leftover} (the next verify removes it)"));
     }
     Ok(if report.verdict() == Verdict::Pass { Ending::Done } else { Ending::Unproven })
+}
+
+async fn prove(
+    look: &mut Look,
+    only: Option<Subset>,
+    stop: &watch::Receiver<bool>,
+) -> anyhow::Result<Result<Proven, SubjectError>> {
+    let interrupted = || {
+        let mut stop = stop.clone();
+        async move { drop(stop.wait_for(|stop| *stop).await) }
+    };
+    let mut proven =
+        Proven { report: Report { proofs: Vec::new() }, leftovers: Vec::new(), exposure: Vec::new() };
+    let probing = FleetProbing::new(&mut look.fleet, &look.progress);
+    if only != Some(Subset::Exposure) {
+        let subject = match Subject::of(&look.config, &look.facts) {
+            Ok(subject) => subject,
+            Err(error) => return Ok(Err(error)),
+        };
+        let observed = observe(&probing, subject, &new_run()?, pin!(interrupted())).await;
+        proven.report = judge(&observed.observations);
+        proven.leftovers = observed.leftovers;
+    }
+    if only != Some(Subset::Wire) {
+        // After the load: a scan would be among the packets that are counted.
+        let lookout = FromHere { progress: &look.progress };
+        let scene = Scene { config: &look.config, facts: &look.facts, probing: &probing, lookout: &lookout };
+        proven.exposure = match proven.leftovers.first() {
+            None => look_around(&scene, pin!(interrupted())).await,
+            Some(leftover) => scene.unseen(&format!("verify itself may still publish a port: {leftover}")),
+        };
+        proven.report = proven.report.and(judge_exposure(&proven.exposure));
+    }
+    Ok(Ok(proven))
 }
 
 fn write_evidence(path: &Path, evidence: &Evidence<'_>) -> anyhow::Result<()> {

@@ -3,8 +3,10 @@
 //! [`observe`] drives all agents through the steps of a run and always takes away what it put there; it decides
 //! nothing: [`enxame_core::report::judge`] does. [`Probing`] is all it knows of agents.
 
+mod exposure;
 mod fleet;
 mod load;
+mod lookout;
 pub(crate) mod render;
 mod run;
 #[cfg(test)]
@@ -16,7 +18,9 @@ use std::time::Duration;
 use enxame_core::names::NodeName;
 use enxame_core::probe::{ProbeReply, ProbeRequest};
 
+pub(crate) use exposure::{Scene, look_around};
 pub(crate) use fleet::FleetProbing;
+pub(crate) use lookout::FromHere;
 pub(crate) use run::{Run, observe};
 
 /// The agents, as a run needs them. Requests to different nodes go on at the same time.

@@ -8,17 +8,17 @@ use enxame_core::report::{Proof, ProofId, Report, Verdict};
 
 /// The report as text.
 pub(crate) fn report(report: &Report) -> String {
-    let mut groups = BTreeMap::<(Option<&str>, ProofId), Vec<&Proof>>::new();
+    let mut groups = BTreeMap::<(Section<'_>, ProofId), Vec<&Proof>>::new();
     for proof in &report.proofs {
-        groups.entry((proof.network.as_deref(), proof.id)).or_default().push(proof);
+        groups.entry((Section::of(proof), proof.id)).or_default().push(proof);
     }
     let mut out = String::new();
-    let mut network = None;
-    for ((of_network, id), proofs) in groups {
-        if network != Some(of_network) {
-            network = Some(of_network);
+    let mut begun = None;
+    for ((section, id), proofs) in groups {
+        if begun != Some(section) {
+            begun = Some(section);
             // Writing to a string does not fail.
-            let _ = writeln!(out, "{}", of_network.unwrap_or("between the nodes"));
+            let _ = writeln!(out, "{}", section.title());
         }
         let verdict = proofs.iter().map(|proof| proof.verdict).max().unwrap_or(Verdict::Unknown);
         let line = format!("  {} {:<24} {}", badge(verdict), id.title(), summary(id, &proofs));
@@ -41,6 +41,32 @@ pub(crate) fn report(report: &Report) -> String {
     out
 }
 
+/// What proofs are about, in the order of the report.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Section<'a> {
+    Ways,
+    Network(&'a str),
+    Ports,
+}
+
+impl<'a> Section<'a> {
+    fn of(proof: &'a Proof) -> Self {
+        match (proof.id, &proof.network) {
+            (ProofId::NothingElseOpen | ProofId::DeclaredOpen, _) => Self::Ports,
+            (_, Some(network)) => Self::Network(network),
+            (_, None) => Self::Ways,
+        }
+    }
+
+    fn title(self) -> &'a str {
+        match self {
+            Self::Ways => "between the nodes",
+            Self::Network(network) => network,
+            Self::Ports => "ports, from outside and between the nodes",
+        }
+    }
+}
+
 fn badge(verdict: Verdict) -> String {
     let (colour, text) = match verdict {
         Verdict::Pass => (AnsiColor::Green, "pass   "),
@@ -54,7 +80,9 @@ fn badge(verdict: Verdict) -> String {
 /// How often it was proven, and what was counted in all.
 fn summary(id: ProofId, proofs: &[&Proof]) -> String {
     let passed = proofs.iter().filter(|proof| proof.verdict == Verdict::Pass).count();
-    let of = if proofs.iter().any(|proof| proof.pair.is_some()) {
+    let of = if matches!(id, ProofId::NothingElseOpen | ProofId::DeclaredOpen) {
+        format!("{passed}/{} looks", proofs.len())
+    } else if proofs.iter().any(|proof| proof.pair.is_some()) {
         format!("{passed}/{} directions", proofs.len())
     } else if proofs.iter().any(|proof| proof.node.is_some()) {
         format!("{passed}/{} nodes", proofs.len())
@@ -75,6 +103,14 @@ fn summary(id: ProofId, proofs: &[&Proof]) -> String {
         ProofId::UdpEcho => format!("{} of {}", sum("returned_packets"), sum("sent_packets")),
         ProofId::PathQuality => format!("{} of {} echoes", sum("returned_packets"), sum("sent_packets")),
         ProofId::MeshReaches => format!("{} requests answered", sum("answered")),
+        ProofId::NothingElseOpen => format!(
+            "{} TCP ports tried, {} answer undeclared",
+            sum("scanned_tcp_ports"),
+            sum("unexpected_tcp_ports")
+        ),
+        ProofId::DeclaredOpen => {
+            format!("{} declared, {} filtered", sum("declared_tcp_ports"), sum("filtered_tcp_ports"))
+        }
         ProofId::NamesResolve | ProofId::DeclaredEncrypted => return of,
     };
     format!("{of}, {counted}")

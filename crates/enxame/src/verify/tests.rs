@@ -45,6 +45,7 @@ fn step(request: &ProbeRequest) -> &'static str {
         ProbeRequest::WatchStop => "stop",
         ProbeRequest::RemoveService { .. } => "remove",
         ProbeRequest::Clean => "clean",
+        ProbeRequest::Scan(_) => "scan",
     }
 }
 
@@ -115,6 +116,7 @@ impl Scripted {
                 ProbeReply::Mesh(MeshOutcome { answered: BTreeMap::new(), failed: 0, last_error: None })
             }
             ProbeRequest::RemoveService { .. } | ProbeRequest::Clean => ProbeReply::Cleaned,
+            ProbeRequest::Scan(_) => unreachable!("a run on the wire scans nothing"),
         }
     }
 }
