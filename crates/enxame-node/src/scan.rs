@@ -26,7 +26,7 @@ use self::tcp::{Answer, Sweep};
 
 /// A port that had answered must answer again; a filter for bursts may swallow one attempt.
 const CONTROL_TRIES: u8 = 2;
-/// The last of the ranges that the kernel asks a datagram's route for; nothing is sent there (RFC 863, discard).
+/// Any port does to ask the kernel for a route; nothing is sent to it (RFC 863, discard).
 const NO_MATTER: u16 = 9;
 
 /// How a scan is to be gone about.
