@@ -28,7 +28,7 @@ use server::{Server, TOKEN};
 const MACHINES: [(u64, &str); 3] = [(12, "203.0.113.12"), (14, "203.0.113.14"), (18, "203.0.113.18")];
 
 /// What the matrix of the manual (3.1, corrected) is for the three nodes, as rules of the provider.
-const MATRIX: [&str; 18] = [
+const MATRIX: [&str; 21] = [
     "ESP any 203.0.113.12",
     "ESP any 203.0.113.14",
     "ESP any 203.0.113.18",
@@ -38,6 +38,9 @@ const MATRIX: [&str; 18] = [
     "TCP 2377 203.0.113.12",
     "TCP 2377 203.0.113.14",
     "TCP 2377 203.0.113.18",
+    "TCP 29877 203.0.113.12",
+    "TCP 29877 203.0.113.14",
+    "TCP 29877 203.0.113.18",
     "TCP 443 any",
     "TCP 7946 203.0.113.12",
     "TCP 7946 203.0.113.14",
