@@ -1,8 +1,13 @@
-//! What else than the laboratory's usual servers enxame promises: Docker's packages, Debian 12, an underlay of IPv6.
+//! What else than the laboratory's usual servers enxame promises: Docker's packages, Debian 12, an underlay of IPv6, legacy
+//! iptables; and what takes minutes to look at.
 //! For `make drills`: each boots or installs for minutes.
 
 use std::fs;
+use std::time::Duration;
 
+use serde_json::Value;
+
+use crate::firewall;
 use crate::support::{Ended, NODES, config, docker_repository, enxame, lab, on_node, prepared, root};
 
 /// A configuration beside the laboratory's own, with a part of it replaced.
@@ -97,4 +102,46 @@ fn an_underlay_of_ipv6_is_proven_like_one_of_ipv4() {
     let path = root().join(".lab/ipv6.yaml");
     fs::write(&path, text).unwrap();
     becomes_a_proven_swarm(&path.display().to_string());
+}
+
+#[test]
+fn a_node_that_loses_its_power_while_it_is_cut_off_boots_with_its_old_rules() {
+    firewall::the_node_goes_back_by_itself_after("echo b >/proc/sysrq-trigger", Duration::from_secs(240));
+}
+
+/// The negative twin of the looks from outside: what somebody opened is named, port by port.
+#[test]
+fn verify_fails_on_ports_that_somebody_opened_and_names_them() {
+    firewall::published();
+    on_node("kvm2-manager", "nft delete table inet enxame && iptables -F enxame-published");
+    let verify = enxame(&["verify", "--only", "exposure", "--json", "--quiet"]);
+    assert_eq!(verify.code, 3, "{verify}");
+    let evidence: Value = serde_json::from_str(&verify.stdout).unwrap();
+    let proofs = evidence["report"]["proofs"].as_array().unwrap();
+    let failed: Vec<_> = proofs.iter().filter(|proof| proof["verdict"] == "fail").collect();
+    assert!(!failed.is_empty(), "{verify}");
+    for proof in &failed {
+        assert!(proof.to_string().contains("kvm2-manager"), "{proof}");
+    }
+    let text = failed.iter().map(ToString::to_string).collect::<String>();
+    for port in ["8080", "8081", "9090"] {
+        assert!(text.contains(port), "{port} is not named: {text}");
+    }
+}
+
+/// The other flavour of iptables, chosen before anything is applied.
+#[test]
+fn legacy_iptables_closes_the_same_ports() {
+    prepared();
+    firewall::everywhere(
+        "update-alternatives --set iptables /usr/sbin/iptables-legacy && \
+         update-alternatives --set ip6tables /usr/sbin/ip6tables-legacy && systemctl restart docker",
+    );
+    let applied = enxame(&["apply", "--yes", "--quiet"]);
+    assert_eq!(applied.code, 0, "{applied}");
+    let plan = enxame(&["plan", "--quiet"]);
+    assert_eq!(plan.code, 0, "{plan}");
+    assert!(on_node("kvm8-core", "iptables-legacy-save -t filter").contains("enxame-published -j DROP"));
+    let verify = enxame(&["verify", "--quiet"]);
+    assert_eq!(verify.code, 0, "{verify}");
 }

@@ -18,7 +18,7 @@ const MARKER: &str = "ENXAME_PROBE_MARKER=00112233445566778899aabbccddeeff001122
 
 /// Three servers after an apply, and what people publish by mistake: a service through the routing mesh (8080, and 80,
 /// which is declared), one in host mode (8081), a container of one node (9090).
-fn published() {
+pub(crate) fn published() {
     loaded_or("published", || {
         applied();
         for (name, _) in NODES {
@@ -60,7 +60,7 @@ fn seen(ports: &[u16]) -> Vec<String> {
     lines
 }
 
-fn everywhere(command: &str) {
+pub(crate) fn everywhere(command: &str) {
     for (name, _) in NODES {
         on_node(name, command);
     }
@@ -202,7 +202,7 @@ fn when_armed(name: &str, act: &str) {
     on_node(name, &format!("systemd-run --quiet --collect --unit=lab-fault sh -c '{wait}; {act}'"));
 }
 
-fn the_node_goes_back_by_itself_after(act: &str, deadline: Duration) {
+pub(crate) fn the_node_goes_back_by_itself_after(act: &str, deadline: Duration) {
     applied();
     let config = cutting();
     when_armed("kvm2-manager", act);
@@ -225,11 +225,6 @@ fn a_node_whose_agent_is_killed_while_it_is_cut_off_is_back_within_90_s() {
         "pkill -KILL -f /var/lib/enxame/agents/.*build",
         Duration::from_secs(90),
     );
-}
-
-#[test]
-fn a_node_that_loses_its_power_while_it_is_cut_off_boots_with_its_old_rules() {
-    the_node_goes_back_by_itself_after("echo b >/proc/sysrq-trigger", Duration::from_secs(240));
 }
 
 #[test]

@@ -221,7 +221,7 @@ fn verify_fails_on_a_network_made_without_encryption_and_counts_what_it_saw() {
     applied();
     unguarded();
     on_node("kvm8-core", "docker network create --driver overlay --attachable forgotten-net");
-    let verify = enxame(&["verify", "--json", "--quiet"]);
+    let verify = enxame(&["verify", "--only", "wire", "--json", "--quiet"]);
     assert_eq!(verify.code, 3, "{verify}");
     let evidence: Value = serde_json::from_str(&verify.stdout).unwrap();
     let proofs = evidence["report"]["proofs"].as_array().unwrap();
@@ -253,7 +253,7 @@ fn verify_fails_on_an_unencrypted_ingress_network_and_apply_makes_it_again() {
         "echo y | docker network rm ingress >/dev/null && \
          for i in $(seq 60); do docker network create --driver overlay --ingress ingress && break; sleep 1; done",
     );
-    let verify = enxame(&["verify", "--json", "--quiet"]);
+    let verify = enxame(&["verify", "--only", "wire", "--json", "--quiet"]);
     assert_eq!(verify.code, 3, "{verify}");
     let evidence: Value = serde_json::from_str(&verify.stdout).unwrap();
     let failed = failed_proofs(&evidence);
@@ -271,7 +271,7 @@ fn verify_fails_on_an_unencrypted_ingress_network_and_apply_makes_it_again() {
         ]
     );
     assert_eq!(enxame(&["apply", "--yes", "--quiet"]).code, 0);
-    let mended = enxame(&["verify", "--quiet"]);
+    let mended = enxame(&["verify", "--only", "wire", "--quiet"]);
     assert_eq!(mended.code, 0, "{mended}");
 }
 
@@ -279,7 +279,7 @@ fn verify_fails_on_an_unencrypted_ingress_network_and_apply_makes_it_again() {
 fn verify_fails_on_a_line_that_loses_packets_and_names_its_two_ends() {
     applied();
     lab(&["delay", "kvm2-manager", "kvm8-core", "10", "10%"]);
-    let verify = enxame(&["verify", "--json", "--quiet"]);
+    let verify = enxame(&["verify", "--only", "wire", "--json", "--quiet"]);
     lab(&["heal"]);
     assert_eq!(verify.code, 3, "{verify}");
     let evidence: Value = serde_json::from_str(&verify.stdout).unwrap();
