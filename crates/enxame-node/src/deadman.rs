@@ -3,7 +3,7 @@
 //! Before the change the node keeps copies of the files it replaces, beside them, so that putting them back is a
 //! rename, which needs no room on a full disk. Two things watch: a timer of systemd's, which survives the agent, the
 //! SSH session and sshd, and a unit that runs before the network at the next boot. Both run this program's `put-back`.
-//! Invariant: while [`MANIFEST`] is there, everything that is needed to go back is; whoever removes it has decided.
+//! Invariant: while the manifest is there, everything that is needed to go back is; whoever removes it has decided.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -61,7 +61,7 @@ impl Step {
     }
 }
 
-/// What [`MANIFEST`] holds.
+/// What the manifest holds.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Armed {
     /// The change that waits for its confirmation.
