@@ -95,6 +95,8 @@ fn where_nothing_is_there_the_firewall_is_made_with_the_whole_matrix_and_activat
             "TCP 2377 from 203.0.113.18",
             "TCP 7946 from 203.0.113.12",
             "TCP 7946 from 203.0.113.18",
+            "TCP 29877 from 203.0.113.12",
+            "TCP 29877 from 203.0.113.18",
             "UDP 7946 from 203.0.113.12",
             "UDP 7946 from 203.0.113.18",
             "ESP from 203.0.113.12",
@@ -181,6 +183,8 @@ fn errors(config: &Config, facts: &ClusterFacts, edge: &EdgeFacts) -> Vec<Findin
 fn a_plan_that_would_cut_off_the_operators_ssh_is_refused_and_names_the_address() {
     let config = config("ssh: {allow_operator: false, allow_from: [192.0.2.1]}");
     let found = errors(&config, &facts(), &nothing_there());
+    // The nodes' own firewall would do the same, and says so itself.
+    let found: Vec<_> = found.into_iter().filter(|one| one.section == "3.1").collect();
     assert_eq!(found.len(), 2);
     assert_eq!((found[0].section.as_str(), found[0].node.as_ref().unwrap().as_str()), ("3.1", "kvm2"));
     assert!(found[0].message.contains("198.51.100.9 may not reach port 22"), "{found:?}");

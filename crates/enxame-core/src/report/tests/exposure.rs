@@ -70,7 +70,7 @@ fn from_a_peer() -> View {
         from: kvm2(),
         seen_as: Some(ip("203.0.113.12")),
         expected: expected(&config(""), &kvm2(), "203.0.113.12"),
-        seen: Observed::Known(scanned("203.0.113.12", "80,2377,7946", "443,2049")),
+        seen: Observed::Known(scanned("203.0.113.12", "80,2377,7946", "443,2049,29877")),
         ..from_the_operator()
     }
 }
