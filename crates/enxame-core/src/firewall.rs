@@ -268,9 +268,22 @@ fn shared_files(from: Source) -> Opening {
 /// The network that is declared plaintext gets this identifier, so that the guard can tell its packets from others'
 /// before it is made. Swarm itself counts up from 4096 (swarmkit, `cnmallocator/drivers_network_linux.go`).
 pub const PLAINTEXT_VNI: u32 = 0x00e0_0001;
-/// What the engine makes: bridges and the host's ends of containers' links. Never towards the Internet, whatever their
-/// addresses.
-const ENGINE_INTERFACES: [&str; 3] = ["docker", "br-", "veth"];
+/// What faces inwards, whatever its addresses: the engine's bridges and the host's ends of containers' links, those of
+/// other managers of machines and containers, and tunnels, whose other end came in by a public interface.
+const INNER_INTERFACES: [&str; 12] = [
+    "docker",
+    "br-",
+    "veth",
+    "virbr",
+    "lxcbr",
+    "lxdbr",
+    "incusbr",
+    "podman",
+    "wg",
+    "tun",
+    "tap",
+    "tailscale",
+];
 
 /// Addresses that are not reached from the Internet: RFC 1918, RFC 6598 (CGNAT), RFC 4193 (ULA), and what never leaves a
 /// link (RFC 3927, RFC 4291), this host (RFC 1122), or is no host at all (multicast, unspecified).
@@ -302,12 +315,12 @@ pub fn is_public(address: IpAddr) -> bool {
 }
 
 /// The interfaces of a node that face the Internet: the one that carries the node's address in `cluster.yaml`, whatever
-/// that is, and every other with an address that [`is_public`]. What the engine makes is never among them.
+/// that is, and every other with an address that [`is_public`]. What faces inwards is never among them.
 #[must_use]
 pub fn public_interfaces<'a>(node: &NodeConfig, facts: &'a NodeFacts) -> Vec<&'a InterfaceFacts> {
-    let is_the_engines = |name: &str| ENGINE_INTERFACES.iter().any(|prefix| name.starts_with(prefix));
+    let is_inner = |name: &str| INNER_INTERFACES.iter().any(|prefix| name.starts_with(prefix));
     let faces_the_internet = |address: &IpAddr| *address == node.address || is_public(*address);
-    let interfaces = facts.interfaces.iter().filter(|interface| !is_the_engines(&interface.name));
+    let interfaces = facts.interfaces.iter().filter(|interface| !is_inner(&interface.name));
     interfaces.filter(|interface| interface.addresses.iter().any(faces_the_internet)).collect()
 }
 

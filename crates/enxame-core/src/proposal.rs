@@ -63,8 +63,18 @@ pub fn propose(candidates: &[Candidate], ssh_config: Option<&Path>) -> Result<St
         .to_owned();
     let account = accounts.first().copied().flatten().map(|account| format!("  user: {}\n", scalar(account)));
     let file = ssh_config.map(|file| format!("  config_file: {}\n", scalar(&file.display().to_string())));
-    if account.is_some() || file.is_some() {
-        write(&mut text, &format!("ssh:\n{}{}", account.unwrap_or_default(), file.unwrap_or_default()));
+    let sessions = candidates.iter().filter_map(|one| one.facts.ssh_session);
+    let from: BTreeSet<String> = sessions.map(|session| scalar(&session.from.to_string())).collect();
+    let from: Vec<String> = from.into_iter().collect();
+    let from = (!from.is_empty()).then(|| {
+        format!(
+            "  allow_from: [{}] # where you are now; an address that changes needs its network\n",
+            from.join(", ")
+        )
+    });
+    let ssh: String = [account, file, from].into_iter().flatten().collect();
+    if !ssh.is_empty() {
+        write(&mut text, &format!("ssh:\n{ssh}"));
     }
     text.push_str("nodes:\n");
     let names = names(candidates);

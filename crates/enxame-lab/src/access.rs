@@ -22,6 +22,7 @@ cluster: lab
 ssh:
   user: root
   config_file: ssh_config # relative to this file
+  allow_from: [203.0.113.1] # the operator
 nodes:
   - name: kvm2-manager
     address: 203.0.113.12

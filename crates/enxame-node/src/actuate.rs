@@ -21,9 +21,12 @@ pub trait Resource: Declare {
 
     /// How the node goes back from this change by itself; only for what may cut off SSH
     /// ([`Risk::MayCutSsh`](enxame_core::change::Risk::MayCutSsh)), which is then done under the dead-man switch.
-    fn way_back(&self, host: &dyn Host, action: &serde_json::Value) -> Option<WayBack> {
+    ///
+    /// # Errors
+    /// When what is there now cannot be kept; the change is then not made.
+    fn way_back(&self, host: &dyn Host, action: &serde_json::Value) -> Result<Option<WayBack>, ActuateError> {
         let _ = (host, action);
-        None
+        Ok(None)
     }
 
     /// Which rule of the change keeps the operator out, where one does.

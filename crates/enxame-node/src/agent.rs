@@ -133,15 +133,15 @@ impl Session {
         let record =
             |event| journal::record(&self.operator, change, event).map_err(|error| Failure::of(&error));
         record(Event::Begun)?;
-        let way_back = resource.way_back(&self.host, action);
-        if let Some(way) = &way_back {
+        let armed = resource.way_back(&self.host, action).and_then(|way| {
+            let Some(way) = way else { return Ok(None) };
             progress("making sure of the way back");
-            let armed = deadman::arm(&self.host, change, &self.operator, way);
-            armed.map_err(|error| error.failure()).inspect_err(|failure| {
-                // Nothing was done; that the line may not be written changes nothing of it.
-                drop(record(Event::Failed(failure.causes.first().cloned().unwrap_or_default())));
-            })?;
-        }
+            deadman::arm(&self.host, change, &self.operator, &way).map(Some)
+        });
+        let making = armed.map_err(|error| error.failure()).inspect_err(|failure| {
+            // Nothing was done; that the line may not be written changes nothing of it.
+            drop(record(Event::Failed(failure.causes.first().cloned().unwrap_or_default())));
+        })?;
         let mut context = Context {
             host: &self.host,
             handed,
@@ -149,11 +149,14 @@ impl Session {
             package_lists_are_fresh: &mut self.package_lists_are_fresh,
         };
         let outcome = resource.actuate(&mut context, action).map_err(|error| error.failure());
+        let is_guarded = making.is_some();
+        // From here on the dead-man switch may go back.
+        drop(making);
         match outcome {
             // Written down by whoever confirms it or puts it back.
-            Ok(()) if way_back.is_some() => Ok(Reply::Unconfirmed),
+            Ok(()) if is_guarded => Ok(Reply::Unconfirmed),
             Ok(()) => record(Event::Done).map(|()| Reply::Done),
-            Err(failure) if way_back.is_some() => {
+            Err(failure) if is_guarded => {
                 progress("it did not work: putting back what was there");
                 deadman::put_back(&self.host, When::Now).map_err(|error| error.failure())?;
                 Err(failure)

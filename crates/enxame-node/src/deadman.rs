@@ -12,14 +12,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use enxame_core::change::ChangeId;
-use enxame_core::facts::FileFacts;
 use enxame_core::journal::Event;
 use enxame_core::limits::DEAD_MAN;
 use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 
 use crate::actuate::{ActuateError, wait_for};
-use crate::host::{Command, Host};
+use crate::host::{Command, Host, HostError};
 use crate::journal;
 
 const DIRECTORY: &str = "/var/lib/enxame/dead-man";
@@ -96,25 +95,45 @@ fn system(attempt: String) -> impl FnOnce(io::Error) -> ActuateError {
 ///
 /// # Errors
 /// When there is a manifest that cannot be read.
-pub fn unconfirmed(host: &dyn Host) -> Result<Option<Armed>, ActuateError> {
-    match host.read(Path::new(MANIFEST)) {
-        FileFacts::Text { content, .. } => Ok(Some(serde_json::from_str(&content)?)),
-        FileFacts::Absent => Ok(None),
-        FileFacts::Unreadable(why) => {
-            let hint = "look at the firewall by hand, then remove the file";
-            Err(ActuateError::wrong(format!("cannot read {MANIFEST}: {why}"), hint))
-        }
+pub fn unconfirmed() -> Result<Option<Armed>, ActuateError> {
+    // However long it is: it holds the rules that were live.
+    match fs::read(MANIFEST) {
+        Ok(text) => Ok(Some(serde_json::from_slice(&text)?)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(system(format!("read {MANIFEST}"))(error)),
     }
+}
+
+/// A change that is being made: as long as this lives, nobody goes back, so that no half of the change comes after.
+#[derive(Debug)]
+pub struct Making {
+    _lock: Flock<File>,
 }
 
 /// Makes everything ready to go back, and starts the timer. Nothing of the change is done before.
 ///
 /// # Errors
 /// When the way back cannot be made sure of; what was prepared is taken away again.
-pub fn arm(host: &dyn Host, change: &ChangeId, operator: &str, way: &WayBack) -> Result<(), ActuateError> {
-    let _lock = lock()?;
-    let armed = prepare(host, change, operator, way);
-    armed.inspect_err(|_| disarm(host))
+pub fn arm(
+    host: &dyn Host,
+    change: &ChangeId,
+    operator: &str,
+    way: &WayBack,
+) -> Result<Making, ActuateError> {
+    let lock = lock()?;
+    match prepare(host, change, operator, way) {
+        Ok(()) => Ok(Making { _lock: lock }),
+        Err(error) => {
+            // The manifest first: without it nobody goes back to what is stale one day.
+            let armed = unconfirmed();
+            host.remove(Path::new(MANIFEST))?;
+            if let Ok(Some(armed)) = armed {
+                remove_copies(&armed);
+            }
+            disarm(host);
+            Err(error)
+        }
+    }
 }
 
 fn prepare(host: &dyn Host, change: &ChangeId, operator: &str, way: &WayBack) -> Result<(), ActuateError> {
@@ -126,6 +145,8 @@ fn prepare(host: &dyn Host, change: &ChangeId, operator: &str, way: &WayBack) ->
     host.write(Path::new(BOOT_UNIT), unit.as_bytes(), 0o644)?;
     link_boot_unit().map_err(system(format!("enable {BOOT_UNIT}")))?;
     host.write(Path::new(MANIFEST), &serde_json::to_vec(&armed)?, 0o600)?;
+    // What cannot be read back would keep nobody from being cut off.
+    unconfirmed()?;
     // A timer of an earlier run that has not been collected yet would keep the name.
     drop(host.run(&Command::new(["systemctl", "stop", &format!("{UNIT}.timer")])));
     drop(host.run(&Command::new(["systemctl", "reset-failed", &format!("{UNIT}.service")])));
@@ -137,6 +158,8 @@ fn prepare(host: &dyn Host, change: &ChangeId, operator: &str, way: &WayBack) ->
         "--collect",
         &format!("--unit={UNIT}"),
         &seconds,
+        // Again and again, until it has worked.
+        "--on-unit-inactive=15",
         "--timer-property=AccuracySec=1s",
         &program,
         "put-back",
@@ -151,7 +174,11 @@ fn keep(path: &Path) -> Result<Kept, ActuateError> {
         return Err(system(format!("keep {}", path.display()))(io::ErrorKind::InvalidInput.into()));
     };
     let copy = path.with_file_name(format!(".{}.enxame-before", name.to_string_lossy()));
-    match fs::copy(&path, &copy).and_then(|_| File::open(&copy)?.sync_all()) {
+    let directory = path.parent().unwrap_or(Path::new("/"));
+    let copied = fs::copy(&path, &copy)
+        .and_then(|_| File::open(&copy)?.sync_all())
+        .and_then(|()| File::open(directory)?.sync_all());
+    match copied {
         Ok(()) => Ok(Kept { path, copy: Some(copy) }),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Kept { path, copy: None }),
         Err(error) => {
@@ -172,12 +199,12 @@ fn boot_unit(program: &str) -> String {
 }
 
 fn link_boot_unit() -> io::Result<()> {
-    if let Some(directory) = Path::new(BOOT_LINK).parent() {
-        fs::create_dir_all(directory)?;
-    }
+    let directory = Path::new(BOOT_LINK).parent().unwrap_or(Path::new("/"));
+    fs::create_dir_all(directory)?;
     match symlink(BOOT_UNIT, BOOT_LINK) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        outcome => outcome,
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        // On the disk before the manifest, which counts on it.
+        _ => File::open(directory)?.sync_all(),
     }
 }
 
@@ -187,7 +214,7 @@ fn link_boot_unit() -> io::Result<()> {
 /// When nothing waits for that confirmation any more: it was put back.
 pub fn confirm(host: &dyn Host, change: &ChangeId) -> Result<(), ActuateError> {
     let _lock = lock()?;
-    match unconfirmed(host)? {
+    match unconfirmed()? {
         Some(armed) if armed.change == change.to_string() => {
             host.remove(Path::new(MANIFEST))?;
             remove_copies(&armed);
@@ -209,13 +236,12 @@ pub fn confirm(host: &dyn Host, change: &ChangeId) -> Result<(), ActuateError> {
 /// When a file could not be put back; then the manifest stays, and so does the unit that tries again at boot.
 pub fn put_back(host: &dyn Host, when: When) -> Result<Option<String>, ActuateError> {
     let _lock = lock()?;
-    let Some(armed) = unconfirmed(host)? else { return Ok(None) };
-    for kept in &armed.kept {
-        restore(kept).map_err(system(format!("put back {}", kept.path.display())))?;
-    }
-    if when == When::Now {
-        reload(host, &armed.reload);
-    }
+    let Some(armed) = unconfirmed()? else { return Ok(None) };
+    // One thing that cannot be put back must not keep the others from opening the door.
+    let restored: Vec<_> = armed.kept.iter().map(restore).collect();
+    let reloaded = if when == When::Now { reload(host, &armed.reload) } else { Ok(()) };
+    restored.into_iter().collect::<Result<(), _>>()?;
+    reloaded?;
     host.remove(Path::new(MANIFEST))?;
     disarm(host);
     let change = ChangeId(armed.change.clone());
@@ -228,7 +254,7 @@ pub fn put_back(host: &dyn Host, when: When) -> Result<Option<String>, ActuateEr
     Ok(Some(armed.change))
 }
 
-fn restore(kept: &Kept) -> io::Result<()> {
+fn restore(kept: &Kept) -> Result<(), ActuateError> {
     let outcome = match &kept.copy {
         Some(copy) => fs::rename(copy, &kept.path),
         None => fs::remove_file(&kept.path),
@@ -236,16 +262,19 @@ fn restore(kept: &Kept) -> io::Result<()> {
     match outcome {
         // Done already, by a run that was cut short.
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        outcome => outcome,
+        Err(error) => Err(system(format!("put back {}", kept.path.display()))(error)),
+        Ok(()) => Ok(()),
     }
 }
 
-fn reload(host: &dyn Host, steps: &[Step]) {
-    for step in steps {
+/// Takes every step, and gives the first that failed.
+fn reload(host: &dyn Host, steps: &[Step]) -> Result<(), HostError> {
+    let run = |step: &Step| {
         let command = Command::new(step.argv.iter().map(String::as_str)).reading(step.stdin.as_bytes());
-        // One step that fails must not keep the next from opening the door.
-        drop(host.run(&command));
-    }
+        host.run_ok(&command).map(drop)
+    };
+    let outcomes: Vec<_> = steps.iter().map(run).collect();
+    outcomes.into_iter().collect()
 }
 
 fn remove_copies(armed: &Armed) {

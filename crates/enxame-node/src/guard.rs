@@ -30,8 +30,10 @@ pub struct Guard<'a> {
     pub openings: &'a [Opening],
     /// VXLAN's port.
     pub data_path_port: u16,
-    /// The network whose packets may be clear.
-    pub plaintext_vni: Option<u32>,
+    /// The identifiers of the network whose packets may be clear.
+    pub plaintext_vnis: Vec<u32>,
+    /// The node's own address, which is guarded also where its interface has got another name.
+    pub address: IpAddr,
 }
 
 impl Guard<'_> {
@@ -42,10 +44,14 @@ impl Guard<'_> {
             self.interfaces.iter().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", ");
         // A clear packet that is not the plaintext network's: its identifier stands behind 8 bytes of UDP and 4 of VXLAN
         // (RFC 7348, 5).
-        let clear = match self.plaintext_vni {
-            Some(vni) => format!("udp dport {} @th,96,24 != {vni:#x}", self.data_path_port),
-            None => format!("udp dport {}", self.data_path_port),
+        let clear = if self.plaintext_vnis.is_empty() {
+            format!("udp dport {}", self.data_path_port)
+        } else {
+            let vnis =
+                self.plaintext_vnis.iter().map(|vni| format!("{vni:#x}")).collect::<Vec<_>>().join(", ");
+            format!("udp dport {} @th,96,24 != {{ {vnis} }}", self.data_path_port)
         };
+        let family = if self.address.is_ipv4() { "ip" } else { "ip6" };
         let mut openings = String::new();
         for opening in self.openings {
             for line in lines(opening) {
@@ -58,8 +64,15 @@ impl Guard<'_> {
              \tchain arriving {{\n\
              \t\t# Connections are known from -200 on (conntrack), addresses are translated at -100 (nat).\n\
              \t\ttype filter hook prerouting priority -150; policy accept;\n\
-             \t\tiifname != {{ {interfaces} }} accept\n\
+             \t\tiifname \"lo\" accept\n\
              \t\t{clear} meta secpath missing counter drop\n\
+             \t\tiifname {{ {interfaces} }} goto outside\n\
+             \t\tiifname \"docker*\" accept\n\
+             \t\tiifname \"br-*\" accept\n\
+             \t\tiifname \"veth*\" accept\n\
+             \t\t{family} daddr {address} goto outside\n\
+             \t}}\n\n\
+             \tchain outside {{\n\
              \t\tct state established,related accept\n\
              \t\tmeta l4proto {{ icmp, ipv6-icmp }} accept\n\
              \t\tip6 saddr fe80::/10 udp sport 547 udp dport 546 accept\n\
@@ -72,7 +85,8 @@ impl Guard<'_> {
              \t\t# Behind the mark that dockerd sets (mangle, -150) and the route that follows from it.\n\
              \t\ttype filter hook output priority 300; policy accept;\n\
              \t\toifname {{ {interfaces} }} {clear} rt ipsec missing counter drop\n\
-             \t}}\n}}\n"
+             \t}}\n}}\n",
+            address = self.address,
         )
     }
 }
@@ -167,7 +181,8 @@ mod tests {
             interfaces: ["ens2", "ens3"].into(),
             openings: &openings,
             data_path_port: 4789,
-            plaintext_vni: None,
+            plaintext_vnis: Vec::new(),
+            address: "203.0.113.18".parse().unwrap(),
         };
         insta::assert_snapshot!(guard.text());
     }
@@ -178,15 +193,18 @@ mod tests {
             interfaces: ["ens2"].into(),
             openings: &[],
             data_path_port: 4800,
-            plaintext_vni: Some(0x00e0_0001),
+            plaintext_vnis: vec![0x00e0_0001, 0x1003],
+            address: "2001:db8::18".parse().unwrap(),
         };
         let text = guard.text();
         assert!(
-            text.contains("udp dport 4800 @th,96,24 != 0xe00001 meta secpath missing counter drop"),
+            text.contains(
+                "udp dport 4800 @th,96,24 != { 0xe00001, 0x1003 } meta secpath missing counter drop"
+            ),
             "{text}"
         );
         assert!(
-            text.contains("udp dport 4800 @th,96,24 != 0xe00001 rt ipsec missing counter drop"),
+            text.contains("udp dport 4800 @th,96,24 != { 0xe00001, 0x1003 } rt ipsec missing counter drop"),
             "{text}"
         );
     }

@@ -250,28 +250,63 @@ fn told(entry: &str) -> String {
     }
 }
 
-/// How many rules of the file are loaded into `ufw-user-input`.
-#[must_use]
-pub fn loaded_count(text: &str, family: Family) -> usize {
-    let chain = format!("-A {}-user-input ", family.prefix());
-    text.lines().filter(|line| line.starts_with(&chain)).count()
+/// What of a file is loaded into `ufw-user-input`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Loaded {
+    /// Rules in front of the first of ours.
+    pub before_ours: usize,
+    /// All rules.
+    pub all: usize,
 }
 
-/// The file with our rules ([`Rule::text`]) in front, and behind them, where they are kept, the others.
+/// Counts the rules that the file loads into `ufw-user-input`.
+#[must_use]
+pub fn loaded(text: &str, family: Family) -> Loaded {
+    let chain = format!("-A {}-user-input ", family.prefix());
+    let count = |entry: &str| entry.lines().filter(|line| line.starts_with(&chain)).count();
+    let entries = parts(text).map(|parts| parts.entries).unwrap_or_default();
+    let before = entries.iter().take_while(|entry| !is_ours(entry));
+    Loaded {
+        before_ours: before.map(|entry| count(entry)).sum(),
+        all: entries.iter().map(|entry| count(entry)).sum(),
+    }
+}
+
+/// Where a tuple lets something come from, when that is not everywhere.
+fn source_of(entry: &str) -> Option<IpNet> {
+    let line = entry.trim_start().lines().next()?.strip_prefix(TUPLE)?;
+    let from = line.split_whitespace().nth(5)?;
+    let network = from.parse().ok().or_else(|| from.parse::<IpAddr>().ok().map(IpNet::from))?;
+    Some(network).filter(|network: &IpNet| network.prefix_len() > 0)
+}
+
+/// Whether a foreign rule goes in front of ours: it keeps somebody out, and nobody whom ours let in by name. A ban of
+/// an address is to hold against ports that are open to all; a ban of the operator or a peer is not.
+fn is_ban_of_strangers(entry: &str, ours: &[String]) -> bool {
+    let keeps_out = ["deny", "reject", "limit"]
+        .iter()
+        .any(|verb| entry.trim_start().strip_prefix(TUPLE).is_some_and(|tuple| tuple.starts_with(verb)));
+    let meets = |banned: IpNet| {
+        let mut named = ours.iter().filter_map(|rule| source_of(rule));
+        named.any(|named| named.contains(&banned) || banned.contains(&named))
+    };
+    keeps_out && source_of(entry).is_some_and(|banned| !meets(banned))
+}
+
+/// The file with our rules ([`Rule::text`]) in front, and behind them, where they are kept, the others; bans of addresses
+/// that ours do not name stand before ours.
 ///
 /// # Errors
 /// [`NotUfws`].
 pub fn composed(text: &str, ours: &[String], foreign: ForeignRules) -> Result<String, NotUfws> {
     let Parts { before, entries, after } = parts(text)?;
+    let kept = entries.into_iter().filter(|entry| foreign == ForeignRules::Keep && !is_ours(entry));
+    let (bans, others): (Vec<&str>, Vec<&str>) = kept.partition(|entry| is_ban_of_strangers(entry, ours));
+    let whole = |entry: &str| format!("\n{}\n", entry.trim_end());
     let mut composed = before.to_owned();
-    for rule in ours {
-        composed.push_str(rule);
-    }
-    if foreign == ForeignRules::Keep {
-        for entry in entries.into_iter().filter(|entry| !is_ours(entry)) {
-            let _ = write!(composed, "\n{}\n", entry.trim_end());
-        }
-    }
+    composed.extend(bans.into_iter().map(whole));
+    composed.extend(ours.iter().cloned());
+    composed.extend(others.into_iter().map(whole));
     if after.starts_with(END) {
         let _ = write!(composed, "\n{after}");
     } else {
@@ -289,7 +324,8 @@ pub fn snapshot(saved: &str, family: Family) -> String {
         let name = line.strip_prefix(':').or_else(|| line.strip_prefix("-A "));
         name.is_some_and(|name| name.starts_with(&prefix))
     };
-    let is_policy = |line: &str| line.starts_with(":INPUT ") || line.starts_with(":FORWARD ");
+    let is_policy =
+        |line: &str| [":INPUT ", ":FORWARD ", ":OUTPUT "].iter().any(|chain| line.starts_with(chain));
     let lines = saved.lines().filter(|line| is_ufws(line) || is_policy(line));
     let lines: String = lines.flat_map(|line| [line, "\n"]).collect();
     format!("*filter\n{lines}COMMIT\n")

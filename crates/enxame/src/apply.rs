@@ -221,6 +221,9 @@ async fn confirm(
             causes.extend(why);
             causes.push("the node put back what was there before".to_owned());
         }
+        Err(TransportError::Failed(failure)) => {
+            causes.push(format!("going back failed, and is tried again: {}", failure.causes.join(": ")));
+        }
         _ => causes.push(format!(
             "the old connection is gone as well: the node puts back what was there within {} s by itself",
             DEAD_MAN.as_secs()

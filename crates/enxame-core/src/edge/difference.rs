@@ -162,7 +162,7 @@ fn of_machines(config: &Config, edge: &EdgeFacts) -> Vec<Finding> {
 /// Whether the rules would cut off the connection that the node was looked at through.
 fn cut_off(config: &Config, node: &NodeConfig, seen: &NodeFacts, openings: &[Opening]) -> Option<Finding> {
     let message = match seen.ssh_session {
-        Some(session) if session.from.is_loopback() => return None,
+        Some(session) if session.from.is_loopback() && !config.ssh.allow_from.is_empty() => return None,
         Some(session) if firewall::admits(openings, session.from, Service::Tcp(session.port)) => return None,
         Some(session) => format!(
             "the provider's firewall would cut you off: {} may not reach port {} (SSH)",

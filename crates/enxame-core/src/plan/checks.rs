@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use ipnet::IpNet;
+
 use crate::change::{Change, Risk};
 use crate::config::{Config, EngineSource, NodeConfig};
 use crate::declare::{Finding, Severity, Waiver};
-use crate::facts::{ClusterFacts, EngineState, LocalSwarmState, NodeFacts, Observed};
+use crate::facts::{ClusterFacts, EngineState, LocalSwarmState, NodeFacts, Observed, SwarmNodeFacts};
 use crate::firewall::{self, Service};
 use crate::limits::{ROUND_TRIP_LIMIT_US, ROUND_TRIP_WARNING_US};
 use crate::names::NodeName;
@@ -61,7 +63,7 @@ pub(super) fn all(config: &Config, facts: &ClusterFacts) -> Vec<Finding> {
 }
 
 /// What only the finished list of changes shows.
-pub(super) fn of_changes(facts: &ClusterFacts, changes: &[Change]) -> Vec<Finding> {
+pub(super) fn of_changes(config: &Config, facts: &ClusterFacts, changes: &[Change]) -> Vec<Finding> {
     let mut found = Findings(Vec::new());
     let is_locking = facts
         .values()
@@ -73,6 +75,9 @@ pub(super) fn of_changes(facts: &ClusterFacts, changes: &[Change]) -> Vec<Findin
             "docker would restart, and autolock keeps it out of the swarm until it is unlocked".to_owned();
         let hint = "take `swarm.autolock` away, apply, and set it again; or change this node by hand";
         found.add(Severity::Error, (Some(&change.node), "5.2"), message, hint);
+    }
+    if changes.iter().any(|change| change.risk == Risk::MayCutSsh) {
+        who_would_be_cut_off(config, facts, &mut found);
     }
     let is_disruptive = changes.iter().any(|change| matches!(change.risk, Risk::Disruptive(_)));
     let Some((ready, managers)) = managers(facts).filter(|_| is_disruptive) else { return found.0 };
@@ -89,6 +94,37 @@ pub(super) fn of_changes(facts: &ClusterFacts, changes: &[Change]) -> Vec<Findin
         found.add(Severity::Warning, (None, "1.1"), message, "tasks go on; three managers would not stop");
     }
     found.0
+}
+
+/// What works now and would not behind the firewall: members of the swarm and networks that cluster.yaml does not know.
+fn who_would_be_cut_off(config: &Config, facts: &ClusterFacts, found: &mut Findings) {
+    let mut swarms = facts.values().filter_map(|facts| facts.engine.swarm());
+    let Some(swarm) = swarms.find(|swarm| swarm.is_manager_with_quorum) else { return };
+    let is_known = |member: &SwarmNodeFacts| {
+        config
+            .nodes
+            .iter()
+            .any(|node| member.address.parse() == Ok(node.address) || member.hostname == node.name.as_str())
+    };
+    for member in swarm.nodes.iter().filter(|member| member.state == "ready" && !is_known(member)) {
+        let message = format!(
+            "the firewall would cut off {} ({}), a member of the swarm that cluster.yaml does not name",
+            member.hostname, member.address
+        );
+        let hint = "add it to `nodes`, or take it out of the swarm first";
+        found.add(Severity::Error, (None, "3.2"), message, hint);
+    }
+    let declared = [Some(&config.networks.secure), config.networks.plaintext.as_ref()];
+    let is_declared = |name: &str| declared.iter().flatten().any(|declared| declared.as_str() == name);
+    let open = swarm.networks.iter().filter(|network| !network.is_encrypted && !network.is_ingress);
+    for network in open.filter(|network| !is_declared(&network.name)) {
+        let message = format!(
+            "the network {} is not encrypted: the guard would let nothing of it out of a node",
+            network.name
+        );
+        let hint = "make it again with `--opt encrypted`, remove it, or name it in `networks.plaintext`";
+        found.add(Severity::Error, (None, "5.3"), message, hint);
+    }
 }
 
 /// Managers that are ready and managers there are, as a manager with quorum sees them.
@@ -279,27 +315,51 @@ fn ssh(config: &Config, node: &NodeConfig, facts: &NodeFacts, found: &mut Findin
             "apply puts it back at once and goes on",
         );
     }
-    let Some(session) = facts.ssh_session else {
-        let message =
-            "sshd does not say where you come from: nobody can tell whether you get in again".to_owned();
-        let hint = "name your address in `ssh.allow_from`; the node goes back by itself if you do not get in";
-        found.add(Severity::Warning, (Some(&node.name), "3.2"), message, hint);
-        return;
-    };
-    let openings = firewall::on_node(config, node, Some(session));
-    if !firewall::admits(&openings, session.from, Service::Tcp(session.port)) {
-        let message = format!("would not let you in any more: you come from {}", session.from);
-        let hint = "add it to `ssh.allow_from`, or take `ssh.allow_operator: false` away";
+    let openings = firewall::on_node(config, node, facts.ssh_session);
+    let refuse = |found: &mut Findings, message: String, hint: &str| {
         found.add(Severity::Error, (Some(&node.name), "3.2"), message, hint);
         if let Some(finding) = found.0.last_mut() {
             finding.waiver = Some(Waiver::AllowSshCut);
         }
-    } else if !config.ssh.allow_from.is_empty()
-        && !config.ssh.allow_from.iter().any(|network| network.contains(&session.from))
-    {
-        let message = format!("lets you in from {} only until somebody applies from elsewhere", session.from);
-        let hint = "`ssh.allow_from` names other addresses; add yours, or the network it changes in";
-        found.add(Severity::Warning, (Some(&node.name), "3.2"), message, hint);
+    };
+    let is_somebody_elses = |network: &IpNet| {
+        !network.addr().is_loopback()
+            && !config.nodes.iter().any(|node| IpNet::from(node.address) == *network)
+    };
+    let is_covered = |from: IpAddr| config.ssh.allow_from.iter().any(|network| network.contains(&from));
+    match facts.ssh_session {
+        None if config.ssh.allow_from.is_empty() => {
+            let message = "would let nobody in by SSH: sshd does not say where you come from".to_owned();
+            refuse(found, message, "name your address in `ssh.allow_from`");
+        }
+        None => {
+            let message =
+                "sshd does not say where you come from: nobody can tell whether you get in again".to_owned();
+            let hint =
+                "see that `ssh.allow_from` covers it; the node goes back by itself if you do not get in";
+            found.add(Severity::Warning, (Some(&node.name), "3.2"), message, hint);
+        }
+        Some(session) if !firewall::admits(&openings, session.from, Service::Tcp(session.port)) => {
+            let message = format!("would not let you in any more: you come from {}", session.from);
+            refuse(found, message, "add it to `ssh.allow_from`, or take `ssh.allow_operator: false` away");
+        }
+        // Applied from one of the nodes: the others let in that node, and your own machine is named nowhere.
+        Some(session)
+            if !is_somebody_elses(&IpNet::from(session.from))
+                && !config.ssh.allow_from.iter().any(is_somebody_elses) =>
+        {
+            let message = format!("would let nobody in by SSH but the nodes themselves ({})", session.from);
+            refuse(found, message, "name the address you come from in `ssh.allow_from`");
+        }
+        Some(session) if !is_covered(session.from) => {
+            let message = format!("SSH is let in from {} for as long as you apply from there", session.from);
+            let hint = "name it, or the network it changes in, in `ssh.allow_from`; the next apply from elsewhere replaces it";
+            // The same of every node, mostly: it is said once.
+            if !found.0.iter().any(|one| one.message == message) {
+                found.add(Severity::Warning, (None, "3.2"), message, hint);
+            }
+        }
+        Some(_) => {}
     }
 }
 

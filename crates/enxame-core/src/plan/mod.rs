@@ -108,7 +108,7 @@ pub fn make(
             changes.extend(drafts.map(|draft| placed(*resource, view, draft)));
         }
     }
-    findings.extend(checks::of_changes(facts, &changes));
+    findings.extend(checks::of_changes(config, facts, &changes));
     findings.sort_by(|a, b| b.severity.cmp(&a.severity).then_with(|| a.node.cmp(&b.node)));
     let changes = order::in_order(config, registry, changes)?;
     Ok(Plan { facts: digest_of(facts), changes, edge, findings })

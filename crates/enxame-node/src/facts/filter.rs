@@ -21,7 +21,7 @@ pub(super) fn look(host: &dyn Host) -> FilterFacts {
             ipv4: ipv4.join().unwrap_or_else(|_| ended()),
             ipv6: ipv6.join().unwrap_or_else(|_| ended()),
             guard,
-            unconfirmed: match deadman::unconfirmed(host) {
+            unconfirmed: match deadman::unconfirmed() {
                 Ok(armed) => armed.map(|armed| armed.change),
                 Err(error) => Some(error.to_string()),
             },

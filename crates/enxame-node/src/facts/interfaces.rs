@@ -19,7 +19,8 @@ pub(super) fn look() -> Vec<InterfaceFacts> {
         return Vec::new();
     };
     for entry in entries.filter(|entry| is_the_nodes_own(&entry.interface_name)) {
-        let name = entry.interface_name;
+        // An IPv4 label (`eth0:0`) is no interface: filters know the device.
+        let name = entry.interface_name.split(':').next().unwrap_or_default().to_owned();
         let interface = interfaces.entry(name.clone()).or_insert_with(|| InterfaceFacts {
             mtu_bytes: mtu_bytes(&name).unwrap_or(0),
             addresses: Vec::new(),

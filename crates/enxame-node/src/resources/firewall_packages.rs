@@ -31,8 +31,8 @@ const RIVALS: [(&str, Severity, &str); 3] = [
     ),
     (
         "nftables.service",
-        Severity::Warning,
-        "`systemctl restart nftables` flushes Docker's and ufw's rules: systemctl disable --now nftables",
+        Severity::Error,
+        "its file flushes everybody's rules, at boot after ufw has loaded its own: systemctl disable nftables",
     ),
 ];
 

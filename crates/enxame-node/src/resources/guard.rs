@@ -1,9 +1,11 @@
 //! The guard on a node: its table loaded, and loaded again at every boot before the network is up (manual 3).
 
+use std::time::Duration;
+
 use enxame_core::change::{Difference, Kind, Risk};
 use enxame_core::config::{Config, NodeConfig};
-use enxame_core::declare::{Declaration, Declare, Draft, Scope, View};
-use enxame_core::facts::{FactsQuery, FileFacts, GuardState, Observed};
+use enxame_core::declare::{Declaration, Declare, Draft, Finding, Scope, Severity, View};
+use enxame_core::facts::{FactsQuery, GuardState, Observed};
 use enxame_core::firewall::{self, Opening, PLAINTEXT_VNI};
 use serde::{Deserialize, Serialize};
 
@@ -16,6 +18,9 @@ use crate::host::{Command, Host};
 pub(super) const KIND: Kind = Kind::of("guard");
 const UNIT: &str = "enxame-guard.service";
 const UNIT_PATH: &str = "/etc/systemd/system/enxame-guard.service";
+
+/// Loading a table takes a moment; the dead-man switch waits for all steps together.
+const STEP: Duration = Duration::from_secs(10);
 
 /// See the module.
 pub(super) struct GuardTable;
@@ -41,13 +46,14 @@ fn unit() -> OwnedFile {
     OwnedFile::new(UNIT_PATH, text)
 }
 
-/// The identifier of the network whose packets may be clear: the one it has, or the one it will get.
-fn plaintext_vni(view: &View<'_>) -> Option<u32> {
-    let name = view.config.networks.plaintext.as_ref()?;
+/// The identifiers of the network whose packets may be clear: those it has, or the one it will get.
+fn plaintext_vnis(view: &View<'_>) -> Vec<u32> {
+    let Some(name) = view.config.networks.plaintext.as_ref() else { return Vec::new() };
     let mut swarms = view.all.values().filter_map(|facts| facts.engine.swarm());
     let leading = swarms.find(|swarm| swarm.is_manager_with_quorum);
     let there = leading.and_then(|swarm| swarm.networks.iter().find(|network| network.name == name.as_str()));
-    there.and_then(|network| network.vnis.first().copied()).or(Some(PLAINTEXT_VNI))
+    let vnis = there.map(|network| network.vnis.clone()).unwrap_or_default();
+    if vnis.is_empty() { vec![PLAINTEXT_VNI] } else { vnis }
 }
 
 fn table(view: &View<'_>, openings: &[Opening]) -> Option<OwnedFile> {
@@ -56,7 +62,8 @@ fn table(view: &View<'_>, openings: &[Opening]) -> Option<OwnedFile> {
         interfaces: interfaces.iter().map(|interface| interface.name.as_str()).collect(),
         openings,
         data_path_port: view.config.swarm.data_path_port,
-        plaintext_vni: plaintext_vni(view),
+        plaintext_vnis: plaintext_vnis(view),
+        address: view.node.address,
     };
     // Without one there is nothing to guard; that the node's address is nowhere is a finding of its own.
     (!guard.interfaces.is_empty()).then(|| OwnedFile { mode: 0o600, ..OwnedFile::new(PATH, guard.text()) })
@@ -90,7 +97,17 @@ impl Declare for GuardTable {
 
     fn declare(&self, view: &View<'_>) -> Declaration {
         let openings = firewall::on_node(view.config, view.node, view.facts.ssh_session);
-        let Some(table) = table(view, &openings) else { return Declaration::nothing() };
+        let Some(table) = table(view, &openings) else {
+            let finding = Finding {
+                severity: Severity::Error,
+                node: Some(view.node.name.clone()),
+                section: "3".to_owned(),
+                message: format!("no interface carries {}: there is nothing to guard", view.node.address),
+                hint: "give the address that the server itself has".to_owned(),
+                waiver: None,
+            };
+            return Declaration { drafts: Vec::new(), findings: vec![finding] };
+        };
         let unit = unit();
         let mut differences = table.differences(view.facts);
         differences.extend(unit.differences(view.facts));
@@ -118,18 +135,22 @@ impl Declare for GuardTable {
 }
 
 impl Resource for GuardTable {
-    fn way_back(&self, host: &dyn Host, _: &serde_json::Value) -> Option<WayBack> {
-        let load = match host.read(std::path::Path::new(PATH)) {
-            FileFacts::Text { .. } => Step::new(["nft", "-f", PATH]),
-            // Both lines, so that it is no error when there is none.
-            FileFacts::Absent | FileFacts::Unreadable(_) => {
-                Step::reading(["nft", "-f", "-"], "table inet enxame\ndelete table inet enxame\n")
+    fn way_back(&self, host: &dyn Host, _: &serde_json::Value) -> Result<Option<WayBack>, ActuateError> {
+        // What is live, not what the file says: it may be somebody's way out of a lock-out that there is no table.
+        let live = match guard::look(host) {
+            Observed::Known(GuardState::Absent) => String::new(),
+            Observed::Known(GuardState::AsLoaded | GuardState::Changed) => host.run_ok(&guard::list())?,
+            Observed::Unknown(why) => {
+                let message = format!("cannot see what of the table inet enxame is there: {why}");
+                return Err(ActuateError::wrong(message, ""));
             }
         };
-        Some(WayBack {
-            files: [PATH, UNIT_PATH, LISTING].map(str::to_owned).to_vec(),
-            reload: vec![load, Step::new(["systemctl", "daemon-reload"])],
-        })
+        // Both lines, so that it is no error when there is none.
+        let load =
+            Step::reading(["nft", "-f", "-"], format!("table inet enxame\ndelete table inet enxame\n{live}"));
+        let files = [PATH, UNIT_PATH, LISTING].map(str::to_owned).to_vec();
+        let reload = vec![load, Step::new(["systemctl", "daemon-reload"])];
+        Ok(Some(WayBack { files, reload }))
     }
 
     fn why_cut(&self, action: &serde_json::Value) -> Option<String> {
@@ -139,12 +160,13 @@ impl Resource for GuardTable {
 
     fn actuate(&self, on: &mut Context<'_>, action: &serde_json::Value) -> Result<(), ActuateError> {
         let Action { table, unit, .. } = read_action(action)?;
-        on.host.run_ok(&Command::new(["nft", "--check", "-f", "-"]).reading(table.content.as_bytes()))?;
+        let check = Command::new(["nft", "--check", "-f", "-"]).reading(table.content.as_bytes());
+        on.host.run_ok(&check.within(STEP))?;
         table.write(on.host)?;
         unit.write(on.host)?;
         on.host.run_ok(&Command::new(["systemctl", "daemon-reload"]))?;
         on.host.run_ok(&Command::new(["systemctl", "enable", "--quiet", UNIT]))?;
-        on.host.run_ok(&Command::new(["nft", "-f", PATH]))?;
+        on.host.run_ok(&Command::new(["nft", "-f", PATH]).within(STEP))?;
         let listing = on.host.run_ok(&guard::list())?;
         on.host.write(std::path::Path::new(LISTING), listing.as_bytes(), 0o600)?;
         Ok(())

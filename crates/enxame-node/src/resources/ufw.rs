@@ -26,13 +26,12 @@ const DEFAULTS: &str = "/etc/default/ufw";
 const INIT: &str = "/lib/ufw/ufw-init";
 /// The mode that ufw gives its rules.
 const MODE: u32 = 0o640;
-/// Deny what comes in, allow what goes out, deny what passes through; leave chains that are not ufw's alone.
-const SETTINGS: [(&str, &str); 5] = [
+/// Deny what comes in, allow what goes out, deny what passes through.
+const SETTINGS: [(&str, &str); 4] = [
     ("IPV6", "yes"),
     ("DEFAULT_INPUT_POLICY", "\"DROP\""),
     ("DEFAULT_OUTPUT_POLICY", "\"ACCEPT\""),
     ("DEFAULT_FORWARD_POLICY", "\"DROP\""),
-    ("MANAGE_BUILTINS", "no"),
 ];
 /// Loading a table takes a moment; the dead-man switch waits for all of them together.
 const LOAD: Duration = Duration::from_secs(10);
@@ -95,8 +94,8 @@ impl Wanted {
         ufw::docker_tables(&self.docker_user, &self.published, PUBLISHED_CHAIN)
     }
 
-    /// What of the kernel's table is not as wanted; `loaded` is how many rules the file has for `ufw-user-input`.
-    fn differences(&self, now: &TableFacts, loaded: usize, family: Family) -> Vec<Difference> {
+    /// What of the kernel's table is not as wanted; `loaded` is what the file has for `ufw-user-input`.
+    fn differences(&self, now: &TableFacts, loaded: ufw::Loaded, family: Family) -> Vec<Difference> {
         let name = family.restore().trim_end_matches("-restore");
         let mut found = Vec::new();
         for (chain, policy) in [("INPUT", &now.input_policy), ("FORWARD", &now.forward_policy)] {
@@ -108,18 +107,18 @@ impl Wanted {
             found.push(Difference::added(format!("{name} INPUT"), "through ufw's chains"));
         }
         let user = now.user_input.clone().unwrap_or_default();
-        if !user.starts_with(&self.saved) || user.len() != loaded {
-            let (old, new) = (format!("{} rules", user.len()), format!("{loaded} rules, ours in front"));
+        let ours = user.get(loaded.before_ours..).unwrap_or_default();
+        if !ours.starts_with(&self.saved) || user.len() != loaded.all {
+            let (old, new) = (format!("{} rules", user.len()), format!("the {} of its file", loaded.all));
             found.push(Difference::changed(
                 format!("{name} {}-user-input (live)", family.prefix()),
                 old,
                 new,
             ));
         }
-        // dockerd adds a rule of its own behind ours.
-        let is_closed = now.docker_user.as_ref().is_some_and(|rules| rules.starts_with(&self.docker_user));
+        let is_closed = now.docker_user.as_ref().is_some_and(|rules| closes(rules, &self.docker_user));
         if !is_closed || now.published.as_ref() != Some(&self.published) {
-            let old = if now.docker_user.is_some() { "other rules" } else { "absent" };
+            let old = now.docker_user.as_ref().map_or_else(|| "absent".to_owned(), |rules| rules.join("; "));
             found.push(Difference::changed(
                 format!("{name} DOCKER-USER (live)"),
                 old,
@@ -128,6 +127,14 @@ impl Wanted {
         }
         found
     }
+}
+
+/// Whether `DOCKER-USER` hands on what comes from outside: ours are there, and nothing in front of them lets anything
+/// pass. Others may drop there before us (fail2ban does), and dockerd adds a rule of its own behind.
+fn closes(rules: &[String], ours: &[String]) -> bool {
+    let place = rules.windows(ours.len().max(1)).position(|window| window == ours);
+    let lets_pass = |rule: &String| rule.ends_with("-j ACCEPT") || rule.ends_with("-j RETURN");
+    place.is_some_and(|place| !rules.iter().take(place).any(lets_pass))
 }
 
 /// What differs of one family, in the files and in the kernel.
@@ -145,11 +152,12 @@ fn of_family(
         let new =
             ufw::composed(now, &wanted.rules, view.config.firewall.foreign).map_err(|error| wrong(&error))?;
         foreign.extend(ufw::foreign(now).unwrap_or_default());
-        (ufw::loaded_count(&new, family), line_differences(path, &lines(now), &lines(&new)))
+        (ufw::loaded(&new, family), line_differences(path, &lines(now), &lines(&new)))
     } else {
         // ufw is about to be installed, and brings a file without rules.
         let count = format!("{} rules", wanted.rules.len());
-        (wanted.rules.len(), vec![Difference::added(path, count)])
+        let loaded = ufw::Loaded { before_ours: 0, all: wanted.rules.len() };
+        (loaded, vec![Difference::added(path, count)])
     };
     let path = after_rules(family);
     let now = text(&path).unwrap_or_default();
@@ -244,6 +252,15 @@ impl Declare for Ufw {
             }
         }
         differences.extend(settings(view.facts));
+        let defaults = view.facts.files.get(DEFAULTS).and_then(FileFacts::content).unwrap_or_default();
+        if setting(defaults, "MANAGE_BUILTINS").map(plain) == Some("yes") {
+            declaration.findings.push(finding(
+                view,
+                Severity::Error,
+                format!("{DEFAULTS} says MANAGE_BUILTINS=yes: each reload of ufw throws Docker's rules away"),
+                "set it to `no` there, and restart docker when ufw has reloaded",
+            ));
+        }
         if view.config.firewall.foreign == ForeignRules::Keep && !foreign.is_empty() {
             foreign.sort();
             foreign.dedup();
@@ -300,13 +317,20 @@ fn read(host: &dyn Host, path: &str) -> Result<String, ActuateError> {
     }
 }
 
+/// Docker holds the lock of legacy iptables now and then.
+const WAIT: &str = "--wait=5";
+
+fn restore(family: Family, text: String) -> Step {
+    Step::reading([family.restore(), WAIT, "--noflush"], text)
+}
+
 fn load(on: &Context<'_>, family: Family, text: &str) -> Result<(), ActuateError> {
-    let command = Command::new([family.restore(), "--noflush"]).reading(text).within(LOAD);
+    let command = Command::new([family.restore(), WAIT, "--noflush"]).reading(text).within(LOAD);
     Ok(on.host.run_ok(&command).map(drop)?)
 }
 
 impl Resource for Ufw {
-    fn way_back(&self, host: &dyn Host, _: &serde_json::Value) -> Option<WayBack> {
+    fn way_back(&self, host: &dyn Host, _: &serde_json::Value) -> Result<Option<WayBack>, ActuateError> {
         let now = crate::facts::filter(host);
         let mut files: Vec<String> =
             Family::ALL.into_iter().flat_map(|family| [user_rules(family), after_rules(family)]).collect();
@@ -317,19 +341,19 @@ impl Resource for Ufw {
             reload.push(Step::new([INIT, "force-stop"]));
         }
         for (family, table) in [(Family::V4, &now.ipv4), (Family::V6, &now.ipv6)] {
-            // What is live, not what its files say: they may hold what was never loaded and would cut off SSH.
-            if let Ok(saved) = host.run_ok(&Command::new([family.save(), "-t", "filter"])) {
-                reload.push(Step::reading([family.restore(), "--noflush"], ufw::snapshot(&saved, family)));
-            }
-            let there = |rules: fn(&TableFacts) -> &Option<Vec<String>>| match table {
-                Observed::Known(table) => rules(table).clone().unwrap_or_default(),
-                Observed::Unknown(_) => Vec::new(),
+            let Observed::Known(table) = table else {
+                let message =
+                    format!("cannot see what {} has loaded, and so could not go back", family.save());
+                return Err(ActuateError::wrong(message, ""));
             };
-            let (docker, published) = (there(|table| &table.docker_user), there(|table| &table.published));
-            let text = ufw::docker_tables(&docker, &published, PUBLISHED_CHAIN);
-            reload.push(Step::reading([family.restore(), "--noflush"], text));
+            // What is live, not what its files say: they may hold what was never loaded and would cut off SSH.
+            let saved = host.run_ok(&Command::new([family.save(), "-t", "filter"]))?;
+            reload.push(restore(family, ufw::snapshot(&saved, family)));
+            let chain = |rules: &Option<Vec<String>>| rules.clone().unwrap_or_default();
+            let (docker, published) = (chain(&table.docker_user), chain(&table.published));
+            reload.push(restore(family, ufw::docker_tables(&docker, &published, PUBLISHED_CHAIN)));
         }
-        Some(WayBack { files, reload })
+        Ok(Some(WayBack { files, reload }))
     }
 
     fn why_cut(&self, action: &serde_json::Value) -> Option<String> {
@@ -352,7 +376,8 @@ impl Resource for Ufw {
             let block = with_block(&read(on.host, &after)?, &wanted.block())
                 .map_err(|error| wrong(&after, &error))?;
             for text in [&rules, &wanted.block()] {
-                let command = Command::new([family.restore(), "--noflush", "--test"]).reading(text.as_str());
+                let command =
+                    Command::new([family.restore(), WAIT, "--noflush", "--test"]).reading(text.as_str());
                 on.host.run_ok(&command.within(LOAD))?;
             }
             files.extend([(user, rules), (after, block)]);
@@ -395,8 +420,16 @@ fn follow(on: &mut Context<'_>, action: &Action, is_other_policy: bool) -> Resul
             load(on, family, &read(on.host, &user_rules(family))?)?;
         }
     }
-    for family in Family::ALL {
-        load(on, family, &action.of(family).block())?;
+    for (family, before) in [(Family::V4, &now.ipv4), (Family::V6, &now.ipv6)] {
+        let wanted = action.of(family);
+        // What others put there to drop stays in front; loading ufw from the start has taken it away.
+        let others = before.known().and_then(|table| table.docker_user.clone()).unwrap_or_default();
+        let is_others = |rule: &String| {
+            !wanted.docker_user.contains(rule) && !rule.ends_with("-j RETURN") && !rule.ends_with("-j ACCEPT")
+        };
+        let mut docker_user: Vec<String> = others.into_iter().filter(is_others).collect();
+        docker_user.extend(wanted.docker_user.iter().cloned());
+        load(on, family, &ufw::docker_tables(&docker_user, &wanted.published, PUBLISHED_CHAIN))?;
     }
     Ok(())
 }

@@ -33,7 +33,7 @@ fn a_fresh_file_gets_our_rules_as_ufw_would_write_them() {
         -A ufw-user-input -p tcp --dport 22 -s 203.0.113.1 -j ACCEPT\n\n### END RULES ###\n-A ufw-user-limit -m";
     assert!(text.contains(expected), "{text}");
     assert_eq!(composed(&text, &ssh(), ForeignRules::Keep).unwrap(), text, "twice is once");
-    assert_eq!(loaded_count(&text, Family::V4), 1);
+    assert_eq!(loaded(&text, Family::V4), Loaded { before_ours: 0, all: 1 });
 }
 
 #[test]
@@ -121,7 +121,23 @@ fn a_snapshot_holds_ufws_own_chains_and_the_policies_and_nothing_of_dockers() {
         -A ufw-user-input -p tcp -m tcp --dport 22 -j ACCEPT\nCOMMIT\n";
     assert_eq!(
         snapshot(saved, Family::V4),
-        "*filter\n:INPUT DROP [1:2]\n:FORWARD DROP [0:0]\n:ufw-user-input - [0:0]\n\
+        "*filter\n:INPUT DROP [1:2]\n:FORWARD DROP [0:0]\n:OUTPUT ACCEPT [0:0]\n:ufw-user-input - [0:0]\n\
          -A ufw-user-input -p tcp -m tcp --dport 22 -j ACCEPT\nCOMMIT\n"
     );
+}
+
+#[test]
+fn a_ban_stands_before_ports_for_everybody_and_never_before_those_we_name() {
+    let ban = |from: &str| {
+        format!("\n### tuple ### deny any any 0.0.0.0/0 any {from} in\n-A ufw-user-input -s {from} -j DROP\n")
+    };
+    let used =
+        |bans: &[String]| USED.replace("\n\n### END RULES", &format!("\n{}\n### END RULES", bans.concat()));
+    let text =
+        composed(&used(&[ban("192.0.2.9"), ban("203.0.113.0/24")]), &ssh(), ForeignRules::Keep).unwrap();
+    let told = all(&text).unwrap();
+    assert_eq!(told[..2], ["deny any from 192.0.2.9", "allow tcp 22 from 203.0.113.1 (enxame: a test)"]);
+    assert_eq!(told.last().unwrap(), "deny any from 203.0.113.0/24", "it would keep the operator out");
+    assert_eq!(loaded(&text, Family::V4), Loaded { before_ours: 1, all: 6 });
+    assert_eq!(composed(&text, &ssh(), ForeignRules::Keep).unwrap(), text, "twice is once");
 }

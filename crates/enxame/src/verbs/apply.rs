@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::io::{BufRead, IsTerminal};
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use enxame_core::change::ChangeId;
@@ -112,6 +113,10 @@ fn edge_id() -> ChangeId {
     ChangeId("edge".to_owned())
 }
 
+/// New connections to a server, one after the other, that show that a change of the edge did not cut it off.
+const KNOCKS: u32 = 3;
+const BETWEEN_KNOCKS: Duration = Duration::from_secs(3);
+
 struct Confirming<'a> {
     doors: &'a Doors,
     progress: &'a Progress,
@@ -123,7 +128,14 @@ impl Watch for Confirming<'_> {
     }
 
     fn confirm<'a>(&'a self, node: &'a NodeName) -> LocalBoxFuture<'a, Result<(), String>> {
-        Box::pin(async move { self.doors.knock(node).await.map_err(|error| error.to_string()) })
+        Box::pin(async move {
+            // A provider may say that its filter is in force a moment before it is.
+            for _ in 0..KNOCKS {
+                tokio::time::sleep(BETWEEN_KNOCKS).await;
+                self.doors.knock(node).await.map_err(|error| error.to_string())?;
+            }
+            Ok(())
+        })
     }
 }
 

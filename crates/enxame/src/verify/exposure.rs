@@ -131,6 +131,10 @@ impl<P: Probing, L: Lookout> Scene<'_, P, L> {
             let likely = self.address_of(peer, address);
             let order = self.order(node, address, (&vantage, likely), Ports::All);
             match self.ask(&peer.name, order, EVERYTHING).await {
+                // It is let in where strangers are not: what strangers meet, it cannot tell.
+                Ok(scanned) if scanned.source == peer.address => {
+                    why = format!("{instead}, and {} is let in where strangers are not", peer.name);
+                }
                 Ok(scanned) => {
                     let from = (vantage, Some(scanned.source));
                     let view = self.view(node, address, from, Ok(scanned));
