@@ -105,6 +105,11 @@ fn an_underlay_of_ipv6_is_proven_like_one_of_ipv4() {
 }
 
 #[test]
+fn no_port_opens_while_rules_reload_docker_restarts_or_a_node_boots() {
+    firewall::no_port_opens_while_rules_reload_docker_restarts_or_a_node_boots();
+}
+
+#[test]
 fn a_node_that_loses_its_power_while_it_is_cut_off_boots_with_its_old_rules() {
     firewall::the_node_goes_back_by_itself_after("echo b >/proc/sysrq-trigger", Duration::from_secs(240));
 }
