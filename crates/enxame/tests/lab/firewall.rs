@@ -234,16 +234,18 @@ fn rules_of_the_users_own_stay_behind_ours_or_go_and_ufw_understands_its_files()
     // ufw reads what we wrote, and writes it as we did.
     on_node("kvm4-manager", "ufw allow 12345/tcp >/dev/null && ufw delete allow 12345/tcp >/dev/null");
     assert_eq!(planned(), Vec::<String>::new());
-    on_node("kvm4-manager", "ufw insert 1 deny proto tcp from 203.0.113.12 to any port 2377 comment mine");
-    on_node("kvm4-manager", "ufw allow 51820/udp");
+    on_node("kvm4-manager", "ufw insert 1 deny from 192.0.2.9 comment ban && ufw allow 51820/udp");
+    assert_eq!(planned(), Vec::<String>::new(), "a ban of a stranger may stand in front, an opening behind");
+    on_node("kvm4-manager", "ufw insert 1 deny from 203.0.113.12 comment mine");
     let plan = enxame(&["plan", "--quiet"]);
     assert_eq!(plan.code, 2, "{plan}");
-    assert!(plan.stdout.contains("deny tcp 2377 from 203.0.113.12 (mine)"), "{plan}");
+    assert!(plan.stdout.contains("deny any from 203.0.113.12 (mine)"), "{plan}");
     let applied = enxame(&["apply", "--yes", "--quiet"]);
     assert_eq!(applied.code, 0, "{applied}");
     let added = on_node("kvm4-manager", "ufw show added");
     let place = |rule: &str| added.find(rule).unwrap_or_else(|| panic!("no {rule}: {added}"));
     assert!(place("allow from 203.0.113.12 to any port 2377 proto tcp") < place("comment 'mine'"), "{added}");
+    assert!(place("comment 'ban'") < place("allow from 203.0.113.12 to any port 2377 proto tcp"), "{added}");
     assert!(added.contains("ufw allow 51820/udp"), "{added}");
 
     let text = fs::read_to_string(support::config()).unwrap() + "firewall:\n  foreign: remove\n";
@@ -252,5 +254,5 @@ fn rules_of_the_users_own_stay_behind_ours_or_go_and_ufw_understands_its_files()
     let removed = enxame(&["apply", "--yes", "--quiet", "--config", path.to_str().unwrap()]);
     assert_eq!(removed.code, 0, "{removed}");
     let added = on_node("kvm4-manager", "ufw show added");
-    assert!(!added.contains("mine") && !added.contains("51820"), "{added}");
+    assert!(!added.contains("mine") && !added.contains("ban") && !added.contains("51820"), "{added}");
 }
