@@ -197,9 +197,11 @@ fn a_plan_that_cuts_off_ssh_is_refused_and_when_it_is_tried_the_node_goes_back()
     assert_eq!(planned(), Vec::<String>::new(), "every node is as it was");
 }
 
-/// Lets something happen on a node as soon as its dead-man switch is armed and the change is made.
+/// Lets something happen on a node as soon as its dead-man switch is armed and the change is made, and before anybody
+/// can say that it went well.
 fn when_armed(name: &str, act: &str) {
-    let wait = "while ! [ -e /var/lib/enxame/dead-man/armed.json ]; do sleep 0.2; done; sleep 8";
+    let wait = "while ! [ /run/enxame-guard.listing -nt /var/lib/enxame/dead-man/armed.json ] || \
+                ! [ -e /var/lib/enxame/dead-man/armed.json ]; do sleep 0.2; done; sleep 1";
     on_node(name, &format!("systemd-run --quiet --collect --unit=lab-fault sh -c '{wait}; {act}'"));
 }
 
