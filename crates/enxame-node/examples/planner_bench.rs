@@ -118,7 +118,7 @@ fn resident_kib() -> u64 {
 }
 
 fn cluster(size: usize) -> Outcome<Config> {
-    let mut text = "version: 1\ncluster: bench\nengine: {source: distribution}\nnodes:\n".to_owned();
+    let mut text = "version: 1\ncluster: bench\nengine: {source: distribution}\nssh: {allow_from: [192.0.2.1]}\nnodes:\n".to_owned();
     for index in 0..size {
         // 198.18.0.0/15 is for benchmarks (RFC 2544).
         let (high, low) = (index / 250, index % 250 + 1);

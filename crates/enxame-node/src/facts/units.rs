@@ -1,14 +1,50 @@
-//! Systemd units, by one `systemctl show`.
+//! Systemd units, by one `systemctl show` of those that have a file.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use enxame_core::facts::UnitFacts;
 
+use super::exists;
 use crate::host::{Command, Host};
 
+/// Where the system's units are (`systemd.unit(5)`, "System Unit Search Path").
+const DIRECTORIES: [&str; 12] = [
+    "/etc/systemd/system.control",
+    "/run/systemd/system.control",
+    "/run/systemd/transient",
+    "/run/systemd/generator.early",
+    "/etc/systemd/system",
+    "/etc/systemd/system.attached",
+    "/run/systemd/system",
+    "/run/systemd/system.attached",
+    "/run/systemd/generator",
+    "/usr/local/lib/systemd/system",
+    "/usr/lib/systemd/system",
+    "/run/systemd/generator.late",
+];
+
 /// Looks at the units that were asked for. Units that could not be looked at are left out.
+///
+/// Systemd is asked only about those with a file: it searches all its directories for each of the others.
 pub(super) fn look(host: &dyn Host, wanted: &BTreeSet<String>) -> BTreeMap<String, UnitFacts> {
+    let has_file =
+        |unit: &&String| DIRECTORIES.iter().any(|directory| exists(host, &format!("{directory}/{unit}")));
+    let (there, absent): (BTreeSet<String>, BTreeSet<String>) =
+        wanted.iter().cloned().partition(|unit| has_file(&unit));
+    let mut found = shown(host, &there);
+    // Where systemd does not answer, nothing is said of any.
+    if found.is_empty() && !there.is_empty() {
+        return found;
+    }
+    let absent = absent.into_iter().map(|unit| {
+        (unit, UnitFacts { exists: false, active: "inactive".to_owned(), enabled: String::new() })
+    });
+    found.extend(absent);
+    found
+}
+
+fn shown(host: &dyn Host, wanted: &BTreeSet<String>) -> BTreeMap<String, UnitFacts> {
     if wanted.is_empty() {
         return BTreeMap::new();
     }
@@ -49,6 +85,8 @@ fn unit(block: &str) -> (String, UnitFacts) {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
     use crate::host::{FakeHost, Finished};
 
@@ -63,10 +101,28 @@ mod tests {
         UnitFacts { exists, active: active.to_owned(), enabled: enabled.to_owned() }
     }
 
-    fn look_at(names: &[&str], code: i32, shown: &str) -> BTreeMap<String, UnitFacts> {
+    fn host(with_files: &[&str], code: i32, shown: &str) -> FakeHost {
         let finished = Finished { code: Some(code), stdout: shown.to_owned(), stderr: String::new() };
         let host = FakeHost::default().answering("systemctl show", finished);
-        look(&host, &names.iter().map(|name| (*name).to_owned()).collect())
+        for unit in with_files {
+            host.write(&Path::new("/usr/lib/systemd/system").join(unit), b"[Unit]\n", 0o644).unwrap();
+        }
+        host
+    }
+
+    fn look_at(names: &[&str], code: i32, shown: &str) -> BTreeMap<String, UnitFacts> {
+        look(&host(names, code, shown), &names.iter().map(|name| (*name).to_owned()).collect())
+    }
+
+    #[test]
+    fn systemd_is_not_asked_about_units_without_a_file() {
+        let shown = "Id=ssh.service\nLoadState=loaded\nActiveState=active\nUnitFileState=enabled\n";
+        let host = host(&["ssh.service"], 0, shown);
+        let units = look(&host, &["docker.service", "ssh.service"].map(str::to_owned).into());
+        let asked: Vec<String> = host.ran().iter().map(ToString::to_string).collect();
+        assert!(asked.iter().all(|command| !command.contains("docker.service")), "{asked:?}");
+        assert_eq!(units["ssh.service"], facts(true, "active", "enabled"));
+        assert_eq!(units["docker.service"], facts(false, "inactive", ""));
     }
 
     #[test]
@@ -89,6 +145,7 @@ mod tests {
     #[test]
     fn without_systemd_no_unit_is_said_to_be_absent() {
         assert_eq!(look_at(&NAMES, 1, ""), BTreeMap::new());
-        assert_eq!(look(&FakeHost::default(), &NAMES.map(str::to_owned).into()), BTreeMap::new());
+        let deaf = host(&NAMES[..1], 1, "");
+        assert_eq!(look(&deaf, &NAMES.map(str::to_owned).into()), BTreeMap::new());
     }
 }

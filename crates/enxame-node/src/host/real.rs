@@ -6,7 +6,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -160,8 +160,16 @@ fn watch(child: &mut Child, command: &Command) -> Result<Finished, HostError> {
             end_group(child);
             return Err(HostError::TimedOut { command: command.to_string(), after: command.deadline });
         }
-        thread::sleep(pause);
-        pause = (pause * 2).min(Duration::from_millis(50));
+        // A child that is about to end closes its output, which is no end yet.
+        pause = match stdout.ended.recv_timeout(pause) {
+            Ok(()) => Duration::from_millis(1),
+            Err(RecvTimeoutError::Timeout) => pause * 2,
+            Err(RecvTimeoutError::Disconnected) => {
+                thread::sleep(pause);
+                pause * 2
+            }
+        }
+        .min(Duration::from_millis(50));
     };
     Ok(Finished { code: status.code(), stdout: stdout.text(), stderr: stderr.text() })
 }
