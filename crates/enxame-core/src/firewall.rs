@@ -2,9 +2,12 @@
 //!
 //! Pure. Invariant: what is not in the list is closed.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{AddrParseError, IpAddr, Ipv4Addr, Ipv6Addr};
+use std::str::FromStr;
+use std::sync::Arc;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize, Serializer};
@@ -19,6 +22,8 @@ const NFS_PORT: u16 = 2049;
 /// Where the routing mesh publishes verify's probe, for the other nodes; beyond the range that swarm chooses from
 /// (30000 to 32767) and below the kernel's own (32768 and up).
 pub const PROBE_PORT: u16 = 29_877;
+/// How everybody is written.
+const EVERYBODY: &str = "any";
 /// Where sshd listens unless told otherwise.
 pub(crate) const SSH_PORT: u16 = 22;
 
@@ -71,6 +76,35 @@ pub enum Source {
     Anywhere,
     /// These networks; a single address is one of a single address.
     Networks(BTreeSet<IpNet>),
+    /// The cluster's nodes.
+    Nodes(Nodes),
+}
+
+/// The cluster's nodes, or all of them but one. A thousand nodes share one list.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Nodes {
+    /// In ascending order, as addresses and as text.
+    all: Arc<[(IpAddr, String)]>,
+    but: Option<IpAddr>,
+}
+
+impl Nodes {
+    fn of(config: &Config) -> Self {
+        let mut all: Vec<_> =
+            config.nodes.iter().map(|node| (node.address, node.address.to_string())).collect();
+        all.sort();
+        Self { all: all.into(), but: None }
+    }
+
+    fn but(&self, address: IpAddr) -> Self {
+        Self { all: Arc::clone(&self.all), but: Some(address) }
+    }
+
+    /// Their addresses, and the same as text.
+    pub fn iter(&self) -> impl Iterator<Item = (IpAddr, &str)> {
+        let others = self.all.iter().filter(|(address, _)| self.but != Some(*address));
+        others.map(|(address, text)| (*address, text.as_str()))
+    }
 }
 
 impl Source {
@@ -82,7 +116,11 @@ impl Source {
     /// Whether it is nobody at all.
     #[must_use]
     pub fn is_nobody(&self) -> bool {
-        matches!(self, Self::Networks(networks) if networks.is_empty())
+        match self {
+            Self::Anywhere => false,
+            Self::Networks(networks) => networks.is_empty(),
+            Self::Nodes(nodes) => nodes.iter().next().is_none(),
+        }
     }
 
     /// Whether that address is one of them.
@@ -91,19 +129,27 @@ impl Source {
         match self {
             Self::Anywhere => true,
             Self::Networks(networks) => networks.iter().any(|network| network.contains(&address)),
+            Self::Nodes(nodes) => nodes.iter().any(|(node, _)| node == address),
         }
     }
 
-    fn addresses(addresses: impl Iterator<Item = IpAddr>) -> Self {
-        Self::Networks(addresses.map(IpNet::from).collect())
+    /// The networks; `None` for everybody.
+    #[must_use]
+    pub fn networks(&self) -> Option<Vec<IpNet>> {
+        match self {
+            Self::Anywhere => None,
+            Self::Networks(networks) => Some(networks.iter().copied().collect()),
+            Self::Nodes(nodes) => Some(nodes.iter().map(|(address, _)| IpNet::from(address)).collect()),
+        }
     }
 
     /// The networks as they are written, a single address without its prefix length; `any` for everybody.
     #[must_use]
     pub fn texts(&self) -> Vec<String> {
         match self {
-            Self::Anywhere => vec!["any".to_owned()],
+            Self::Anywhere => vec![EVERYBODY.to_owned()],
             Self::Networks(networks) => networks.iter().map(text_of).collect(),
+            Self::Nodes(nodes) => nodes.iter().map(|(_, text)| text.to_owned()).collect(),
         }
     }
 }
@@ -118,7 +164,29 @@ fn text_of(network: &IpNet) -> String {
 
 impl fmt::Display for Source {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&self.texts().join(", "))
+        let Self::Nodes(nodes) = self else { return formatter.write_str(&self.texts().join(", ")) };
+        for (index, (_, text)) in nodes.iter().enumerate() {
+            formatter.write_str(if index == 0 { "" } else { ", " })?;
+            formatter.write_str(text)?;
+        }
+        Ok(())
+    }
+}
+
+impl FromStr for Source {
+    type Err = AddrParseError;
+
+    /// What [`fmt::Display`] writes.
+    fn from_str(text: &str) -> Result<Self, AddrParseError> {
+        if text == EVERYBODY {
+            return Ok(Self::Anywhere);
+        }
+        let network = |text: &str| text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+        text.split(", ")
+            .filter(|text| !text.is_empty())
+            .map(network)
+            .collect::<Result<_, _>>()
+            .map(Self::Networks)
     }
 }
 
@@ -136,74 +204,97 @@ pub struct Opening {
     /// From whom.
     pub source: Source,
     /// Why, for people.
-    pub purpose: &'static str,
+    pub purpose: Cow<'static, str>,
 }
 
-/// What the provider's edge lets in to every node (manual 3.1, corrected). The whole mesh is here because one firewall of
-/// the provider's serves all nodes.
-///
-/// Clear VXLAN is not in it, unless a network is declared plaintext: what is encrypted arrives as ESP.
-#[must_use]
-pub fn at_the_edge(config: &Config, sessions: &BTreeSet<SshSession>) -> Vec<Opening> {
-    let mut openings = from_outside(config, sessions);
-    let nodes = Source::addresses(config.nodes.iter().map(|node| node.address));
-    openings.extend(swarm(&nodes));
-    if config.networks.plaintext.is_some() {
+impl Opening {
+    fn new(service: Service, source: Source, purpose: &'static str) -> Self {
+        Self { service, source, purpose: purpose.into() }
+    }
+}
+
+/// Who may reach what of one cluster.
+#[derive(Clone, Debug)]
+pub struct Firewall<'a> {
+    pub(crate) config: &'a Config,
+    nodes: Nodes,
+}
+
+impl<'a> Firewall<'a> {
+    /// What `cluster.yaml` says of it.
+    #[must_use]
+    pub fn of(config: &'a Config) -> Self {
+        Self { config, nodes: Nodes::of(config) }
+    }
+
+    fn peers_of(&self, node: &NodeConfig) -> Source {
+        Source::Nodes(self.nodes.but(node.address))
+    }
+
+    /// What the provider's edge lets in to every node (manual 3.1, corrected). The whole mesh is here because one firewall of
+    /// the provider's serves all nodes.
+    ///
+    /// Clear VXLAN is not in it, unless a network is declared plaintext: what is encrypted arrives as ESP.
+    #[must_use]
+    pub fn at_the_edge(&self, sessions: &BTreeSet<SshSession>) -> Vec<Opening> {
+        let config = self.config;
+        let mut openings = from_outside(config, sessions);
+        let nodes = Source::Nodes(self.nodes.clone());
+        openings.extend(swarm(&nodes));
+        if config.networks.plaintext.is_some() {
+            let service = Service::Udp(config.swarm.data_path_port);
+            openings.push(Opening::new(service, nodes.clone(), "the overlay network declared plaintext"));
+        }
+        if config.nodes.iter().any(|node| node.roles.contains(&Role::Storage)) {
+            openings.push(shared_files(nodes));
+        }
+        for service in [Service::Icmp, Service::Icmpv6] {
+            openings.push(Opening::new(service, Source::Anywhere, "path MTU, echo"));
+        }
+        openings
+    }
+
+    /// What a node lets in itself (manual 3.2, corrected): from its peers what the swarm needs, or everything where
+    /// `firewall.mesh` is `full`. ICMP is not in it: ufw's own rules let in what of it is needed.
+    ///
+    /// VXLAN is in it because a packet passes the firewall a second time when it is decrypted; that none comes in clear is
+    /// the guard's business.
+    #[must_use]
+    pub fn on_node(&self, node: &NodeConfig, session: Option<SshSession>) -> Vec<Opening> {
+        let config = self.config;
+        let mut openings = from_outside(config, &session.into_iter().collect());
+        let peers = self.peers_of(node);
+        if peers.is_nobody() {
+            return openings;
+        }
+        if config.firewall.mesh == Mesh::Full {
+            openings.push(Opening::new(Service::Any, peers, "everything between nodes"));
+            return openings;
+        }
+        openings.extend(swarm(&peers));
         let service = Service::Udp(config.swarm.data_path_port);
-        openings.push(Opening {
-            service,
-            source: nodes.clone(),
-            purpose: "the overlay network declared plaintext",
-        });
+        openings.push(Opening::new(service, peers.clone(), "overlay networks, decrypted"));
+        if node.roles.contains(&Role::Storage) {
+            openings.push(shared_files(peers));
+        }
+        openings
     }
-    if config.nodes.iter().any(|node| node.roles.contains(&Role::Storage)) {
-        openings.push(shared_files(nodes));
-    }
-    for service in [Service::Icmp, Service::Icmpv6] {
-        openings.push(Opening { service, source: Source::Anywhere, purpose: "path MTU, echo" });
-    }
-    openings
-}
 
-/// What a node lets in itself (manual 3.2, corrected): from its peers what the swarm needs, or everything where
-/// `firewall.mesh` is `full`. ICMP is not in it: ufw's own rules let in what of it is needed.
-///
-/// VXLAN is in it because a packet passes the firewall a second time when it is decrypted; that none comes in clear is
-/// the guard's business.
-#[must_use]
-pub fn on_node(config: &Config, node: &NodeConfig, session: Option<SshSession>) -> Vec<Opening> {
-    let mut openings = from_outside(config, &session.into_iter().collect());
-    let peers = Source::addresses(config.peers_of(&node.name).map(|peer| peer.address));
-    if peers.is_nobody() {
-        return openings;
+    /// What a node hands on to containers, through ports that Docker publishes: what is for everybody, what is declared, and
+    /// the probe; with `firewall.mesh: full`, whatever comes from peers.
+    #[must_use]
+    pub fn to_containers(&self, node: &NodeConfig) -> Vec<Opening> {
+        let peers = self.peers_of(node);
+        let mut openings = public(self.config);
+        if !peers.is_nobody() {
+            let service = match self.config.firewall.mesh {
+                Mesh::Least => Service::Tcp(PROBE_PORT),
+                Mesh::Full => Service::Any,
+            };
+            openings.push(Opening::new(service, peers, "between nodes"));
+        }
+        openings
     }
-    if config.firewall.mesh == Mesh::Full {
-        openings.push(Opening { service: Service::Any, source: peers, purpose: "everything between nodes" });
-        return openings;
-    }
-    openings.extend(swarm(&peers));
-    let service = Service::Udp(config.swarm.data_path_port);
-    openings.push(Opening { service, source: peers.clone(), purpose: "overlay networks, decrypted" });
-    if node.roles.contains(&Role::Storage) {
-        openings.push(shared_files(peers));
-    }
-    openings
-}
-
-/// What a node hands on to containers, through ports that Docker publishes: what is for everybody, what is declared, and
-/// the probe; with `firewall.mesh: full`, whatever comes from peers.
-#[must_use]
-pub fn to_containers(config: &Config, node: &NodeConfig) -> Vec<Opening> {
-    let peers = Source::addresses(config.peers_of(&node.name).map(|peer| peer.address));
-    let mut openings = public(config);
-    if !peers.is_nobody() {
-        let service = match config.firewall.mesh {
-            Mesh::Least => Service::Tcp(PROBE_PORT),
-            Mesh::Full => Service::Any,
-        };
-        openings.push(Opening { service, source: peers, purpose: "between nodes" });
-    }
-    openings
 }
 
 /// Whether somebody at `from` reaches `service`.
@@ -225,27 +316,21 @@ fn from_outside(config: &Config, sessions: &BTreeSet<SshSession>) -> Vec<Opening
     if ports.is_empty() {
         ports.insert(config.ssh.port.unwrap_or(SSH_PORT));
     }
-    let ssh = ports.into_iter().map(|port| Opening {
-        service: Service::Tcp(port),
-        source: Source::Networks(allowed.clone()),
-        purpose: "administration by SSH",
+    let ssh = ports.into_iter().map(|port| {
+        Opening::new(Service::Tcp(port), Source::Networks(allowed.clone()), "administration by SSH")
     });
     ssh.chain(public(config)).collect()
 }
 
 fn public(config: &Config) -> Vec<Opening> {
-    let public = config.firewall.public_ports.iter().map(|port| Opening {
-        service: Service::Tcp(*port),
-        source: Source::Anywhere,
-        purpose: "public services",
-    });
-    let declared = config.firewall.openings.iter().map(|opening| Opening {
-        service: match opening.protocol {
+    let ports = config.firewall.public_ports.iter();
+    let public = ports.map(|port| Opening::new(Service::Tcp(*port), Source::Anywhere, "public services"));
+    let declared = config.firewall.openings.iter().map(|opening| {
+        let service = match opening.protocol {
             OpeningProtocol::Tcp => Service::Tcp(opening.port),
             OpeningProtocol::Udp => Service::Udp(opening.port),
-        },
-        source: Source::of(&opening.from),
-        purpose: "declared in firewall.openings",
+        };
+        Opening::new(service, Source::of(&opening.from), "declared in firewall.openings")
     });
     public.chain(declared).collect()
 }
@@ -258,11 +343,11 @@ fn swarm(from: &Source) -> [Opening; 5] {
         (Service::Esp, "encrypted overlay networks"),
         (Service::Tcp(PROBE_PORT), "verify's probe, through the routing mesh"),
     ]
-    .map(|(service, purpose)| Opening { service, source: from.clone(), purpose })
+    .map(|(service, purpose)| Opening::new(service, from.clone(), purpose))
 }
 
 fn shared_files(from: Source) -> Opening {
-    Opening { service: Service::Tcp(NFS_PORT), source: from, purpose: "shared files" }
+    Opening::new(Service::Tcp(NFS_PORT), from, "shared files")
 }
 
 /// The network that is declared plaintext gets this identifier, so that the guard can tell its packets from others'
@@ -338,7 +423,7 @@ mod tests {
             let port = opening.service.port().map(|port| format!("/{port}")).unwrap_or_default();
             format!("{}{port} from {}", opening.service.protocol(), opening.source)
         };
-        at_the_edge(&config, &BTreeSet::new()).iter().map(line).collect()
+        Firewall::of(&config).at_the_edge(&BTreeSet::new()).iter().map(line).collect()
     }
 
     #[test]
@@ -367,7 +452,8 @@ mod tests {
              \x20 - name: kvm2\n    address: 203.0.113.12\n  - name: kvm8\n    address: 203.0.113.18\n    roles: [storage]\n"
         );
         let config = Config::parse("cluster.yaml", &text).unwrap();
-        on_node(&config, config.nodes.iter().find(|one| one.name.as_str() == node).unwrap(), session)
+        let node = config.nodes.iter().find(|one| one.name.as_str() == node).unwrap();
+        Firewall::of(&config).on_node(node, session)
     }
 
     #[test]

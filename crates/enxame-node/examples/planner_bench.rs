@@ -88,7 +88,8 @@ fn measure(state: &str, size: usize) -> Outcome<()> {
     let plan = made.ok_or("no round was made")?;
     let with_plan = resident_kib();
     if plan.is_refused() || plan.is_empty() != (state == "converged") {
-        return Err(format!("the facts are not of a {state} cluster: {:?}", plan.changes.first()).into());
+        let (change, finding) = (plan.changes.first(), plan.findings.first());
+        return Err(format!("the facts are not of a {state} cluster: {change:?}, {finding:?}").into());
     }
     // The converged facts come of a first plan, whose memory would be counted with them.
     let memory =
@@ -168,7 +169,7 @@ fn answers(node: &NodeConfig, query: FactsQuery) -> NodeFacts {
         esp: Observed::Unknown("esp4 is not loaded".to_owned()),
         sysctl: query.sysctl.into_iter().map(|key| (key, Some("0".to_owned()))).collect(),
         packages: query.packages.into_iter().filter(|n| !foreign(n)).map(|name| (name, package())).collect(),
-        units: query.units.into_iter().map(|unit| (unit, active())).collect(),
+        units: query.units.into_iter().map(|unit| (unit.clone(), unit_of(&unit))).collect(),
         engine: engine(SwarmFacts::inactive()),
         interfaces: vec![InterfaceFacts {
             name: "eth0".to_owned(),
@@ -193,8 +194,12 @@ fn answers(node: &NodeConfig, query: FactsQuery) -> NodeFacts {
     }
 }
 
-fn active() -> UnitFacts {
-    UnitFacts { exists: true, active: "active".to_owned(), enabled: "enabled".to_owned() }
+/// The engine runs and something keeps the clock; there is no firewall yet, ours or another.
+fn unit_of(name: &str) -> UnitFacts {
+    if ["docker.service", "systemd-timesyncd.service"].contains(&name) {
+        return UnitFacts { exists: true, active: "active".to_owned(), enabled: "enabled".to_owned() };
+    }
+    UnitFacts { exists: false, active: "inactive".to_owned(), enabled: String::new() }
 }
 
 fn engine(swarm: SwarmFacts) -> EngineFacts {

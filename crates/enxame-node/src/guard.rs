@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use std::path::Path;
 
 use enxame_core::facts::{FileFacts, GuardState, Observed};
-use enxame_core::firewall::{Opening, Service, Source};
+use enxame_core::firewall::{Nodes, Opening, Service, Source};
 
 use crate::files::HEADER;
 use crate::host::{Command, Host};
@@ -59,8 +59,9 @@ impl Guard<'_> {
                 let _ = writeln!(openings, "\t\t{line}");
             }
         }
+        let peers = self.peers();
         format!(
-            "{HEADER}table inet enxame\ndelete table inet enxame\n\ntable inet enxame {{\n\
+            "{HEADER}{peers}table inet enxame\ndelete table inet enxame\n\ntable inet enxame {{\n\
              \tchain arriving {{\n\
              \t\t# Connections are known from -200 on (conntrack), addresses are translated at -100 (nat).\n\
              \t\ttype filter hook prerouting priority -150; policy accept;\n\
@@ -89,6 +90,39 @@ impl Guard<'_> {
             address = self.address,
         )
     }
+
+    /// The other nodes, once for all rules that let them in.
+    fn peers(&self) -> String {
+        let nodes = self.openings.iter().find_map(|opening| match &opening.source {
+            Source::Nodes(nodes) => Some(nodes),
+            Source::Anywhere | Source::Networks(_) => None,
+        });
+        let of_family = |family: &Family| {
+            let of_family = nodes.into_iter().flat_map(Nodes::iter).filter(|(node, _)| family.has(*node));
+            let addresses: Vec<&str> = of_family.map(|(_, text)| text).collect();
+            (!addresses.is_empty())
+                .then(|| format!("define {} = {{ {} }}\n", family.peers, addresses.join(", ")))
+        };
+        FAMILIES.iter().filter_map(of_family).collect()
+    }
+}
+
+/// An address family in nft's words.
+struct Family {
+    is_v4: bool,
+    name: &'static str,
+    peers: &'static str,
+}
+
+const FAMILIES: [Family; 2] = [
+    Family { is_v4: true, name: "ip", peers: "peers" },
+    Family { is_v4: false, name: "ip6", peers: "peers6" },
+];
+
+impl Family {
+    fn has(&self, address: IpAddr) -> bool {
+        address.is_ipv4() == self.is_v4
+    }
 }
 
 /// An opening, a line for each address family.
@@ -102,17 +136,23 @@ fn lines(opening: &Opening) -> Vec<String> {
         Service::Any => String::new(),
     };
     let rule = |from: String| format!("{from}{what}accept comment \"{}\"", opening.purpose);
-    match &opening.source {
-        Source::Anywhere => vec![rule(String::new())],
+    let of_family = |family: &Family| match &opening.source {
+        Source::Anywhere => None,
         Source::Networks(networks) => {
-            let family = |name: &str, is_v4: bool| {
-                let of_family = networks.iter().filter(|network| network.addr().is_ipv4() == is_v4);
-                let members: Vec<String> = of_family.map(ToString::to_string).collect();
-                (!members.is_empty()).then(|| rule(format!("{name} saddr {{ {} }} ", members.join(", "))))
-            };
-            [family("ip", true), family("ip6", false)].into_iter().flatten().collect()
+            let of_family = networks.iter().filter(|network| family.has(network.addr()));
+            let members: Vec<String> = of_family.map(ToString::to_string).collect();
+            (!members.is_empty())
+                .then(|| rule(format!("{} saddr {{ {} }} ", family.name, members.join(", "))))
         }
+        Source::Nodes(nodes) => {
+            let is_any = nodes.iter().any(|(node, _)| family.has(node));
+            is_any.then(|| rule(format!("{} saddr ${} ", family.name, family.peers)))
+        }
+    };
+    if opening.source == Source::Anywhere {
+        return vec![rule(String::new())];
     }
+    FAMILIES.iter().filter_map(of_family).collect()
 }
 
 /// Whether the kernel has the table as it was loaded.
@@ -157,7 +197,7 @@ pub fn why_closed(openings: &[Opening], from: IpAddr, port: u16) -> Option<Strin
 mod tests {
     use enxame_core::config::Config;
     use enxame_core::facts::SshSession;
-    use enxame_core::firewall::on_node;
+    use enxame_core::firewall::Firewall;
 
     use super::*;
     use crate::host::{FakeHost, Finished};
@@ -169,7 +209,7 @@ mod tests {
         );
         let config = Config::parse("cluster.yaml", &text).unwrap();
         let session = SshSession { from: "203.0.113.1".parse().unwrap(), port: 22 };
-        on_node(&config, &config.nodes[1], Some(session))
+        Firewall::of(&config).on_node(&config.nodes[1], Some(session))
     }
 
     #[test]

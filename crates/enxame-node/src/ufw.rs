@@ -4,11 +4,12 @@
 //! are written here, so that one load replaces all rules at once and ufw's own commands go on working. Ours are told by
 //! their comment, stand in front, and are the only ones that are ever replaced.
 
+use std::borrow::Cow;
 use std::fmt::Write;
 use std::net::IpAddr;
 
 use enxame_core::config::ForeignRules;
-use enxame_core::firewall::{Opening, Service, Source};
+use enxame_core::firewall::{Opening, Service};
 use ipnet::IpNet;
 
 /// What our rules' comments begin with.
@@ -84,20 +85,20 @@ pub struct Rule {
     service: Service,
     /// `None`: everybody.
     source: Option<IpNet>,
-    purpose: &'static str,
+    purpose: Cow<'static, str>,
 }
 
 /// Our rules for one family, in order.
 #[must_use]
 pub fn rules(openings: &[Opening], family: Family) -> Vec<Rule> {
     let of = |opening: &Opening| -> Vec<Rule> {
-        let rule = |source| Rule { service: opening.service, source, purpose: opening.purpose };
-        match &opening.source {
-            Source::Anywhere => vec![rule(None)],
-            Source::Networks(networks) => {
-                let of_family = networks.iter().filter(|network| family.has(network.addr()));
+        let rule = |source| Rule { service: opening.service, source, purpose: opening.purpose.clone() };
+        match opening.source.networks() {
+            None => vec![rule(None)],
+            Some(networks) => {
+                let of_family = networks.into_iter().filter(|network| family.has(network.addr()));
                 of_family
-                    .map(|network| rule(Some(*network).filter(|network| network.prefix_len() > 0)))
+                    .map(|network| rule(Some(network).filter(|network| network.prefix_len() > 0)))
                     .collect()
             }
         }

@@ -7,7 +7,7 @@ use crate::change::Difference;
 use crate::config::{Config, NodeConfig};
 use crate::declare::{Finding, Severity, Waiver};
 use crate::facts::{ClusterFacts, NodeFacts};
-use crate::firewall::{self, Opening, Service};
+use crate::firewall::{self, Firewall, Opening, Service};
 
 const SECTION: &str = "3.1";
 
@@ -20,7 +20,7 @@ pub(crate) fn difference(
     // A connection from the machine to itself does not pass the provider.
     let sessions = facts.values().filter_map(|node| node.ssh_session);
     let sessions = sessions.filter(|session| !session.from.is_loopback()).collect();
-    let openings = firewall::at_the_edge(config, &sessions);
+    let openings = Firewall::of(config).at_the_edge(&sessions);
     let mut findings = of_machines(config, edge);
     let change = change(config, edge, &openings);
     if let Some(change) = &change {
@@ -37,7 +37,7 @@ fn change(config: &Config, edge: &EdgeFacts, openings: &[Opening]) -> Option<Edg
     let wanted: BTreeMap<Rule, &str> = openings
         .iter()
         .rev()
-        .flat_map(|opening| Rule::of(opening).into_iter().map(|rule| (rule, opening.purpose)))
+        .flat_map(|opening| Rule::of(opening).into_iter().map(|rule| (rule, opening.purpose.as_ref())))
         .collect();
     let (kept, delete) = sorted_out(edge, &wanted);
     let add: Vec<Rule> = wanted.keys().copied().filter(|rule| !kept.contains(rule)).collect();

@@ -39,10 +39,10 @@ impl Rule {
     /// The rules that an opening becomes: one for each source.
     pub(super) fn of(opening: &Opening) -> Vec<Self> {
         let service = opening.service;
-        match &opening.source {
-            Source::Anywhere => vec![Self { service, source: None }],
-            Source::Networks(networks) => {
-                networks.iter().map(|network| Self { service, source: Some(*network) }).collect()
+        match opening.source.networks() {
+            None => vec![Self { service, source: None }],
+            Some(networks) => {
+                networks.into_iter().map(|network| Self { service, source: Some(network) }).collect()
             }
         }
     }

@@ -9,7 +9,7 @@ use crate::change::{Change, Risk};
 use crate::config::{Config, EngineSource, NodeConfig};
 use crate::declare::{Finding, Severity, Waiver};
 use crate::facts::{ClusterFacts, EngineState, LocalSwarmState, NodeFacts, Observed, SwarmNodeFacts};
-use crate::firewall::{self, Service};
+use crate::firewall::{self, Firewall, Service};
 use crate::limits::{ROUND_TRIP_LIMIT_US, ROUND_TRIP_WARNING_US};
 use crate::names::NodeName;
 use crate::version::EngineVersion;
@@ -54,9 +54,10 @@ pub(super) fn all(config: &Config, facts: &ClusterFacts) -> Vec<Finding> {
     clones(facts, &mut found);
     clocks(facts, &mut found);
     mixed_engines(config, facts, &mut found);
+    let firewall = Firewall::of(config);
     for node in &config.nodes {
         if let Some(facts) = facts.get(&node.name) {
-            of_node(config, node, facts, &mut found);
+            of_node(&firewall, node, facts, &mut found);
         }
     }
     found.0
@@ -270,7 +271,8 @@ fn mixed_engines(config: &Config, facts: &ClusterFacts, found: &mut Findings) {
     }
 }
 
-fn of_node(config: &Config, node: &NodeConfig, facts: &NodeFacts, found: &mut Findings) {
+fn of_node(firewall: &Firewall<'_>, node: &NodeConfig, facts: &NodeFacts, found: &mut Findings) {
+    let config = firewall.config;
     let name = Some(&node.name);
     if !["debian", "ubuntu"].contains(&facts.os.id.as_str()) {
         let message = format!("runs {}, which is neither Debian nor Ubuntu", facts.os.pretty_name);
@@ -290,7 +292,7 @@ fn of_node(config: &Config, node: &NodeConfig, facts: &NodeFacts, found: &mut Fi
         found.add(Severity::Warning, (name, "5"), message, "apply goes on from there");
     }
     addresses(node, facts, found);
-    ssh(config, node, facts, found);
+    ssh(firewall, node, facts, found);
     engine(config, node, facts, found);
     paths(config, node, facts, found);
 }
@@ -305,7 +307,8 @@ fn addresses(node: &NodeConfig, facts: &NodeFacts, found: &mut Findings) {
 }
 
 /// Whether the operator gets in again.
-fn ssh(config: &Config, node: &NodeConfig, facts: &NodeFacts, found: &mut Findings) {
+fn ssh(firewall: &Firewall<'_>, node: &NodeConfig, facts: &NodeFacts, found: &mut Findings) {
+    let config = firewall.config;
     if let Some(change) = &facts.filter.unconfirmed {
         let message = format!("`{change}` was not confirmed, and the node is about to put it back");
         found.add(
@@ -315,7 +318,7 @@ fn ssh(config: &Config, node: &NodeConfig, facts: &NodeFacts, found: &mut Findin
             "apply puts it back at once and goes on",
         );
     }
-    let openings = firewall::on_node(config, node, facts.ssh_session);
+    let openings = firewall.on_node(node, facts.ssh_session);
     let refuse = |found: &mut Findings, message: String, hint: &str| {
         found.add(Severity::Error, (Some(&node.name), "3.2"), message, hint);
         if let Some(finding) = found.0.last_mut() {

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::{Config, NodeConfig, SWARM_GOSSIP_PORT, SWARM_MANAGEMENT_PORT};
 use crate::facts::{NodeFacts, Observed, SshSession};
-use crate::firewall::{self, Opening, SSH_PORT, Service};
+use crate::firewall::{self, Firewall, Opening, SSH_PORT, Service};
 use crate::names::NodeName;
 use crate::ports::PortSet;
 use crate::probe::Scanned;
@@ -74,7 +74,7 @@ impl Expected {
         session: Option<SshSession>,
         (vantage, from): (&Vantage, IpAddr),
     ) -> Self {
-        let openings = firewall::on_node(config, node, session);
+        let openings = Firewall::of(config).on_node(node, session);
         let admitted: PortSet =
             (1..=u16::MAX).filter(|port| firewall::admits(&openings, from, Service::Tcp(*port))).collect();
         let by_number = |opening: &Opening| match opening.service {

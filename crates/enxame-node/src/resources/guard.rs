@@ -6,7 +6,7 @@ use enxame_core::change::{Difference, Kind, Risk};
 use enxame_core::config::{Config, NodeConfig};
 use enxame_core::declare::{Declaration, Declare, Draft, Finding, Scope, Severity, View};
 use enxame_core::facts::{FactsQuery, GuardState, Observed};
-use enxame_core::firewall::{self, Opening, PLAINTEXT_VNI};
+use enxame_core::firewall::{self, Firewall, Opening, PLAINTEXT_VNI};
 use serde::{Deserialize, Serialize};
 
 use crate::actuate::{ActuateError, Context, Resource, read_action};
@@ -96,42 +96,50 @@ impl Declare for GuardTable {
     }
 
     fn declare(&self, view: &View<'_>) -> Declaration {
-        let openings = firewall::on_node(view.config, view.node, view.facts.ssh_session);
-        let Some(table) = table(view, &openings) else {
-            let finding = Finding {
-                severity: Severity::Error,
-                node: Some(view.node.name.clone()),
-                section: "3".to_owned(),
-                message: format!("no interface carries {}: there is nothing to guard", view.node.address),
-                hint: "give the address that the server itself has".to_owned(),
-                waiver: None,
-            };
-            return Declaration { drafts: Vec::new(), findings: vec![finding] };
-        };
-        let unit = unit();
-        let mut differences = table.differences(view.facts);
-        differences.extend(unit.differences(view.facts));
-        let now = match &view.facts.filter.guard {
-            Observed::Known(GuardState::AsLoaded) => None,
-            Observed::Known(GuardState::Absent) => Some("absent".to_owned()),
-            Observed::Known(GuardState::Changed) => Some("changed since it was loaded".to_owned()),
-            Observed::Unknown(why) => Some(format!("not seen: {why}")),
-        };
-        differences
-            .extend(now.map(|now| Difference::changed("table inet enxame (live)", now, "as in its file")));
-        if view.facts.units.get(UNIT).is_none_or(|unit| unit.enabled != "enabled") {
-            differences.push(Difference::added(UNIT, "enabled"));
-        }
-        if differences.is_empty() {
-            return Declaration::nothing();
-        }
-        let closed =
-            view.facts.ssh_session.and_then(|session| why_closed(&openings, session.from, session.port));
-        let action = Action { table, unit, closed };
-        let reason = "what Docker publishes is open to the world, and its encryption fails open: neither passes this table";
-        let draft = Draft::new("guard the public interface", reason, &action);
-        draft.differing(differences).risking(Risk::MayCutSsh).into()
+        declare(view, &Firewall::of(view.config))
     }
+
+    fn declare_each(&self, views: &[View<'_>]) -> Vec<Declaration> {
+        let Some(first) = views.first() else { return Vec::new() };
+        let firewall = Firewall::of(first.config);
+        views.iter().map(|view| declare(view, &firewall)).collect()
+    }
+}
+
+fn declare(view: &View<'_>, firewall: &Firewall<'_>) -> Declaration {
+    let openings = firewall.on_node(view.node, view.facts.ssh_session);
+    let Some(table) = table(view, &openings) else {
+        let finding = Finding {
+            severity: Severity::Error,
+            node: Some(view.node.name.clone()),
+            section: "3".to_owned(),
+            message: format!("no interface carries {}: there is nothing to guard", view.node.address),
+            hint: "give the address that the server itself has".to_owned(),
+            waiver: None,
+        };
+        return Declaration { drafts: Vec::new(), findings: vec![finding] };
+    };
+    let unit = unit();
+    let mut differences = table.differences(view.facts);
+    differences.extend(unit.differences(view.facts));
+    let now = match &view.facts.filter.guard {
+        Observed::Known(GuardState::AsLoaded) => None,
+        Observed::Known(GuardState::Absent) => Some("absent".to_owned()),
+        Observed::Known(GuardState::Changed) => Some("changed since it was loaded".to_owned()),
+        Observed::Unknown(why) => Some(format!("not seen: {why}")),
+    };
+    differences.extend(now.map(|now| Difference::changed("table inet enxame (live)", now, "as in its file")));
+    if view.facts.units.get(UNIT).is_none_or(|unit| unit.enabled != "enabled") {
+        differences.push(Difference::added(UNIT, "enabled"));
+    }
+    if differences.is_empty() {
+        return Declaration::nothing();
+    }
+    let closed = view.facts.ssh_session.and_then(|session| why_closed(&openings, session.from, session.port));
+    let action = Action { table, unit, closed };
+    let reason = "what Docker publishes is open to the world, and its encryption fails open: neither passes this table";
+    let draft = Draft::new("guard the public interface", reason, &action);
+    draft.differing(differences).risking(Risk::MayCutSsh).into()
 }
 
 impl Resource for GuardTable {

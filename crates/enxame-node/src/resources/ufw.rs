@@ -2,6 +2,7 @@
 //! publishes is closed in `DOCKER-USER`, in both address families. Never `ufw reset`: the files are replaced and loaded
 //! at once.
 
+use std::borrow::Cow;
 use std::path::Path;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use enxame_core::change::{Difference, Kind, Risk};
 use enxame_core::config::{Config, ForeignRules, NodeConfig};
 use enxame_core::declare::{Declaration, Declare, Draft, Finding, Scope, Severity, View};
 use enxame_core::facts::{FactsQuery, FileFacts, NodeFacts, Observed, TableFacts};
-use enxame_core::firewall;
+use enxame_core::firewall::{self, Firewall, Opening, Service, Source};
 use serde::{Deserialize, Serialize};
 
 use crate::actuate::{ActuateError, Context, Resource, read_action};
@@ -40,7 +41,6 @@ const LOAD: Duration = Duration::from_secs(10);
 pub(super) struct Ufw;
 
 /// What one family's files and chains are to be.
-#[derive(Clone, Default, Serialize, Deserialize)]
 struct Wanted {
     /// Our rules, as they stand in ufw's file.
     rules: Vec<String>,
@@ -52,20 +52,53 @@ struct Wanted {
 
 #[derive(Serialize, Deserialize)]
 struct Action {
-    ipv4: Wanted,
-    ipv6: Wanted,
+    /// What the node lets in.
+    node: Vec<Allowed>,
+    /// What it hands on to containers.
+    containers: Vec<Allowed>,
+    interfaces: Vec<String>,
     foreign: ForeignRules,
     /// Why the operator would be kept out, where he would.
     closed: Option<String>,
 }
 
-impl Action {
-    fn of(&self, family: Family) -> &Wanted {
-        match family {
-            Family::V4 => &self.ipv4,
-            Family::V6 => &self.ipv6,
-        }
+/// Openings for the same sources: those are as many as the cluster has nodes, and are written once.
+#[derive(Serialize, Deserialize)]
+struct Allowed {
+    from: String,
+    what: Vec<(Service, Cow<'static, str>)>,
+}
+
+fn allowed(openings: &[Opening]) -> Vec<Allowed> {
+    let alike = openings.chunk_by(|one, other| one.source == other.source);
+    let what = |opening: &Opening| (opening.service, opening.purpose.clone());
+    let group = |group: &[Opening]| {
+        let from = group.first().map(|opening| opening.source.to_string()).unwrap_or_default();
+        Allowed { from, what: group.iter().map(what).collect() }
+    };
+    alike.map(group).collect()
+}
+
+fn openings(allowed: Vec<Allowed>) -> Result<Vec<Opening>, ActuateError> {
+    let mut openings = Vec::new();
+    for Allowed { from, what } in allowed {
+        let source: Source = from.parse().map_err(|error| {
+            ActuateError::wrong(format!("`{from}` is not a list of networks: {error}"), "")
+        })?;
+        openings.extend(what.into_iter().map(|(service, purpose)| Opening {
+            service,
+            source: source.clone(),
+            purpose,
+        }));
     }
+    Ok(openings)
+}
+
+/// What is let in, before it becomes one family's rules.
+struct Wishes {
+    node: Vec<Opening>,
+    containers: Vec<Opening>,
+    interfaces: Vec<String>,
 }
 
 fn user_rules(family: Family) -> String {
@@ -76,16 +109,24 @@ fn after_rules(family: Family) -> String {
     format!("/etc/ufw/after{}.rules", family.digit())
 }
 
-fn wanted(view: &View<'_>, family: Family) -> Wanted {
-    let openings = firewall::on_node(view.config, view.node, view.facts.ssh_session);
-    let rules = ufw::rules(&openings, family);
-    let interfaces = firewall::public_interfaces(view.node, view.facts);
-    let names = interfaces.iter().map(|interface| interface.name.as_str());
-    Wanted {
-        rules: rules.iter().map(|rule| rule.text(family)).collect(),
-        saved: rules.iter().map(ufw::Rule::saved).collect(),
-        docker_user: ufw::docker_user(names, PUBLISHED_CHAIN),
-        published: ufw::published(&firewall::to_containers(view.config, view.node), family),
+impl Wishes {
+    fn of(view: &View<'_>, firewall: &Firewall<'_>) -> Self {
+        let interfaces = firewall::public_interfaces(view.node, view.facts);
+        Self {
+            node: firewall.on_node(view.node, view.facts.ssh_session),
+            containers: firewall.to_containers(view.node),
+            interfaces: interfaces.into_iter().map(|interface| interface.name.clone()).collect(),
+        }
+    }
+
+    fn wanted(&self, family: Family) -> Wanted {
+        let rules = ufw::rules(&self.node, family);
+        Wanted {
+            rules: rules.iter().map(|rule| rule.text(family)).collect(),
+            saved: rules.iter().map(ufw::Rule::saved).collect(),
+            docker_user: ufw::docker_user(self.interfaces.iter().map(String::as_str), PUBLISHED_CHAIN),
+            published: ufw::published(&self.containers, family),
+        }
     }
 }
 
@@ -140,25 +181,28 @@ fn closes(rules: &[String], ours: &[String]) -> bool {
 /// What differs of one family, in the files and in the kernel.
 fn of_family(
     view: &View<'_>,
-    wanted: &Wanted,
+    wishes: &Wishes,
     family: Family,
     foreign: &mut Vec<String>,
 ) -> Result<Vec<Difference>, (String, String)> {
     let text = |path: &str| view.facts.files.get(path).and_then(FileFacts::content);
     let broken = |path: String| move |error: &dyn std::error::Error| (path, error.to_string());
     let path = user_rules(family);
-    let (loaded, mut found) = if let Some(now) = text(&path) {
-        let wrong = broken(path.clone());
-        let new =
-            ufw::composed(now, &wanted.rules, view.config.firewall.foreign).map_err(|error| wrong(&error))?;
-        foreign.extend(ufw::foreign(now).unwrap_or_default());
-        (ufw::loaded(&new, family), line_differences(path, &lines(now), &lines(&new)))
-    } else {
-        // ufw is about to be installed, and brings a file without rules.
-        let count = format!("{} rules", wanted.rules.len());
-        let loaded = ufw::Loaded { before_ours: 0, all: wanted.rules.len() };
-        (loaded, vec![Difference::added(path, count)])
+    let Some(now) = text(&path) else {
+        // ufw is about to be installed, and brings files without rules.
+        let of = |openings: &[Opening]| format!("the rules of {} openings", openings.len());
+        return Ok(vec![
+            Difference::added(path, of(&wishes.node)),
+            Difference::added(after_rules(family), of(&wishes.containers)),
+        ]);
     };
+    let wanted = wishes.wanted(family);
+    let wrong = broken(path.clone());
+    let new =
+        ufw::composed(now, &wanted.rules, view.config.firewall.foreign).map_err(|error| wrong(&error))?;
+    foreign.extend(ufw::foreign(now).unwrap_or_default());
+    let loaded = ufw::loaded(&new, family);
+    let mut found = line_differences(path, &lines(now), &lines(&new));
     let path = after_rules(family);
     let now = text(&path).unwrap_or_default();
     let new = with_block(now, &wanted.block()).map_err(|error| broken(path.clone())(&error))?;
@@ -225,60 +269,71 @@ impl Declare for Ufw {
     }
 
     fn declare(&self, view: &View<'_>) -> Declaration {
-        let openings = firewall::on_node(view.config, view.node, view.facts.ssh_session);
-        let closed =
-            view.facts.ssh_session.and_then(|session| why_closed(&openings, session.from, session.port));
-        let action = Action {
-            ipv4: wanted(view, Family::V4),
-            ipv6: wanted(view, Family::V6),
-            foreign: view.config.firewall.foreign,
-            closed,
-        };
-        let mut declaration = Declaration::nothing();
-        let mut differences = Vec::new();
-        let mut foreign = Vec::new();
-        for family in Family::ALL {
-            match of_family(view, action.of(family), family, &mut foreign) {
-                Ok(found) => differences.extend(found),
-                Err((path, why)) => {
-                    declaration.findings.push(finding(
-                        view,
-                        Severity::Error,
-                        format!("{path} cannot be read: {why}"),
-                        "mend it, or move it away and `dpkg-reconfigure ufw`, which writes a fresh one",
-                    ));
-                    return declaration;
-                }
+        declare(view, &Firewall::of(view.config))
+    }
+
+    fn declare_each(&self, views: &[View<'_>]) -> Vec<Declaration> {
+        let Some(first) = views.first() else { return Vec::new() };
+        let firewall = Firewall::of(first.config);
+        views.iter().map(|view| declare(view, &firewall)).collect()
+    }
+}
+
+fn declare(view: &View<'_>, firewall: &Firewall<'_>) -> Declaration {
+    let wishes = Wishes::of(view, firewall);
+    let mut declaration = Declaration::nothing();
+    let mut differences = Vec::new();
+    let mut foreign = Vec::new();
+    for family in Family::ALL {
+        match of_family(view, &wishes, family, &mut foreign) {
+            Ok(found) => differences.extend(found),
+            Err((path, why)) => {
+                declaration.findings.push(finding(
+                    view,
+                    Severity::Error,
+                    format!("{path} cannot be read: {why}"),
+                    "mend it, or move it away and `dpkg-reconfigure ufw`, which writes a fresh one",
+                ));
+                return declaration;
             }
         }
-        differences.extend(settings(view.facts));
-        let defaults = view.facts.files.get(DEFAULTS).and_then(FileFacts::content).unwrap_or_default();
-        if setting(defaults, "MANAGE_BUILTINS").map(plain) == Some("yes") {
-            declaration.findings.push(finding(
-                view,
-                Severity::Error,
-                format!("{DEFAULTS} says MANAGE_BUILTINS=yes: each reload of ufw throws Docker's rules away"),
-                "set it to `no` there, and restart docker when ufw has reloaded",
-            ));
-        }
-        if view.config.firewall.foreign == ForeignRules::Keep && !foreign.is_empty() {
-            foreign.sort();
-            foreign.dedup();
-            declaration.findings.push(finding(
+    }
+    differences.extend(settings(view.facts));
+    let defaults = view.facts.files.get(DEFAULTS).and_then(FileFacts::content).unwrap_or_default();
+    if setting(defaults, "MANAGE_BUILTINS").map(plain) == Some("yes") {
+        declaration.findings.push(finding(
+            view,
+            Severity::Error,
+            format!("{DEFAULTS} says MANAGE_BUILTINS=yes: each reload of ufw throws Docker's rules away"),
+            "set it to `no` there, and restart docker when ufw has reloaded",
+        ));
+    }
+    if view.config.firewall.foreign == ForeignRules::Keep && !foreign.is_empty() {
+        foreign.sort();
+        foreign.dedup();
+        declaration.findings.push(finding(
                 view,
                 Severity::Warning,
                 format!("ufw has rules that are not enxame's, and keeps them: {}", foreign.join("; ")),
                 "what they let in from outside passes the guard only when `firewall.openings` names it; `firewall.foreign: \
                  remove` takes them away",
             ));
-        }
-        if !differences.is_empty() {
-            let reason = "everything that listens on the node is open to the world";
-            let draft = Draft::new("close the node but for what is declared", reason, &action);
-            declaration.change(draft.differing(differences).risking(Risk::MayCutSsh));
-        }
-        declaration
     }
+    if !differences.is_empty() {
+        let closed =
+            view.facts.ssh_session.and_then(|session| why_closed(&wishes.node, session.from, session.port));
+        let action = Action {
+            node: allowed(&wishes.node),
+            containers: allowed(&wishes.containers),
+            interfaces: wishes.interfaces,
+            foreign: view.config.firewall.foreign,
+            closed,
+        };
+        let reason = "everything that listens on the node is open to the world";
+        let draft = Draft::new("close the node but for what is declared", reason, &action);
+        declaration.change(draft.differing(differences).risking(Risk::MayCutSsh));
+    }
+    declaration
 }
 
 fn finding(view: &View<'_>, severity: Severity, message: String, hint: &str) -> Finding {
@@ -363,11 +418,17 @@ impl Resource for Ufw {
 
     fn actuate(&self, on: &mut Context<'_>, action: &serde_json::Value) -> Result<(), ActuateError> {
         let action: Action = read_action(action)?;
+        let wishes = Wishes {
+            node: openings(action.node)?,
+            containers: openings(action.containers)?,
+            interfaces: action.interfaces,
+        };
+        let families = Family::ALL.map(|family| (family, wishes.wanted(family)));
         // Everything is made and tried before anything is written.
         let mut files = Vec::new();
-        for family in Family::ALL {
+        for (family, wanted) in &families {
+            let family = *family;
             let (user, after) = (user_rules(family), after_rules(family));
-            let wanted = action.of(family);
             let wrong = |path: &str, error: &dyn std::error::Error| {
                 ActuateError::wrong(format!("cannot change {path}: {error}"), "")
             };
@@ -391,12 +452,16 @@ impl Resource for Ufw {
             .filter(|(key, value)| setting(&defaults, key).map(plain) != Some(plain(value)))
             .fold(defaults.clone(), |text, (key, value)| ufw::with_setting(&text, key, value));
         on.host.write(Path::new(DEFAULTS), wanted.as_bytes(), 0o644)?;
-        follow(on, &action, defaults != wanted)
+        follow(on, &families, defaults != wanted)
     }
 }
 
 /// Makes the kernel follow the files.
-fn follow(on: &mut Context<'_>, action: &Action, is_other_policy: bool) -> Result<(), ActuateError> {
+fn follow(
+    on: &mut Context<'_>,
+    families: &[(Family, Wanted)],
+    is_other_policy: bool,
+) -> Result<(), ActuateError> {
     let is_enabled = setting(&read(on.host, CONF)?, "ENABLED").map(plain) == Some("yes");
     let now = crate::facts::filter(on.host);
     let is_up = |table: &Observed<TableFacts>| {
@@ -420,8 +485,12 @@ fn follow(on: &mut Context<'_>, action: &Action, is_other_policy: bool) -> Resul
             load(on, family, &read(on.host, &user_rules(family))?)?;
         }
     }
-    for (family, before) in [(Family::V4, &now.ipv4), (Family::V6, &now.ipv6)] {
-        let wanted = action.of(family);
+    for (family, wanted) in families {
+        let family = *family;
+        let before = match family {
+            Family::V4 => &now.ipv4,
+            Family::V6 => &now.ipv6,
+        };
         // What others put there to drop stays in front; loading ufw from the start has taken it away.
         let others = before.known().and_then(|table| table.docker_user.clone()).unwrap_or_default();
         let is_others = |rule: &String| {

@@ -1,5 +1,7 @@
 use std::collections::BTreeSet;
 
+use enxame_core::firewall::Source;
+
 use super::*;
 
 const FRESH: &str = "*filter\n:ufw-user-input - [0:0]\n:ufw-user-output - [0:0]\n:ufw-user-forward - [0:0]\n\
@@ -17,7 +19,7 @@ const USED: &str = "*filter\n:ufw-user-input - [0:0]\n### RULES ###\n\n\
 fn opening(service: Service, sources: &[&str]) -> Opening {
     let networks: BTreeSet<IpNet> = sources.iter().map(|source| source.parse().unwrap()).collect();
     let source = if networks.is_empty() { Source::Anywhere } else { Source::Networks(networks) };
-    Opening { service, source, purpose: "a test" }
+    Opening { service, source, purpose: "a test".into() }
 }
 
 fn ssh() -> Vec<String> {

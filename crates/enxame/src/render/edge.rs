@@ -10,13 +10,13 @@ pub(crate) struct Row<'a> {
     protocol: &'static str,
     port: Option<u16>,
     source: &'a Source,
-    purpose: &'static str,
+    purpose: &'a str,
 }
 
 /// The rows, as `--json` prints them.
 pub(crate) fn rows(openings: &[Opening]) -> Vec<Row<'_>> {
     fn row(Opening { service, source, purpose }: &Opening) -> Row<'_> {
-        Row { protocol: service.protocol(), port: service.port(), source, purpose }
+        Row { protocol: service.protocol(), port: service.port(), source, purpose: purpose.as_ref() }
     }
     openings.iter().map(row).collect()
 }
@@ -55,14 +55,14 @@ pub(crate) fn csv(openings: &[Opening]) -> anyhow::Result<String> {
 #[cfg(test)]
 mod tests {
     use enxame_core::config::Config;
-    use enxame_core::firewall::at_the_edge;
+    use enxame_core::firewall::Firewall;
 
     use super::*;
 
     fn openings() -> Vec<Opening> {
         let text = "version: 1\ncluster: lab\nssh: {allow_from: [198.51.100.7, 198.51.100.64/26]}\nnodes:\n\
                     \x20 - {name: kvm2, address: 203.0.113.12}\n  - {name: kvm4, address: 203.0.113.14}\n";
-        at_the_edge(&Config::parse("cluster.yaml", text).unwrap(), &[].into())
+        Firewall::of(&Config::parse("cluster.yaml", text).unwrap()).at_the_edge(&[].into())
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use anyhow::bail;
-use enxame_core::firewall;
+use enxame_core::firewall::Firewall;
 
 use super::load;
 use crate::cli::EdgeArgs;
@@ -20,7 +20,7 @@ pub(crate) fn edge(arguments: &EdgeArgs) -> anyhow::Result<Ending> {
             arguments.config.display()
         );
     }
-    let openings = firewall::at_the_edge(&config, &BTreeSet::new());
+    let openings = Firewall::of(&config).at_the_edge(&BTreeSet::new());
     if arguments.json {
         output::json(&render::rows(&openings))?;
     } else if arguments.csv {
