@@ -202,7 +202,7 @@ fn of_family(
         ufw::composed(now, &wanted.rules, view.config.firewall.foreign).map_err(|error| wrong(&error))?;
     foreign.extend(ufw::foreign(now).unwrap_or_default());
     let loaded = ufw::loaded(&new, family);
-    let mut found = line_differences(path, &lines(now), &lines(&new));
+    let mut found = if new == now { Vec::new() } else { line_differences(path, &lines(now), &lines(&new)) };
     let path = after_rules(family);
     let now = text(&path).unwrap_or_default();
     let new = with_block(now, &wanted.block()).map_err(|error| broken(path.clone())(&error))?;
