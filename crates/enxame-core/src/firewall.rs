@@ -5,7 +5,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt;
-use std::net::{AddrParseError, IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -90,8 +90,8 @@ pub struct Nodes {
 
 impl Nodes {
     fn of(config: &Config) -> Self {
-        let mut all: Vec<_> =
-            config.nodes.iter().map(|node| (node.address, node.address.to_string())).collect();
+        let text = |node: &NodeConfig| (node.address, node.address.to_string());
+        let mut all: Vec<_> = config.nodes.iter().map(text).collect();
         all.sort();
         Self { all: all.into(), but: None }
     }
@@ -102,8 +102,11 @@ impl Nodes {
 
     /// Their addresses, and the same as text.
     pub fn iter(&self) -> impl Iterator<Item = (IpAddr, &str)> {
-        let others = self.all.iter().filter(|(address, _)| self.but != Some(*address));
-        others.map(|(address, text)| (*address, text.as_str()))
+        let place =
+            self.but.and_then(|but| self.all.binary_search_by_key(&but, |(address, _)| *address).ok());
+        let (before, rest) = self.all.split_at(place.unwrap_or_default());
+        let behind = rest.get(place.iter().len()..).unwrap_or_default();
+        before.iter().chain(behind).map(|(address, text)| (*address, text.as_str()))
     }
 }
 
@@ -164,24 +167,32 @@ fn text_of(network: &IpNet) -> String {
 
 impl fmt::Display for Source {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self::Nodes(nodes) = self else { return formatter.write_str(&self.texts().join(", ")) };
-        for (index, (_, text)) in nodes.iter().enumerate() {
-            formatter.write_str(if index == 0 { "" } else { ", " })?;
-            formatter.write_str(text)?;
+        match self {
+            Self::Nodes(nodes) => {
+                formatter.write_str(&nodes.iter().map(|(_, text)| text).collect::<Vec<_>>().join(", "))
+            }
+            Self::Anywhere | Self::Networks(_) => formatter.write_str(&self.texts().join(", ")),
         }
-        Ok(())
     }
 }
 
+/// A word that is neither an address nor a network.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is neither an address nor a network")]
+pub struct NoNetwork(String);
+
 impl FromStr for Source {
-    type Err = AddrParseError;
+    type Err = NoNetwork;
 
     /// What [`fmt::Display`] writes.
-    fn from_str(text: &str) -> Result<Self, AddrParseError> {
+    fn from_str(text: &str) -> Result<Self, NoNetwork> {
         if text == EVERYBODY {
             return Ok(Self::Anywhere);
         }
-        let network = |text: &str| text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+        let network = |text: &str| {
+            let address = || text.parse::<IpAddr>().map(IpNet::from);
+            text.parse().or_else(|_| address()).map_err(|_| NoNetwork(text.to_owned()))
+        };
         text.split(", ")
             .filter(|text| !text.is_empty())
             .map(network)
@@ -216,7 +227,7 @@ impl Opening {
 /// Who may reach what of one cluster.
 #[derive(Clone, Debug)]
 pub struct Firewall<'a> {
-    pub(crate) config: &'a Config,
+    config: &'a Config,
     nodes: Nodes,
 }
 
@@ -424,6 +435,30 @@ mod tests {
             format!("{}{port} from {}", opening.service.protocol(), opening.source)
         };
         Firewall::of(&config).at_the_edge(&BTreeSet::new()).iter().map(line).collect()
+    }
+
+    #[test]
+    fn a_source_is_read_as_it_is_written() {
+        for text in ["any", "", "192.0.2.1, 198.51.100.0/24", "2001:db8::1, 2001:db8:5::/48"] {
+            assert_eq!(text.parse::<Source>().unwrap().to_string(), text);
+        }
+        assert_eq!("any".parse(), Ok(Source::Anywhere));
+        assert!("".parse::<Source>().unwrap().is_nobody());
+        assert_eq!("192.0.2.1, x".parse::<Source>(), Err(NoNetwork("x".to_owned())));
+    }
+
+    #[test]
+    fn the_nodes_are_all_but_the_one_that_is_left_out() {
+        let text = "version: 1\ncluster: lab\nnodes:\n  - {name: b, address: 203.0.113.18}\n\
+                    \x20 - {name: a, address: 203.0.113.12}\n  - {name: c, address: 203.0.113.14}\n";
+        let config = Config::parse("cluster.yaml", text).unwrap();
+        let nodes = Nodes::of(&config);
+        let but = |address: &str| Source::Nodes(nodes.but(address.parse().unwrap())).to_string();
+        assert_eq!(Source::Nodes(nodes.clone()).to_string(), "203.0.113.12, 203.0.113.14, 203.0.113.18");
+        assert_eq!(but("203.0.113.12"), "203.0.113.14, 203.0.113.18");
+        assert_eq!(but("203.0.113.14"), "203.0.113.12, 203.0.113.18");
+        assert_eq!(but("203.0.113.18"), "203.0.113.12, 203.0.113.14");
+        assert_eq!(but("192.0.2.1"), "203.0.113.12, 203.0.113.14, 203.0.113.18");
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! How long the planner takes, and how much memory a cluster's facts and plan do (`make bench`).
 //!
-//! Synthetic facts of 10, 100 and 1,000 nodes, each with a route to every other, are planned with the real registry, in
-//! two states: prepared servers, on which everything is to be done, and the cluster after that, on which nothing is.
+//! Synthetic facts of nodes with a route to every other are planned with the real registry, in two states: 10, 100 and
+//! 1,000 prepared servers without ufw, on which everything is to be done; and 10 and 100 after that, on which nothing is,
+//! and whose rules are looked at one by one (a thousand nodes have five million).
 //! Each measurement is a process of its own, so that none inherits another's memory. Nothing fails for being slow.
 
 use std::collections::BTreeMap;
@@ -54,7 +55,6 @@ fn all() -> Outcome<()> {
         "{:<10} {:>6} {:>8} {:>9} {:>10} {:>10} {:>12}",
         "state", "nodes", "changes", "best", "facts", "with plan", "per node"
     )?;
-    // A thousand nodes behind their firewalls show five million rules; the bench stops at a hundred.
     for (state, sizes) in [("prepared", SIZES.as_slice()), ("converged", SIZES.get(..2).unwrap_or_default())]
     {
         for size in sizes {

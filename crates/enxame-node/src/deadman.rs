@@ -22,8 +22,10 @@ use crate::host::{Command, Host, HostError};
 use crate::journal;
 
 const DIRECTORY: &str = "/var/lib/enxame/dead-man";
-/// What is to be put back.
+/// What is to be put back, unless it is confirmed.
 const MANIFEST: &str = "/var/lib/enxame/dead-man/armed.json";
+/// The same once going back has begun: too late to confirm.
+const GOING_BACK: &str = "/var/lib/enxame/dead-man/going-back.json";
 const LOCK: &str = "/var/lib/enxame/dead-man/lock";
 /// The timer, and the service it starts.
 const UNIT: &str = "enxame-dead-man";
@@ -91,16 +93,21 @@ fn system(attempt: String) -> impl FnOnce(io::Error) -> ActuateError {
     |source| ActuateError::System { attempt, source }
 }
 
-/// The change that waits for its confirmation, if one does.
+/// The change that waits for its confirmation or is being put back, if one does.
 ///
 /// # Errors
 /// When there is a manifest that cannot be read.
 pub fn unconfirmed() -> Result<Option<Armed>, ActuateError> {
+    // The second name comes after the first: nothing is missed in between.
+    Ok(read(MANIFEST)?.or(read(GOING_BACK)?))
+}
+
+fn read(manifest: &str) -> Result<Option<Armed>, ActuateError> {
     // However long it is: it holds the rules that were live.
-    match fs::read(MANIFEST) {
+    match fs::read(manifest) {
         Ok(text) => Ok(Some(serde_json::from_slice(&text)?)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(system(format!("read {MANIFEST}"))(error)),
+        Err(error) => Err(system(format!("read {manifest}"))(error)),
     }
 }
 
@@ -192,7 +199,8 @@ fn boot_unit(program: &str) -> String {
     format!(
         "{}[Unit]\nDescription=Put back a firewall change that nobody confirmed before the machine went down\n\
          DefaultDependencies=no\nAfter=local-fs.target\n\
-         Before=network-pre.target ufw.service enxame-guard.service\nConditionPathExists={MANIFEST}\n\n\
+         Before=network-pre.target ufw.service enxame-guard.service\nConditionPathExists=|{MANIFEST}\n\
+         ConditionPathExists=|{GOING_BACK}\n\n\
          [Service]\nType=oneshot\nExecStart={program} put-back --at-boot\n",
         crate::files::HEADER
     )
@@ -214,7 +222,7 @@ fn link_boot_unit() -> io::Result<()> {
 /// When nothing waits for that confirmation any more: it was put back.
 pub fn confirm(host: &dyn Host, change: &ChangeId) -> Result<(), ActuateError> {
     let _lock = lock()?;
-    match unconfirmed()? {
+    match read(MANIFEST)? {
         Some(armed) if armed.change == change.to_string() => {
             host.remove(Path::new(MANIFEST))?;
             remove_copies(&armed);
@@ -237,12 +245,15 @@ pub fn confirm(host: &dyn Host, change: &ChangeId) -> Result<(), ActuateError> {
 pub fn put_back(host: &dyn Host, when: When) -> Result<Option<String>, ActuateError> {
     let _lock = lock()?;
     let Some(armed) = unconfirmed()? else { return Ok(None) };
+    // Where even that cannot be written, what follows says so.
+    drop(fs::rename(MANIFEST, GOING_BACK));
     // One thing that cannot be put back must not keep the others from opening the door.
     let restored: Vec<_> = armed.kept.iter().map(restore).collect();
     let reloaded = if when == When::Now { reload(host, &armed.reload) } else { Ok(()) };
     restored.into_iter().collect::<Result<(), _>>()?;
     reloaded?;
     host.remove(Path::new(MANIFEST))?;
+    host.remove(Path::new(GOING_BACK))?;
     disarm(host);
     let change = ChangeId(armed.change.clone());
     // The journal may be on a disk that is full; what counts is done.

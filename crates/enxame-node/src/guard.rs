@@ -91,7 +91,7 @@ impl Guard<'_> {
         )
     }
 
-    /// The other nodes, once for all rules that let them in.
+    /// The other nodes, once for all rules that let them in: a node lets in all of them or none.
     fn peers(&self) -> String {
         let nodes = self.openings.iter().find_map(|opening| match &opening.source {
             Source::Nodes(nodes) => Some(nodes),
@@ -136,23 +136,22 @@ fn lines(opening: &Opening) -> Vec<String> {
         Service::Any => String::new(),
     };
     let rule = |from: String| format!("{from}{what}accept comment \"{}\"", opening.purpose);
-    let of_family = |family: &Family| match &opening.source {
-        Source::Anywhere => None,
+    match &opening.source {
+        Source::Anywhere => vec![rule(String::new())],
         Source::Networks(networks) => {
-            let of_family = networks.iter().filter(|network| family.has(network.addr()));
-            let members: Vec<String> = of_family.map(ToString::to_string).collect();
-            (!members.is_empty())
-                .then(|| rule(format!("{} saddr {{ {} }} ", family.name, members.join(", "))))
+            let of_family = |family: &Family| {
+                let of_family = networks.iter().filter(|network| family.has(network.addr()));
+                let members: Vec<String> = of_family.map(ToString::to_string).collect();
+                (!members.is_empty())
+                    .then(|| rule(format!("{} saddr {{ {} }} ", family.name, members.join(", "))))
+            };
+            FAMILIES.iter().filter_map(of_family).collect()
         }
         Source::Nodes(nodes) => {
-            let is_any = nodes.iter().any(|(node, _)| family.has(node));
-            is_any.then(|| rule(format!("{} saddr ${} ", family.name, family.peers)))
+            let families = FAMILIES.iter().filter(|family| nodes.iter().any(|(node, _)| family.has(node)));
+            families.map(|family| rule(format!("{} saddr ${} ", family.name, family.peers))).collect()
         }
-    };
-    if opening.source == Source::Anywhere {
-        return vec![rule(String::new())];
     }
-    FAMILIES.iter().filter_map(of_family).collect()
 }
 
 /// Whether the kernel has the table as it was loaded.
@@ -188,6 +187,7 @@ pub fn why_closed(openings: &[Opening], from: IpAddr, port: u16) -> Option<Strin
     }
     let to_port = openings.iter().find(|opening| opening.service == Service::Tcp(port));
     Some(match to_port {
+        Some(opening) if opening.source.is_nobody() => format!("nobody is let in to TCP {port}"),
         Some(opening) => format!("TCP {port} is let in from {} only, not from {from}", opening.source),
         None => format!("nothing lets TCP {port} in"),
     })

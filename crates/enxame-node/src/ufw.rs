@@ -195,6 +195,12 @@ fn parts(text: &str) -> Result<Parts<'_>, NotUfws> {
     if !after.contains("COMMIT") {
         return Err(NotUfws("there is no `COMMIT` behind the rules"));
     }
+    if [before, after]
+        .iter()
+        .any(|part| part.contains("-A ufw-user-input ") || part.contains("-A ufw6-user-input "))
+    {
+        return Err(NotUfws("a rule stands outside `### RULES ###`"));
+    }
     let starts: Vec<usize> = rules.match_indices(TUPLE).map(|(at, _)| at).collect();
     let head = rules.get(..starts.first().copied().unwrap_or(rules.len())).unwrap_or_default();
     if !head.trim().is_empty() {
@@ -229,6 +235,14 @@ pub fn foreign(text: &str) -> Result<Vec<String>, NotUfws> {
 /// [`NotUfws`].
 pub fn all(text: &str) -> Result<Vec<String>, NotUfws> {
     Ok(parts(text)?.entries.into_iter().map(told).collect())
+}
+
+/// Every rule as it stands there: its tuple and what is loaded for it, without the blank lines around it.
+///
+/// # Errors
+/// [`NotUfws`].
+pub fn entries(text: &str) -> Result<Vec<String>, NotUfws> {
+    Ok(parts(text)?.entries.into_iter().map(|entry| entry.trim().to_owned()).collect())
 }
 
 fn told(entry: &str) -> String {
@@ -281,17 +295,21 @@ fn source_of(entry: &str) -> Option<IpNet> {
     Some(network).filter(|network: &IpNet| network.prefix_len() > 0)
 }
 
-/// Whether a foreign rule goes in front of ours: it keeps somebody out, and nobody whom ours let in by name. A ban of
-/// an address is to hold against ports that are open to all; a ban of the operator or a peer is not.
-fn is_ban_of_strangers(entry: &str, ours: &[String]) -> bool {
-    let keeps_out = ["deny", "reject", "limit"]
-        .iter()
-        .any(|verb| entry.trim_start().strip_prefix(TUPLE).is_some_and(|tuple| tuple.starts_with(verb)));
+/// Whether a foreign rule goes in front of ours: it keeps somebody out, and nobody whom ours or the foreign ones `before`
+/// it let in by name. A ban of an address is to hold against ports that are open to all; a ban of the operator or a peer
+/// is not, and the user's own exceptions stay what they are.
+fn is_ban_of_strangers(entry: &str, before: &[&str], ours: &[String]) -> bool {
     let meets = |banned: IpNet| {
-        let mut named = ours.iter().filter_map(|rule| source_of(rule));
+        let rules = ours.iter().map(String::as_str).chain(before.iter().copied());
+        let mut named = rules.filter(|rule| !keeps_out(rule)).filter_map(source_of);
         named.any(|named| named.contains(&banned) || banned.contains(&named))
     };
-    keeps_out && source_of(entry).is_some_and(|banned| !meets(banned))
+    keeps_out(entry) && source_of(entry).is_some_and(|banned| !meets(banned))
+}
+
+fn keeps_out(entry: &str) -> bool {
+    let tuple = entry.trim_start().strip_prefix(TUPLE).unwrap_or_default();
+    ["deny", "reject", "limit"].iter().any(|verb| tuple.starts_with(verb))
 }
 
 /// The file with our rules ([`Rule::text`]) in front, and behind them, where they are kept, the others; bans of addresses
@@ -301,8 +319,11 @@ fn is_ban_of_strangers(entry: &str, ours: &[String]) -> bool {
 /// [`NotUfws`].
 pub fn composed(text: &str, ours: &[String], foreign: ForeignRules) -> Result<String, NotUfws> {
     let Parts { before, entries, after } = parts(text)?;
-    let kept = entries.into_iter().filter(|entry| foreign == ForeignRules::Keep && !is_ours(entry));
-    let (bans, others): (Vec<&str>, Vec<&str>) = kept.partition(|entry| is_ban_of_strangers(entry, ours));
+    let (mut bans, mut others) = (Vec::new(), Vec::new());
+    for entry in entries.into_iter().filter(|entry| foreign == ForeignRules::Keep && !is_ours(entry)) {
+        let is_ban = is_ban_of_strangers(entry, &others, ours);
+        if is_ban { &mut bans } else { &mut others }.push(entry);
+    }
     let whole = |entry: &str| format!("\n{}\n", entry.trim_end());
     let mut composed = before.to_owned();
     composed.extend(bans.into_iter().map(whole));

@@ -57,7 +57,7 @@ pub(super) fn all(config: &Config, facts: &ClusterFacts) -> Vec<Finding> {
     let firewall = Firewall::of(config);
     for node in &config.nodes {
         if let Some(facts) = facts.get(&node.name) {
-            of_node(&firewall, node, facts, &mut found);
+            of_node((config, &firewall), node, facts, &mut found);
         }
     }
     found.0
@@ -271,8 +271,12 @@ fn mixed_engines(config: &Config, facts: &ClusterFacts, found: &mut Findings) {
     }
 }
 
-fn of_node(firewall: &Firewall<'_>, node: &NodeConfig, facts: &NodeFacts, found: &mut Findings) {
-    let config = firewall.config;
+fn of_node(
+    (config, firewall): (&Config, &Firewall<'_>),
+    node: &NodeConfig,
+    facts: &NodeFacts,
+    found: &mut Findings,
+) {
     let name = Some(&node.name);
     if !["debian", "ubuntu"].contains(&facts.os.id.as_str()) {
         let message = format!("runs {}, which is neither Debian nor Ubuntu", facts.os.pretty_name);
@@ -292,7 +296,7 @@ fn of_node(firewall: &Firewall<'_>, node: &NodeConfig, facts: &NodeFacts, found:
         found.add(Severity::Warning, (name, "5"), message, "apply goes on from there");
     }
     addresses(node, facts, found);
-    ssh(firewall, node, facts, found);
+    ssh((config, firewall), node, facts, found);
     engine(config, node, facts, found);
     paths(config, node, facts, found);
 }
@@ -307,8 +311,12 @@ fn addresses(node: &NodeConfig, facts: &NodeFacts, found: &mut Findings) {
 }
 
 /// Whether the operator gets in again.
-fn ssh(firewall: &Firewall<'_>, node: &NodeConfig, facts: &NodeFacts, found: &mut Findings) {
-    let config = firewall.config;
+fn ssh(
+    (config, firewall): (&Config, &Firewall<'_>),
+    node: &NodeConfig,
+    facts: &NodeFacts,
+    found: &mut Findings,
+) {
     if let Some(change) = &facts.filter.unconfirmed {
         let message = format!("`{change}` was not confirmed, and the node is about to put it back");
         found.add(

@@ -154,8 +154,9 @@ impl Resource for GuardTable {
             }
         };
         // Both lines, so that it is no error when there is none.
-        let load =
-            Step::reading(["nft", "-f", "-"], format!("table inet enxame\ndelete table inet enxame\n{live}"));
+        let table = format!("table inet enxame\ndelete table inet enxame\n{live}");
+        host.run_ok(&Command::new(["nft", "--check", "-f", "-"]).reading(table.as_bytes()).within(STEP))?;
+        let load = Step::reading(["nft", "-f", "-"], table);
         let files = [PATH, UNIT_PATH, LISTING].map(str::to_owned).to_vec();
         let reload = vec![load, Step::new(["systemctl", "daemon-reload"])];
         Ok(Some(WayBack { files, reload }))

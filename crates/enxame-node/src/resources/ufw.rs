@@ -10,7 +10,7 @@ use enxame_core::change::{Difference, Kind, Risk};
 use enxame_core::config::{Config, ForeignRules, NodeConfig};
 use enxame_core::declare::{Declaration, Declare, Draft, Finding, Scope, Severity, View};
 use enxame_core::facts::{FactsQuery, FileFacts, NodeFacts, Observed, TableFacts};
-use enxame_core::firewall::{self, Firewall, Opening, Service, Source};
+use enxame_core::firewall::{self, Firewall, NoNetwork, Opening, Service, Source};
 use serde::{Deserialize, Serialize};
 
 use crate::actuate::{ActuateError, Context, Resource, read_action};
@@ -82,9 +82,8 @@ fn allowed(openings: &[Opening]) -> Vec<Allowed> {
 fn openings(allowed: Vec<Allowed>) -> Result<Vec<Opening>, ActuateError> {
     let mut openings = Vec::new();
     for Allowed { from, what } in allowed {
-        let source: Source = from.parse().map_err(|error| {
-            ActuateError::wrong(format!("`{from}` is not a list of networks: {error}"), "")
-        })?;
+        let wrong = |error: NoNetwork| ActuateError::wrong(error.to_string(), "");
+        let source: Source = from.parse().map_err(wrong)?;
         openings.extend(what.into_iter().map(|(service, purpose)| Opening {
             service,
             source: source.clone(),
@@ -170,12 +169,13 @@ impl Wanted {
     }
 }
 
-/// Whether `DOCKER-USER` hands on what comes from outside: ours are there, and nothing in front of them lets anything
-/// pass. Others may drop there before us (fail2ban does), and dockerd adds a rule of its own behind.
+/// Whether `DOCKER-USER` hands on what comes from outside: ours are there, none for an interface that is public no more,
+/// and nothing in front of them lets anything pass. Others may drop there before us (fail2ban does), and dockerd adds a rule of its own behind.
 fn closes(rules: &[String], ours: &[String]) -> bool {
     let place = rules.windows(ours.len().max(1)).position(|window| window == ours);
     let lets_pass = |rule: &String| rule.ends_with("-j ACCEPT") || rule.ends_with("-j RETURN");
-    place.is_some_and(|place| !rules.iter().take(place).any(lets_pass))
+    let is_stale = |rule: &String| rule.ends_with(&format!("-j {PUBLISHED_CHAIN}")) && !ours.contains(rule);
+    place.is_some_and(|place| !rules.iter().take(place).any(lets_pass)) && !rules.iter().any(is_stale)
 }
 
 /// What differs of one family, in the files and in the kernel.
@@ -188,13 +188,13 @@ fn of_family(
     let text = |path: &str| view.facts.files.get(path).and_then(FileFacts::content);
     let broken = |path: String| move |error: &dyn std::error::Error| (path, error.to_string());
     let path = user_rules(family);
+    if let Some(FileFacts::Unreadable(why)) = view.facts.files.get(&path) {
+        return Err((path, why.clone()));
+    }
     let Some(now) = text(&path) else {
         // ufw is about to be installed, and brings files without rules.
-        let of = |openings: &[Opening]| format!("the rules of {} openings", openings.len());
-        return Ok(vec![
-            Difference::added(path, of(&wishes.node)),
-            Difference::added(after_rules(family), of(&wishes.containers)),
-        ]);
+        let added = |path| Difference::added(path, "the rules of enxame's own");
+        return Ok([path, after_rules(family)].map(added).into());
     };
     let wanted = wishes.wanted(family);
     let wrong = broken(path.clone());
@@ -202,7 +202,7 @@ fn of_family(
         ufw::composed(now, &wanted.rules, view.config.firewall.foreign).map_err(|error| wrong(&error))?;
     foreign.extend(ufw::foreign(now).unwrap_or_default());
     let loaded = ufw::loaded(&new, family);
-    let mut found = if new == now { Vec::new() } else { line_differences(path, &lines(now), &lines(&new)) };
+    let mut found = rule_differences(path, now, &new);
     let path = after_rules(family);
     let now = text(&path).unwrap_or_default();
     let new = with_block(now, &wanted.block()).map_err(|error| broken(path.clone())(&error))?;
@@ -221,9 +221,17 @@ fn of_family(
     Ok(found)
 }
 
-/// The rules of a file that was composed a moment ago, a line each.
-fn lines(text: &str) -> String {
-    ufw::all(text).unwrap_or_default().into_iter().map(|rule| rule + "\n").collect()
+/// What differs in two files of rules: the rules as people read them or, where they read the same, what is loaded for them.
+fn rule_differences(path: String, now: &str, new: &str) -> Vec<Difference> {
+    let lines = |rules: Vec<String>| rules.into_iter().map(|rule| rule + "\n").collect::<String>();
+    let entries = |text: &str| lines(ufw::entries(text).unwrap_or_default());
+    let (old_entries, new_entries) = (entries(now), entries(new));
+    if old_entries == new_entries {
+        return Vec::new();
+    }
+    let told = |text: &str| lines(ufw::all(text).unwrap_or_default());
+    let differences = line_differences(path.clone(), &told(now), &told(new));
+    if differences.is_empty() { line_differences(path, &old_entries, &new_entries) } else { differences }
 }
 
 fn table(facts: &NodeFacts, family: Family) -> &Observed<TableFacts> {
@@ -379,6 +387,12 @@ fn restore(family: Family, text: String) -> Step {
     Step::reading([family.restore(), WAIT, "--noflush"], text)
 }
 
+/// Whether it could be loaded.
+fn try_load(host: &dyn Host, family: Family, text: &str) -> Result<(), ActuateError> {
+    let command = Command::new([family.restore(), WAIT, "--noflush", "--test"]).reading(text);
+    Ok(host.run_ok(&command.within(LOAD)).map(drop)?)
+}
+
 fn load(on: &Context<'_>, family: Family, text: &str) -> Result<(), ActuateError> {
     let command = Command::new([family.restore(), WAIT, "--noflush"]).reading(text).within(LOAD);
     Ok(on.host.run_ok(&command).map(drop)?)
@@ -403,10 +417,13 @@ impl Resource for Ufw {
             };
             // What is live, not what its files say: they may hold what was never loaded and would cut off SSH.
             let saved = host.run_ok(&Command::new([family.save(), "-t", "filter"]))?;
-            reload.push(restore(family, ufw::snapshot(&saved, family)));
             let chain = |rules: &Option<Vec<String>>| rules.clone().unwrap_or_default();
             let (docker, published) = (chain(&table.docker_user), chain(&table.published));
-            reload.push(restore(family, ufw::docker_tables(&docker, &published, PUBLISHED_CHAIN)));
+            let docker = ufw::docker_tables(&docker, &published, PUBLISHED_CHAIN);
+            for text in [ufw::snapshot(&saved, family), docker] {
+                try_load(host, family, &text)?;
+                reload.push(restore(family, text));
+            }
         }
         Ok(Some(WayBack { files, reload }))
     }
@@ -437,9 +454,7 @@ impl Resource for Ufw {
             let block = with_block(&read(on.host, &after)?, &wanted.block())
                 .map_err(|error| wrong(&after, &error))?;
             for text in [&rules, &wanted.block()] {
-                let command =
-                    Command::new([family.restore(), WAIT, "--noflush", "--test"]).reading(text.as_str());
-                on.host.run_ok(&command.within(LOAD))?;
+                try_load(on.host, family, text)?;
             }
             files.extend([(user, rules), (after, block)]);
         }
@@ -493,9 +508,8 @@ fn follow(
         };
         // What others put there to drop stays in front; loading ufw from the start has taken it away.
         let others = before.known().and_then(|table| table.docker_user.clone()).unwrap_or_default();
-        let is_others = |rule: &String| {
-            !wanted.docker_user.contains(rule) && !rule.ends_with("-j RETURN") && !rule.ends_with("-j ACCEPT")
-        };
+        let jumps = ["RETURN", "ACCEPT", PUBLISHED_CHAIN].map(|target| format!("-j {target}"));
+        let is_others = |rule: &String| !jumps.iter().any(|jump| rule.ends_with(jump));
         let mut docker_user: Vec<String> = others.into_iter().filter(is_others).collect();
         docker_user.extend(wanted.docker_user.iter().cloned());
         load(on, family, &ufw::docker_tables(&docker_user, &wanted.published, PUBLISHED_CHAIN))?;

@@ -143,3 +143,26 @@ fn a_ban_stands_before_ports_for_everybody_and_never_before_those_we_name() {
     assert_eq!(loaded(&text, Family::V4), Loaded { before_ours: 1, all: 6 });
     assert_eq!(composed(&text, &ssh(), ForeignRules::Keep).unwrap(), text, "twice is once");
 }
+
+#[test]
+fn an_exception_of_the_users_own_stays_before_the_ban_that_it_is_from() {
+    let rule = |verb: &str, target: &str, from: &str| {
+        format!(
+            "\n### tuple ### {verb} any any 0.0.0.0/0 any {from} in\n-A ufw-user-input -s {from} -j {target}\n"
+        )
+    };
+    let own = rule("allow", "ACCEPT", "10.8.0.2") + &rule("deny", "DROP", "10.8.0.0/16");
+    let used = USED.replace("\n\n### END RULES", &format!("\n{own}\n### END RULES"));
+    let told = all(&composed(&used, &ssh(), ForeignRules::Keep).unwrap()).unwrap();
+    assert_eq!(told[told.len() - 2..], ["allow any from 10.8.0.2", "deny any from 10.8.0.0/16"]);
+}
+
+#[test]
+fn what_is_loaded_for_a_rule_is_seen_beside_what_ufw_says_of_it() {
+    let text = composed(FRESH, &ssh(), ForeignRules::Keep).unwrap();
+    let shut = text.replace("-s 203.0.113.1 -j ACCEPT", "-s 203.0.113.1 -j DROP");
+    assert_eq!(all(&shut), all(&text));
+    assert_ne!(entries(&shut), entries(&text));
+    let open = text.replace("### END RULES ###", "### END RULES ###\n-A ufw-user-input -j ACCEPT");
+    assert_eq!(entries(&open), Err(NotUfws("a rule stands outside `### RULES ###`")));
+}

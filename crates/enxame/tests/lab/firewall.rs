@@ -217,8 +217,7 @@ pub(crate) fn the_node_goes_back_by_itself_after(act: &str, deadline: Duration) 
         node("kvm2-manager", "docker info").succeeded()
     });
     assert_eq!(planned(), Vec::<String>::new(), "nothing is left half-applied");
-    let left =
-        "find /etc /var/lib/enxame -name '*.enxame-before' -o -name armed.json -o -name 'enxame-dead-man*'";
+    let left = "find /etc /var/lib/enxame -name '*.enxame-before' -o -path '*/dead-man/*.json' -o -name 'enxame-dead-man*'";
     assert_eq!(on_node("kvm2-manager", left), "");
 }
 
