@@ -28,7 +28,7 @@ fn becomes_a_proven_swarm(config: &str) {
     let applied = with(config, &["apply", "--yes"]);
     assert_eq!(applied.code, 0, "{applied}");
     let again = with(config, &["plan"]);
-    assert_eq!((again.code, again.stdout.trim()), (0, "Nothing to change."), "{again}");
+    assert!(again.code == 0 && again.stdout.ends_with("Nothing to change.\n"), "{again}");
     let verified = with(config, &["verify"]);
     assert_eq!(verified.code, 0, "{verified}");
 }
