@@ -231,6 +231,8 @@ pub fn confirm(host: &dyn Host, change: &ChangeId) -> Result<(), ActuateError> {
             drop(journal::record(&armed.operator, change, Event::Done));
             Ok(())
         }
+        // Confirmed already, by a connection that broke before it heard so.
+        None if journal::is_done(host, change) => Ok(()),
         _ => Err(ActuateError::wrong(
             "the change was put back before it was confirmed",
             "apply again; if the way to the node is slow, that may be why",

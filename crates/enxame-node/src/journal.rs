@@ -90,16 +90,53 @@ pub fn interrupted(host: &dyn Host) -> Vec<InterruptedChange> {
     }
 }
 
+/// Whether the last that is known of a change is that it was made.
+pub fn is_done(host: &dyn Host, change: &ChangeId) -> bool {
+    let last = entries(host).unwrap_or_default().into_iter().rfind(|entry| entry.change == *change);
+    last.is_some_and(|entry| entry.event == Event::Done)
+}
+
 fn open(host: &dyn Host) -> Result<Vec<Entry>, String> {
+    let entries = entries(host)?;
+    let open = journal::interrupted(&entries).map_err(|illegal| illegal.to_string())?;
+    Ok(open.into_iter().cloned().collect())
+}
+
+fn entries(host: &dyn Host) -> Result<Vec<Entry>, String> {
     match host.read(Path::new(PATH)) {
         FileFacts::Absent => Ok(Vec::new()),
         FileFacts::Unreadable(why) => Err(why),
+        // A last line cut short by a power cut was never acted on: its event is written before the act.
         FileFacts::Text { content, .. } => {
-            // A last line cut short by a power cut was never acted on: its event is written before the act.
-            let entries: Vec<Entry> =
-                content.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
-            let open = journal::interrupted(&entries).map_err(|illegal| illegal.to_string())?;
-            Ok(open.into_iter().cloned().collect())
+            Ok(content.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::FakeHost;
+
+    #[test]
+    fn a_change_is_done_when_its_last_event_says_so() {
+        let change = ChangeId("kvm2/ufw".to_owned());
+        let line = |change: &str, event| {
+            let entry = Entry {
+                at_unix_ms: 1,
+                operator: "me".to_owned(),
+                change: ChangeId(change.to_owned()),
+                event,
+            };
+            serde_json::to_string(&entry).unwrap() + "\n"
+        };
+        let mut text = line("kvm2/ufw", Event::Begun) + &line("kvm2/ufw", Event::Done);
+        text += &line("kvm2/guard", Event::Begun);
+        let host = |text: &str| FakeHost::default().with_file(PATH, text);
+        assert!(is_done(&host(&text), &change));
+        assert!(!is_done(&host(&text), &ChangeId("kvm2/guard".to_owned())));
+        text += &line("kvm2/ufw", Event::Begun);
+        assert!(!is_done(&host(&text), &change), "begun again");
+        assert!(!is_done(&FakeHost::default(), &change));
     }
 }
