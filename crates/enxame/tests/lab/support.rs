@@ -157,13 +157,22 @@ pub(crate) fn applied() {
 
 /// What an earlier test of this build saved under that name, or what `make` makes, saved for those that come.
 pub(crate) fn loaded_or(name: &str, make: impl FnOnce()) {
-    let state = format!("{name}-{}", &build()[..12]);
+    let state = state(name);
     if saved().contains(&state) {
         lab(&["load", &state]);
     } else {
         make();
         lab(&["save", &state]);
     }
+}
+
+/// Keeps the three servers as they are now, after one apply, for the tests that begin there.
+pub(crate) fn keep_applied() {
+    lab(&["save", &state("applied")]);
+}
+
+fn state(name: &str) -> String {
+    format!("{name}-{}", &build()[..12])
 }
 
 /// Names this build by its file's age and size: an apply of another one is made again.
