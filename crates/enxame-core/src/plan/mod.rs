@@ -6,6 +6,9 @@
 mod checks;
 mod order;
 
+use std::panic::resume_unwind;
+use std::thread;
+
 use serde::{Deserialize, Serialize};
 
 use crate::change::{Change, ChangeId};
@@ -89,7 +92,25 @@ pub fn make(
     seen_edge: Option<&EdgeFacts>,
     registry: &[&dyn Declare],
 ) -> Result<Plan, PlanError> {
-    let mut findings = checks::all(config, facts);
+    // It takes as long as the longest declaration, and needs none of them.
+    thread::scope(|scope| {
+        let digest = scope.spawn(|| digest_of(facts));
+        let mut findings = Vec::new();
+        let (changes, edge) = declared(config, facts, seen_edge, registry, &mut findings)?;
+        let facts = digest.join().unwrap_or_else(|panic| resume_unwind(panic));
+        Ok(Plan { facts, changes, edge, findings })
+    })
+}
+
+/// What there is to do, in order, on the nodes and at the edge.
+fn declared(
+    config: &Config,
+    facts: &ClusterFacts,
+    seen_edge: Option<&EdgeFacts>,
+    registry: &[&dyn Declare],
+    findings: &mut Vec<Finding>,
+) -> Result<(Vec<Change>, Option<EdgeChange>), PlanError> {
+    findings.extend(checks::all(config, facts));
     let (edge, of_the_edge) = seen_edge.map(|seen| edge::difference(config, facts, seen)).unwrap_or_default();
     findings.extend(of_the_edge);
     let mut changes = Vec::new();
@@ -111,7 +132,7 @@ pub fn make(
     findings.extend(checks::of_changes(config, facts, &changes));
     findings.sort_by(|a, b| b.severity.cmp(&a.severity).then_with(|| a.node.cmp(&b.node)));
     let changes = order::in_order(config, registry, changes)?;
-    Ok(Plan { facts: digest_of(facts), changes, edge, findings })
+    Ok((changes, edge))
 }
 
 fn view<'a>(config: &'a Config, all: &'a ClusterFacts, node: &'a NodeConfig) -> Result<View<'a>, PlanError> {
