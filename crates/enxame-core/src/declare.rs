@@ -193,3 +193,15 @@ pub trait Declare: Sync {
         views.iter().map(|view| self.declare(view)).collect()
     }
 }
+
+/// What each node's view declares, given what all of them share, which is made once
+/// (for [`Declare::declare_each`]).
+pub fn declare_sharing<'a, T>(
+    views: &[View<'a>],
+    share: impl FnOnce(&'a Config) -> T,
+    declare: impl Fn(&View<'a>, &T) -> Declaration,
+) -> Vec<Declaration> {
+    let Some(first) = views.first() else { return Vec::new() };
+    let shared = share(first.config);
+    views.iter().map(|view| declare(view, &shared)).collect()
+}

@@ -68,14 +68,20 @@ impl Engine {
     /// # Errors
     /// [`EngineError`]; a socket that is not there is [`EngineError::Refused`].
     pub fn connect() -> Result<Self, EngineError> {
+        Self::at(Path::new(SOCKET))
+    }
+
+    /// The same for an engine that listens elsewhere.
+    pub(crate) fn at(socket: &Path) -> Result<Self, EngineError> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(EngineError::Runtime)?;
         let refused = |source| EngineError::Refused { attempt: "be reached".to_owned(), source };
         let limit_seconds = 600;
-        let api_version = asked_of(Path::new(SOCKET)).map_err(|error| refused(error.into()))?;
-        let docker = Docker::connect_with_unix(SOCKET, limit_seconds, &spoken_by_both(&api_version))
+        let api_version = asked_of(socket).map_err(|error| refused(error.into()))?;
+        let path = socket.to_string_lossy();
+        let docker = Docker::connect_with_unix(&path, limit_seconds, &spoken_by_both(&api_version))
             .map_err(refused)?;
         Ok(Self { runtime, docker, api_version })
     }

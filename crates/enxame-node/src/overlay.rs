@@ -167,24 +167,28 @@ fn remove(engine: &Engine, name: &str) -> Result<(), ActuateError> {
         outcome => outcome?.id.unwrap_or_default(),
     };
     let attempt = format!("remove the network {name}");
-    match engine.call(&attempt, swarm::WRITE, engine.api().remove_network(&id)) {
+    let refusal = match engine.call(&attempt, swarm::WRITE, engine.api().remove_network(&id)) {
         Err(error) if error.status() == Some(404) => return Ok(()),
-        outcome => outcome?,
-    }
-    wait_for(REMOVAL_DEADLINE, || {
-        let networks = engine.call(
-            "list the networks",
-            swarm::LOOK,
-            engine.api().list_networks(None::<ListNetworksOptions>),
-        )?;
+        // The engine's word for a network that the swarm has no more and the node still has, e.g. after an apply that
+        // was cut off. What is in use is refused with another status.
+        Err(error) if error.status() == Some(500) => Some(error),
+        outcome => {
+            outcome?;
+            None
+        }
+    };
+    let gone = wait_for(REMOVAL_DEADLINE, || {
+        let networks = engine.api().list_networks(None::<ListNetworksOptions>);
+        let networks = engine.call("list the networks", swarm::LOOK, networks)?;
         if networks.iter().any(|network| network.id.as_deref() == Some(&id)) {
             return Err(ActuateError::wrong(
                 format!("network {name} is still there after its removal"),
                 "something on a node holds it: `docker network inspect` names the containers",
             ));
         }
-        Ok::<(), ActuateError>(())
-    })
+        Ok(())
+    });
+    gone.map_err(|still_there| refusal.map_or(still_there, ActuateError::from))
 }
 
 /// A network that only this node has, of a name that the swarm's is to have.
@@ -240,4 +244,78 @@ pub fn underlay_mtu(view: &View<'_>) -> (u32, Vec<Finding>) {
         }
     }
     (smallest.unwrap_or(1500).saturating_sub(extra), findings)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::os::unix::net::UnixListener;
+    use std::path::Path;
+
+    use super::*;
+
+    const LISTED: &str = r#"[{"Id": "abc", "Name": "ingress", "Scope": "swarm", "Ingress": true}]"#;
+    /// As dockerd 26.1.5 answers for some seconds after the swarm's record has gone.
+    const GONE_FROM_THE_SWARM: (&str, &str) =
+        ("500 Internal Server Error", r#"{"message": "network abc not found"}"#);
+
+    /// An engine that gives these answers in turn, after that to the ping, and the requests it was asked.
+    fn engine_answering(socket: &Path, answers: &[(&str, &str)], ask: impl FnOnce(&Engine)) -> Vec<String> {
+        let listener = UnixListener::bind(socket).expect("a socket");
+        let answer = |(status, body): (&str, &str)| {
+            let (mut stream, _) = listener.accept().expect("a connection");
+            let mut request = [0; 2048];
+            let read = stream.read(&mut request).expect("a request");
+            let length = body.len();
+            let head = "Connection: close\r\nApi-Version: 1.45\r\nContent-Type: application/json";
+            write!(stream, "HTTP/1.1 {status}\r\n{head}\r\nContent-Length: {length}\r\n\r\n{body}")
+                .expect("sent");
+            let request = String::from_utf8_lossy(request.get(..read).unwrap_or_default()).into_owned();
+            request.lines().next().unwrap_or_default().trim_end_matches(" HTTP/1.1").to_owned()
+        };
+        std::thread::scope(|scope| {
+            let asked = scope.spawn(move || {
+                answer(("200 OK", ""));
+                answers.iter().copied().map(answer).collect()
+            });
+            ask(&Engine::at(socket).expect("an engine"));
+            asked.join().expect("its requests")
+        })
+    }
+
+    fn removing(answers: &[(&str, &str)]) -> (Result<(), ActuateError>, Vec<String>) {
+        let directory = tempfile::tempdir().expect("a directory");
+        let mut removed = Ok(());
+        let asked = engine_answering(&directory.path().join("socket"), answers, |engine| {
+            removed = remove(engine, "ingress");
+        });
+        (removed, asked)
+    }
+
+    #[test]
+    fn a_network_that_the_swarm_has_no_more_is_waited_for_until_the_node_lets_go_of_it() {
+        let network = r#"{"Id": "abc", "Name": "ingress", "Scope": "swarm"}"#;
+        let (removed, asked) =
+            removing(&[("200 OK", network), GONE_FROM_THE_SWARM, ("200 OK", LISTED), ("200 OK", "[]")]);
+        removed.expect("removed");
+        assert_eq!(
+            asked,
+            [
+                "GET /networks/ingress?verbose=false&scope=swarm",
+                "DELETE /networks/abc",
+                "GET /networks",
+                "GET /networks",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_network_in_use_is_refused_at_once() {
+        let network = r#"{"Id": "abc", "Name": "ingress", "Scope": "swarm"}"#;
+        let in_use = r#"{"message": "rpc error: network abc is in use by service web"}"#;
+        let (removed, asked) = removing(&[("200 OK", network), ("400 Bad Request", in_use)]);
+        let error = removed.expect_err("in use").failure();
+        assert!(format!("{error:?}").contains("in use by service web"), "{error:?}");
+        assert_eq!(asked.len(), 2);
+    }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use enxame_core::change::{Difference, Kind, Risk};
 use enxame_core::config::{Config, NodeConfig};
-use enxame_core::declare::{Declaration, Declare, Draft, Finding, Scope, Severity, View};
+use enxame_core::declare::{Declaration, Declare, Draft, Finding, Scope, Severity, View, declare_sharing};
 use enxame_core::facts::{FactsQuery, GuardState, Observed};
 use enxame_core::firewall::{self, Firewall, Opening, PLAINTEXT_VNI};
 use serde::{Deserialize, Serialize};
@@ -100,9 +100,7 @@ impl Declare for GuardTable {
     }
 
     fn declare_each(&self, views: &[View<'_>]) -> Vec<Declaration> {
-        let Some(first) = views.first() else { return Vec::new() };
-        let firewall = Firewall::of(first.config);
-        views.iter().map(|view| declare(view, &firewall)).collect()
+        declare_sharing(views, Firewall::of, declare)
     }
 }
 

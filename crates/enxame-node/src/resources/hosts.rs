@@ -7,7 +7,7 @@ use std::path::Path;
 
 use enxame_core::change::Kind;
 use enxame_core::config::{Config, NodeConfig};
-use enxame_core::declare::{Declaration, Declare, Draft, Finding, Scope, Severity, View};
+use enxame_core::declare::{Declaration, Declare, Draft, Finding, Scope, Severity, View, declare_sharing};
 use enxame_core::facts::{FactsQuery, FileFacts};
 
 use crate::actuate::{ActuateError, Context, Resource, read_action};
@@ -47,9 +47,7 @@ impl Declare for Hosts {
     }
 
     fn declare_each(&self, views: &[View<'_>]) -> Vec<Declaration> {
-        let Some(first) = views.first() else { return Vec::new() };
-        let mesh = Mesh::of(first.config);
-        views.iter().map(|view| declare(view, &mesh)).collect()
+        declare_sharing(views, Mesh::of, declare)
     }
 }
 

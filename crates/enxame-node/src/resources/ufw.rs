@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use enxame_core::change::{Difference, Kind, Risk};
 use enxame_core::config::{Config, ForeignRules, NodeConfig};
-use enxame_core::declare::{Declaration, Declare, Draft, Finding, Scope, Severity, View};
+use enxame_core::declare::{Declaration, Declare, Draft, Finding, Scope, Severity, View, declare_sharing};
 use enxame_core::facts::{FactsQuery, FileFacts, NodeFacts, Observed, TableFacts};
 use enxame_core::firewall::{self, Firewall, NoNetwork, Opening, Service, Source};
 use serde::{Deserialize, Serialize};
@@ -281,9 +281,7 @@ impl Declare for Ufw {
     }
 
     fn declare_each(&self, views: &[View<'_>]) -> Vec<Declaration> {
-        let Some(first) = views.first() else { return Vec::new() };
-        let firewall = Firewall::of(first.config);
-        views.iter().map(|view| declare(view, &firewall)).collect()
+        declare_sharing(views, Firewall::of, declare)
     }
 }
 
@@ -515,4 +513,34 @@ fn follow(
         load(on, family, &ufw::docker_tables(&docker_user, &wanted.published, PUBLISHED_CHAIN))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::{FakeHost, Finished};
+
+    fn answer(code: i32, stdout: &str, stderr: &str) -> Finished {
+        Finished { code: Some(code), stdout: stdout.to_owned(), stderr: stderr.to_owned() }
+    }
+
+    #[test]
+    fn a_way_back_that_could_not_be_gone_is_refused_before_anything_is_changed() {
+        let saved = "*filter\n:INPUT ACCEPT [0:0]\n:FORWARD ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\nCOMMIT\n";
+        let host = FakeHost::default()
+            .with_file("/usr/sbin/iptables-save", "")
+            .with_file("/usr/sbin/ip6tables-save", "")
+            .answering("iptables-save", answer(0, saved, ""))
+            .answering("ip6tables-save", answer(0, saved, ""))
+            .answering("nft", answer(0, "", ""))
+            .answering("iptables-restore", answer(0, "", ""))
+            .answering("ip6tables-restore", answer(2, "", "line 7 failed"));
+        let refused = Ufw.way_back(&host, &serde_json::Value::Null).expect_err("a refusal");
+        assert!(format!("{:?}", refused.failure()).contains("line 7 failed"), "{refused:?}");
+        let loads = |command: &&Command| command.argv.first().is_some_and(|name| name.ends_with("-restore"));
+        let ran = host.ran();
+        let loads: Vec<_> = ran.iter().filter(loads).collect();
+        assert_eq!(loads.len(), 3, "two of one family and the first of the other: {loads:?}");
+        assert!(loads.iter().all(|command| command.argv.contains(&"--test".to_owned())), "{loads:?}");
+    }
 }

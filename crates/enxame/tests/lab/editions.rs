@@ -105,8 +105,8 @@ fn an_underlay_of_ipv6_is_proven_like_one_of_ipv4() {
 }
 
 #[test]
-fn no_port_opens_while_rules_reload_docker_restarts_or_a_node_boots() {
-    firewall::no_port_opens_while_rules_reload_docker_restarts_or_a_node_boots();
+fn no_port_opens_while_rules_reload_docker_restarts_or_any_node_boots() {
+    firewall::no_port_opens_while_rules_reload_docker_restarts_or_any_node_boots();
 }
 
 #[test]

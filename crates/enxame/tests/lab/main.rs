@@ -114,9 +114,10 @@ fn what_drifts_is_found_and_put_back_and_nothing_else_is_touched() {
 fn an_agent_killed_in_the_middle_leaves_a_state_from_which_apply_goes_on() {
     prepared();
     let running = support::enxame_in_background(&["apply", "--yes", "--quiet"]);
-    // Two thirds through: the swarm is founded and not all have joined.
-    wait_until(Duration::from_secs(180), "the founder is in a swarm", || {
-        node("kvm8-core", "docker info -f '{{.Swarm.LocalNodeState}}'").stdout.trim() == "active"
+    // Two thirds through: the swarm is founded, not all have joined, and a network is being removed.
+    let begun = r#"/ingress","event":"begun"#;
+    wait_until(Duration::from_secs(180), "the ingress network is being made again", || {
+        node("kvm8-core", &format!("grep -F '{begun}' /var/lib/enxame/journal.jsonl")).succeeded()
     });
     for (name, _) in NODES {
         node(name, "pkill -KILL -f /var/lib/enxame/agents/");
