@@ -7,8 +7,11 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::edge::Provider;
 use crate::firewall;
-use crate::support::{Ended, NODES, config, docker_repository, enxame, lab, on_node, prepared, root};
+use crate::support::{
+    Ended, NODES, capture, config, docker_repository, enxame, lab, node, on_node, prepared, root, wait_until,
+};
 
 /// A configuration beside the laboratory's own, with a part of it replaced.
 fn variant(name: &str, old: &str, new: &str) -> String {
@@ -149,4 +152,73 @@ fn legacy_iptables_closes_the_same_ports() {
     assert!(on_node("kvm8-core", "iptables-legacy-save -t filter").contains("enxame-published -j DROP"));
     let verify = enxame(&["verify", "--quiet"]);
     assert_eq!(verify.code, 0, "{verify}");
+}
+
+/// What is declared plaintext goes out in clear under its own identifier; what is not declared does not, the twin.
+#[test]
+fn a_network_declared_plaintext_is_carried_in_clear_and_an_undeclared_one_is_not() {
+    prepared();
+    let config = variant("plaintext.yaml", "engine:\n", "networks:\n  plaintext: open-net\nengine:\n");
+    becomes_a_proven_swarm(&config);
+    on_node("kvm8-core", "docker network create -q -d overlay --attachable undeclared");
+    firewall::listen_on("kvm8-core", "open-net");
+    firewall::listen_on("kvm2-manager", "open-net");
+    firewall::listen_on("kvm8-core", "undeclared");
+    firewall::listen_on("kvm2-manager", "undeclared");
+
+    // `udp[12:4]` is the identifier and a byte that is 0.
+    let declared = capture("udp dst port 4789 and udp[12:4] = 0xe0000100");
+    let others = capture("udp dst port 4789 and udp[12:4] != 0xe0000100");
+    std::thread::sleep(Duration::from_secs(2));
+    let answers = |network: &str| {
+        let address = firewall::address_on("kvm8-core", network);
+        let process = format!("$(docker inspect -f '{{{{.State.Pid}}}}' on-{network})");
+        let connect = format!("timeout 5 bash -c '</dev/tcp/{address}/7797'");
+        node("kvm2-manager", &format!("nsenter -n -t {process} {connect}")).succeeded()
+    };
+    wait_until(Duration::from_secs(60), "the plaintext network carries", || answers("open-net"));
+    assert!(!answers("undeclared"), "the guard lets the undeclared network's packets through");
+    let (declared, others) = (declared.stop(), others.stop());
+    assert!(declared.lines().count() > 2, "{declared}");
+    assert_eq!(others, "", "clear packets of networks that are not declared");
+
+    firewall::everywhere("nft delete table inet enxame");
+    assert!(answers("undeclared"), "without the guard it carries");
+}
+
+/// The provider's edge in front of the nodes: the swarm works behind it, it closes by itself what the nodes do not, and
+/// a change of it that keeps the operator out is undone.
+#[test]
+fn the_providers_edge_stands_before_the_nodes_and_cannot_lock_its_owner_out() {
+    firewall::published();
+    let provider = Provider::start();
+    let edge = format!("firewall:\n{}engine:\n", provider.config());
+    let config = variant("edge.yaml", "engine:\n", &edge);
+    let applied = with(&config, &["apply", "--yes"]);
+    assert_eq!(applied.code, 0, "{applied}");
+    let mine = "TCP 22 203.0.113.1".to_owned();
+    assert!(provider.in_force(0).contains(&mine), "{:?}", provider.in_force(0));
+    let writes = provider.writes();
+    becomes_a_proven_swarm(&config);
+    assert_eq!(provider.writes(), writes, "a second apply writes nothing");
+
+    let text = fs::read_to_string(&config).unwrap();
+    let cutting = root().join(".lab/edge-cutting.yaml");
+    let (mine_only, somebodys) =
+        ("allow_from: [203.0.113.1]", "allow_operator: false\n  allow_from: [198.51.100.7]");
+    fs::write(&cutting, text.replace(mine_only, somebodys)).unwrap();
+    let cutting = cutting.display().to_string();
+    let refused = with(&cutting, &["apply", "--yes"]);
+    assert_eq!((refused.code, provider.writes()), (3, writes), "{refused}");
+    let cut = with(&cutting, &["apply", "--yes", "--allow-ssh-cut"]);
+    assert_eq!(cut.code, 1, "{cut}");
+    assert!(provider.in_force(0).contains(&mine), "{cut}");
+    let plan = with(&config, &["plan"]);
+    assert_eq!(plan.code, 0, "everything is as it was: {plan}");
+
+    // With the nodes' own layers off, the edge closes by itself; without it the same ports answer: the negative twin.
+    firewall::everywhere("nft delete table inet enxame; iptables -F enxame-published; ufw --force disable");
+    assert_eq!(firewall::seen_over_ipv4(), Vec::<String>::new());
+    drop(provider);
+    assert!(firewall::seen_over_ipv4().contains(&"203.0.113.12 8080 open".to_owned()));
 }

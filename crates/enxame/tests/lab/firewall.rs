@@ -42,6 +42,18 @@ pub(crate) fn published() {
     });
 }
 
+/// Starts a container that listens and is attached to a network: `on-NETWORK`.
+pub(crate) fn listen_on(name: &str, network: &str) {
+    let run = format!("docker run -d --name on-{network} --network {network} -e {MARKER} lab-web");
+    on_node(name, &format!("{{ docker image inspect lab-web >/dev/null 2>&1 || {{ {IMAGE}; }}; }} && {run}"));
+}
+
+/// Its address there.
+pub(crate) fn address_on(name: &str, network: &str) -> String {
+    let format = format!("{{{{(index .NetworkSettings.Networks \"{network}\").IPAddress}}}}");
+    on_node(name, &format!("docker inspect -f '{format}' on-{network}"))
+}
+
 fn addresses() -> Vec<String> {
     NODES.iter().flat_map(|(_, v4)| [(*v4).to_owned(), v4.replace("203.0.113.", "2001:db8:113::")]).collect()
 }
@@ -58,6 +70,11 @@ fn seen(ports: &[u16]) -> Vec<String> {
     let mut lines: Vec<String> = outside(&["bash", "-c", &script]).lines().map(str::to_owned).collect();
     lines.sort();
     lines
+}
+
+/// What answers the outsider over IPv4 of the ports that are to be closed.
+pub(crate) fn seen_over_ipv4() -> Vec<String> {
+    seen(&CLOSED).into_iter().filter(|line| line.starts_with("203.0.113.")).collect()
 }
 
 pub(crate) fn everywhere(command: &str) {

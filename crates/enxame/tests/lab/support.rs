@@ -119,7 +119,16 @@ pub(crate) fn outside(command: &[&str]) -> String {
 
 /// Starts a command where the outsider is, beside the test.
 pub(crate) fn outside_in_background(command: &[&str]) -> Background {
-    let mut command = lab_command(&[&["outside", "--"], command].concat());
+    listening(&[&["outside", "--"], command].concat())
+}
+
+/// Writes down the Internet's packets, beside the test.
+pub(crate) fn capture(filter: &str) -> Background {
+    listening(&["capture", filter])
+}
+
+fn listening(arguments: &[&str]) -> Background {
+    let mut command = lab_command(arguments);
     command.process_group(0).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
     Background(command.spawn().unwrap())
 }

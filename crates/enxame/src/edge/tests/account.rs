@@ -70,7 +70,11 @@ pub(super) struct Account {
     pub(super) history: Vec<(u64, Option<Vec<Rule>>)>,
     /// Actions that will end in an error: their name and machine.
     pub(super) failing: Vec<(&'static str, u64)>,
+    /// What makes the rules in force those of a real network, where there is one.
+    pub(super) enforce: Option<Enforce>,
 }
+
+pub(super) type Enforce = Box<dyn Fn(&BTreeMap<u64, Machine>) + Send>;
 
 impl Account {
     pub(super) fn add_machine(&mut self, id: u64, address: &str) {
@@ -156,6 +160,9 @@ impl Account {
             if name == "deactivate" { (None, None) } else { (Some(firewall), Some(rules)) };
         machine.is_synced = true;
         self.history.push((id, machine.in_force.clone()));
+        if let Some(enforce) = &self.enforce {
+            enforce(&self.machines);
+        }
     }
 
     pub(super) fn firewall_json(&self, id: u64) -> Option<Value> {

@@ -68,3 +68,13 @@ async fn an_edit_is_in_force_only_after_a_synchronisation_that_takes_its_time() 
     assert_eq!(states, ["created", "created", "sent", "success"]);
     assert_ne!(server.world().account.in_force(12), in_force);
 }
+
+#[test]
+fn the_document_is_the_one_that_was_handed_over() {
+    let shared =
+        concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/contracts/hostinger-vps-firewall.openapi.json");
+    match std::fs::read_to_string(shared) {
+        Ok(text) => assert!(text == contract::TEXT, "the copy differs from {shared}"),
+        Err(error) => eprintln!("SKIPPED: the copy was compared with nothing: {shared}: {error}"),
+    }
+}
