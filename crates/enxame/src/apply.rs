@@ -54,6 +54,10 @@ struct Running {
     outcomes: Outcomes,
 }
 
+/// What the user is told after the first Ctrl-C.
+pub(crate) const STOPPING: &str =
+    "stopping: what runs is ended, nothing more is begun (once more Ctrl-C cuts it off)";
+
 /// Applies the plan until everything that can be done is done. `stop` turning true lets what runs end and starts
 /// nothing more.
 pub(crate) async fn apply(
@@ -85,7 +89,7 @@ pub(crate) async fn apply(
             },
             changed = stop.changed(), if !is_stopping => {
                 is_stopping = changed.is_err() || *stop.borrow();
-                progress.note("stopping: what runs is ended, nothing more is begun (once more Ctrl-C cuts it off)");
+                progress.note(STOPPING);
             }
         }
     }

@@ -13,6 +13,7 @@ use enxame_core::names::NodeName;
 use enxame_core::plan::Plan;
 use futures::future::LocalBoxFuture;
 use serde::Serialize;
+use tokio::sync::watch;
 
 use super::{Look, interrupts, look, make_plan};
 use crate::apply::{self, Outcome, Outcomes};
@@ -63,7 +64,7 @@ pub(super) async fn apply(arguments: &ApplyArgs) -> anyhow::Result<Ending> {
     }
     let progress = Progress::new(&look.config, arguments.common.quiet);
     let stop = interrupts();
-    let of_the_edge = at_the_edge(&look, &progress).await;
+    let of_the_edge = at_the_edge(&look, &progress, stop.clone()).await;
     let outcomes = if of_the_edge.values().all(|outcome| *outcome == Outcome::Done) {
         let mut outcomes = apply::apply(&mut look.fleet, &look.plan, &progress, stop).await;
         outcomes.extend(of_the_edge);
@@ -96,10 +97,19 @@ pub(super) async fn apply(arguments: &ApplyArgs) -> anyhow::Result<Ending> {
 }
 
 /// Carries out what the plan says of the provider's edge; every server is confirmed over a new SSH connection.
-async fn at_the_edge(look: &Look, progress: &Progress) -> Outcomes {
+async fn at_the_edge(look: &Look, progress: &Progress, mut stop: watch::Receiver<bool>) -> Outcomes {
     let (Some(edge), Some(change)) = (&look.edge, &look.plan.edge) else { return Outcomes::new() };
-    let watch = Confirming { doors: &look.fleet.doors, progress };
-    let outcome = match edge.apply(change, &watch).await {
+    let confirming = Confirming { doors: &look.fleet.doors, progress };
+    let mut applying = edge.apply(change, &confirming);
+    let applied = tokio::select! {
+        applied = &mut applying => applied,
+        Ok(()) = stop.changed() => {
+            // A change that is half made is carried to its end, or put back.
+            progress.note(apply::STOPPING);
+            applying.await
+        }
+    };
+    let outcome = match applied {
         Ok(()) => Outcome::Done,
         Err(error) => Outcome::Failed { causes: error.causes(), hint: error.hint() },
     };
