@@ -65,6 +65,8 @@ pub enum Request {
     },
     /// Go back from a change that could not be confirmed, without waiting for the dead-man switch.
     PutBack {
+        /// The change.
+        change: ChangeId,
         /// The resource that made it.
         kind: Kind,
         /// What the resource read, to tell what was wrong with it.

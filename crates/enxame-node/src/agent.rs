@@ -93,8 +93,12 @@ impl Session {
                 deadman::confirm(&self.host, &change).map_err(|error| error.failure())?;
                 Ok(Reply::Done)
             }
-            Request::PutBack { kind, action } => {
-                deadman::put_back(&self.host, When::Now).map_err(|error| error.failure())?;
+            Request::PutBack { change, kind, action } => {
+                let was = deadman::put_back(&self.host, When::Now).map_err(|error| error.failure())?;
+                // It may have been confirmed by a connection that broke before it heard so.
+                if was.is_none() && journal::is_done(&self.host, &change) {
+                    return Ok(Reply::Done);
+                }
                 Ok(Reply::WasPutBack { why: find(&kind)?.why_cut(&action) })
             }
             Request::Settle => {

@@ -246,7 +246,11 @@ pub fn confirm(host: &dyn Host, change: &ChangeId) -> Result<(), ActuateError> {
 /// When a file could not be put back; then the manifest stays, and so does the unit that tries again at boot.
 pub fn put_back(host: &dyn Host, when: When) -> Result<Option<String>, ActuateError> {
     let _lock = lock()?;
-    let Some(armed) = unconfirmed()? else { return Ok(None) };
+    let Some(armed) = unconfirmed()? else {
+        // Whoever took the manifest away may have ended before the timer was.
+        disarm(host);
+        return Ok(None);
+    };
     // Where even that cannot be written, what follows says so.
     drop(fs::rename(MANIFEST, GOING_BACK));
     // One thing that cannot be put back must not keep the others from opening the door.

@@ -52,6 +52,15 @@ impl EngineError {
             _ => None,
         }
     }
+
+    /// Whether it is moby's word for what the swarm does not have: an error of the server's with these words
+    /// (`daemon/cluster/helpers.go`), since networks have no status of their own.
+    #[must_use]
+    pub fn says_not_found(&self) -> bool {
+        let Self::Refused { source, .. } = self else { return false };
+        matches!(source, bollard::errors::Error::DockerResponseServerError { status_code: 500, message }
+            if message.ends_with("not found"))
+    }
 }
 
 /// A connection to the engine, at the API version both sides speak.

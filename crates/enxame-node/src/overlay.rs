@@ -169,9 +169,8 @@ fn remove(engine: &Engine, name: &str) -> Result<(), ActuateError> {
     let attempt = format!("remove the network {name}");
     let refusal = match engine.call(&attempt, swarm::WRITE, engine.api().remove_network(&id)) {
         Err(error) if error.status() == Some(404) => return Ok(()),
-        // The engine's word for a network that the swarm has no more and the node still has, e.g. after an apply that
-        // was cut off. What is in use is refused with another status.
-        Err(error) if error.status() == Some(500) => Some(error),
+        // A network that the swarm has no more and the node still has, e.g. after an apply that was cut off.
+        Err(error) if error.says_not_found() => Some(error),
         outcome => {
             outcome?;
             None
@@ -307,6 +306,17 @@ mod tests {
                 "GET /networks",
             ]
         );
+    }
+
+    #[test]
+    fn a_swarm_without_a_leader_has_removed_nothing() {
+        let network = r#"{"Id": "abc", "Name": "ingress", "Scope": "swarm"}"#;
+        let no_leader = r#"{"message": "rpc error: the swarm does not have a leader"}"#;
+        let (removed, asked) = removing(&[("200 OK", network), ("500 Internal Server Error", no_leader)]);
+        assert!(
+            format!("{:?}", removed.expect_err("no leader").failure()).contains("does not have a leader")
+        );
+        assert_eq!(asked.len(), 2);
     }
 
     #[test]

@@ -14,7 +14,7 @@ use futures::stream::FuturesUnordered;
 use serde::Serialize;
 use tokio::sync::watch;
 
-use crate::fleet::{Doors, Fleet, QUICK_DEADLINE};
+use crate::fleet::{Doors, Fleet, QUICK_DEADLINE, causes};
 use crate::render::progress::Progress;
 use crate::transport::{Agent, TransportError};
 
@@ -54,10 +54,6 @@ struct Running {
     outcomes: Outcomes,
 }
 
-/// What the user is told after the first Ctrl-C.
-pub(crate) const STOPPING: &str =
-    "stopping: what runs is ended, nothing more is begun (once more Ctrl-C cuts it off)";
-
 /// Applies the plan until everything that can be done is done. `stop` turning true lets what runs end and starts
 /// nothing more.
 pub(crate) async fn apply(
@@ -89,7 +85,7 @@ pub(crate) async fn apply(
             },
             changed = stop.changed(), if !is_stopping => {
                 is_stopping = changed.is_err() || *stop.borrow();
-                progress.note(STOPPING);
+                progress.note("stopping: what runs is ended, nothing more is begun (once more Ctrl-C cuts it off)");
             }
         }
     }
@@ -217,23 +213,28 @@ async fn confirm(
             Err(_) => tokio::time::sleep(CONFIRM_PAUSE).await,
         }
     };
-    let mut causes = vec!["no new SSH connection came through".to_owned(), refused.to_string()];
+    let mut told = vec!["no new SSH connection came through".to_owned(), causes(&refused)];
     progress.tell(&change.node, "no new connection comes through: putting back what was there");
-    let request = Request::PutBack { kind: change.kind.clone(), action: change.action.clone() };
+    let request = Request::PutBack {
+        change: change.id.clone(),
+        kind: change.kind.clone(),
+        action: change.action.clone(),
+    };
     match agent.request(&request, QUICK_DEADLINE, |text| progress.tell(&change.node, text)).await {
+        Ok(Reply::Done) => return Ok(Made::AsPlanned),
         Ok(Reply::WasPutBack { why }) => {
-            causes.extend(why);
-            causes.push("the node put back what was there before".to_owned());
+            told.extend(why);
+            told.push("the node put back what was there before".to_owned());
         }
         Err(TransportError::Failed(failure)) => {
-            causes.push(format!("going back failed, and is tried again: {}", failure.causes.join(": ")));
+            told.push(format!("going back failed, and is tried again: {}", failure.causes.join(": ")));
         }
-        _ => causes.push(format!(
+        _ => told.push(format!(
             "the old connection is gone as well: the node puts back what was there within {} s by itself",
             DEAD_MAN.as_secs()
         )),
     }
-    Ok(Made::CutSsh { causes })
+    Ok(Made::CutSsh { causes: told })
 }
 
 async fn manager_token(agent: Option<&mut Agent>) -> Result<Secret, TransportError> {

@@ -10,7 +10,7 @@ use enxame_core::config::Config;
 use enxame_core::facts::{ClusterFacts, FactsQuery, NodeFacts};
 use enxame_core::names::NodeName;
 use enxame_core::plan;
-use enxame_core::protocol::{Reply, Request};
+use enxame_core::protocol::{Failure, Reply, Request};
 use futures::future::join_all;
 
 use crate::render::progress::Progress;
@@ -20,6 +20,8 @@ use crate::transport::{Agent, OwnBinary, Sharing, Target, TransportError};
 const GATHER_DEADLINE: Duration = Duration::from_secs(90);
 /// Anything that the agent answers at once.
 pub(crate) const QUICK_DEADLINE: Duration = Duration::from_secs(30);
+/// Whoever locks a node may have to put back first what an earlier run did not confirm.
+const LOCK_DEADLINE: Duration = Duration::from_secs(120);
 
 /// The agents of all nodes.
 pub(crate) struct Fleet {
@@ -73,11 +75,16 @@ pub(crate) struct NodeError {
     pub(crate) source: TransportError,
 }
 
+/// An error and what caused it, in one line.
+pub(crate) fn causes(error: &dyn std::error::Error) -> String {
+    Failure::of(error).causes.join(": ")
+}
+
 impl NodeError {
     /// The error with its cause and what to do.
     pub(crate) fn told(&self) -> String {
         let hint = self.source.hint().map(|hint| format!("\n      hint: {hint}")).unwrap_or_default();
-        format!("{self}: {}{hint}", self.source)
+        format!("{self}: {}{hint}", causes(&self.source))
     }
 }
 
@@ -139,7 +146,8 @@ impl Fleet {
                     Agent::connect(&target, Sharing::Allowed, own).await.map_err(failed("connect"))?;
                 if locking == Locking::Locked {
                     let request = Request::Lock { operator: operator.clone() };
-                    agent.request(&request, QUICK_DEADLINE, |_| ()).await.map_err(failed("lock the node"))?;
+                    let told = |text: &str| progress.note(&format!("{:<14} {text}", node.name.as_str()));
+                    agent.request(&request, LOCK_DEADLINE, told).await.map_err(failed("lock the node"))?;
                 }
                 let query = plan::query_for(config, node, declarations);
                 let facts = gather(&mut agent, &node.name, query, progress).await?;

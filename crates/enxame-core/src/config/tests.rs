@@ -94,6 +94,7 @@ fn unusable_addresses_names_and_pools_are_refused() {
             "cluster: lab\nssh: {allow_from: [198.51.100.7/24]}",
             "3:20: 198.51.100.7/24 has bits beyond its prefix",
         ),
+        ("cluster: lab", "cluster: lab\nssh: {port: 0}", "3:13: there is no port 0"),
         (
             "cluster: lab",
             "cluster: lab\nssh: {port: 2222}\nfirewall: {public_ports: [443, 2222]}",

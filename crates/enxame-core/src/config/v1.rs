@@ -54,7 +54,8 @@ pub(super) struct SshFile {
     #[schemars(with = "Option<String>")]
     pub(super) user: Option<Spanned<String>>,
     /// The remote port.
-    pub(super) port: Option<u16>,
+    #[schemars(with = "Option<u16>")]
+    pub(super) port: Option<Spanned<u16>>,
     /// An `ssh_config` to use instead of yours; relative paths are relative to this file.
     pub(super) config_file: Option<PathBuf>,
     /// Addresses and networks (CIDR) that may log in, for the firewall.

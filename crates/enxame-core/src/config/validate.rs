@@ -54,7 +54,7 @@ pub(super) fn check(name: &str, text: &str, file: ClusterFile) -> Result<Config,
         found.add(file.version.referenced, message, "this build reads version 1");
     }
     check_sysctl(&file.sysctl, &mut found);
-    let reserved = [file.ssh.port.unwrap_or(22), file.swarm.data_path_port.value];
+    let reserved = [file.ssh.port.as_ref().map_or(22, |port| port.value), file.swarm.data_path_port.value];
     check_pools(&file.swarm.address_pool, &file.engine.address_pools, &mut found);
     check_data_path_port(&file, &mut found);
     let edge = super::edge::check(&file.firewall.edge, &file.cluster, &mut found);
@@ -75,11 +75,14 @@ fn ssh(file: SshFile, found: &mut Findings<'_>) -> SshConfig {
     if let Some(user) = &file.user {
         check_ssh_word(user, "account", found);
     }
+    if let Some(port) = file.port.as_ref().filter(|port| port.value == 0) {
+        found.add(port.referenced, "there is no port 0", "1 to 65535");
+    }
     SshConfig {
         allow_from: sources(&file.allow_from, found),
         allows_operator: file.allow_operator.0,
         user: file.user.map(|user| user.value),
-        port: file.port,
+        port: file.port.map(|port| port.value),
         config_file: file.config_file,
     }
 }

@@ -130,7 +130,7 @@ impl Client {
             .when(Fault::is_passing)
             .adjust(|fault, delay| {
                 let delay = delay.max(fault.wait())?;
-                (Instant::now() + delay < end).then_some(delay)
+                Instant::now().checked_add(delay).is_some_and(|then| then < end).then_some(delay)
             })
             .await
             .map_err(|fault| EdgeError::Request { attempt: attempt.to_owned(), fault })

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use comfy_table::{Table, presets};
-use enxame_core::config::Config;
+use enxame_core::config::{Config, EdgeProvider};
 use enxame_core::declare::{Finding, Severity};
 use enxame_core::facts::{ClusterFacts, EngineState, NodeFacts, SwarmFacts};
 use enxame_core::names::NodeName;
@@ -19,6 +19,8 @@ pub(crate) struct Status {
     networks: Vec<NetworkStatus>,
     /// `null` when not every node could be seen.
     drift: Option<Vec<String>>,
+    /// What is known of the provider's edge, where enxame sets it: this verb does not ask the provider.
+    edge: Option<&'static str>,
     findings: Vec<Finding>,
 }
 
@@ -88,6 +90,7 @@ impl Status {
             drift: plan.map(|plan| {
                 plan.changes.iter().map(|change| format!("{}: {}", change.node, change.summary)).collect()
             }),
+            edge: (config.firewall.edge.provider != EdgeProvider::Manual).then_some("not looked at"),
             findings: plan.map(|plan| plan.findings.clone()).unwrap_or_default(),
         }
     }
@@ -140,6 +143,9 @@ impl Status {
         };
         for line in drift {
             let _ = writeln!(out, "drift     {line}");
+        }
+        if let Some(edge) = self.edge {
+            let _ = writeln!(out, "edge      {edge}: `enxame plan` asks the provider");
         }
         for finding in &self.findings {
             let word = if finding.severity == Severity::Error { "error" } else { "warning" };

@@ -91,6 +91,11 @@ impl TransportError {
             Self::Ended { status, .. } if status.and_then(|status| status.code()) == Some(255) => {
                 Some("try the same by hand: ssh HOST true".to_owned())
             }
+            Self::NoSsh(_) => Some("install OpenSSH's client (`apt install openssh-client`)".to_owned()),
+            Self::Channel(_) => Some(
+                "a login script that prints text (.bashrc) breaks it: `ssh HOST true` must print nothing"
+                    .to_owned(),
+            ),
             Self::Failed(failure) => failure.hint.clone(),
             _ => None,
         }

@@ -19,7 +19,7 @@ use super::{Look, interrupts, look, make_plan};
 use crate::apply::{self, Outcome, Outcomes};
 use crate::cli::ApplyArgs;
 use crate::edge::Watch;
-use crate::fleet::{Doors, Locking};
+use crate::fleet::{Doors, Locking, causes};
 use crate::render;
 use crate::render::progress::Progress;
 use crate::{Ending, output};
@@ -63,7 +63,7 @@ pub(super) async fn apply(arguments: &ApplyArgs) -> anyhow::Result<Ending> {
         return Ok(Ending::Failed);
     }
     let progress = Progress::new(&look.config, arguments.common.quiet);
-    let stop = interrupts();
+    let stop = interrupts()?;
     let of_the_edge = at_the_edge(&look, &progress, stop.clone()).await;
     let outcomes = if of_the_edge.values().all(|outcome| *outcome == Outcome::Done) {
         let mut outcomes = apply::apply(&mut look.fleet, &look.plan, &progress, stop).await;
@@ -104,8 +104,11 @@ async fn at_the_edge(look: &Look, progress: &Progress, mut stop: watch::Receiver
     let applied = tokio::select! {
         applied = &mut applying => applied,
         Ok(()) = stop.changed() => {
-            // A change that is half made is carried to its end, or put back.
-            progress.note(apply::STOPPING);
+            // Half made it is carried to its end, or put back: no switch of the provider's does that.
+            progress.note(
+                "stopping: the change of the provider's edge is ended, nothing more is begun (once more Ctrl-C leaves \
+                 it half made, and nobody puts it back)",
+            );
             applying.await
         }
     };
@@ -142,7 +145,7 @@ impl Watch for Confirming<'_> {
             // A provider may say that its filter is in force a moment before it is.
             for _ in 0..KNOCKS {
                 tokio::time::sleep(BETWEEN_KNOCKS).await;
-                self.doors.knock(node).await.map_err(|error| error.to_string())?;
+                self.doors.knock(node).await.map_err(|error| causes(&error))?;
             }
             Ok(())
         })

@@ -20,6 +20,12 @@ pub(crate) fn edge(arguments: &EdgeArgs) -> anyhow::Result<Ending> {
             arguments.config.display()
         );
     }
+    if config.ssh.port.is_none() {
+        output::note(
+            "note: SSH is taken to listen on port 22; where it does not, write `ssh: {port: ...}`, or these rules keep \
+             you out",
+        );
+    }
     let openings = Firewall::of(&config).at_the_edge(&BTreeSet::new());
     if arguments.json {
         output::json(&render::rows(&openings))?;

@@ -6,7 +6,7 @@ use enxame_core::proposal::{self, Candidate};
 use enxame_core::protocol::{Reply, Request};
 
 use crate::cli::InitArgs;
-use crate::fleet::QUICK_DEADLINE;
+use crate::fleet::{QUICK_DEADLINE, causes};
 use crate::transport::{Agent, OwnBinary, Sharing, Target, TransportError};
 use crate::{Ending, output};
 
@@ -45,5 +45,5 @@ pub(super) async fn init(arguments: &InitArgs) -> anyhow::Result<Ending> {
 
 fn told(host: &str, error: &TransportError) -> anyhow::Error {
     let hint = error.hint().map(|hint| format!("\n  hint: {hint}")).unwrap_or_default();
-    anyhow::anyhow!("{host}: {error}{hint}")
+    anyhow::anyhow!("{host}: {}{hint}", causes(error))
 }

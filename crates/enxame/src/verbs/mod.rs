@@ -12,6 +12,7 @@ use anyhow::Context;
 use enxame_core::config::Config;
 use enxame_core::facts::ClusterFacts;
 use enxame_core::plan::{self, Plan};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::cli::{CommonArgs, PlanArgs, Verb};
@@ -170,19 +171,27 @@ async fn status(arguments: &CommonArgs) -> anyhow::Result<Ending> {
     Ok(if lost.is_empty() { Ending::Done } else { Ending::Unproven })
 }
 
-/// Turns true at the first Ctrl-C; the second one ends the program.
-fn interrupts() -> watch::Receiver<bool> {
+/// Turns true at the first Ctrl-C, or when somebody else asks to end (`kill`, a terminal that went away); a second
+/// Ctrl-C ends the program.
+fn interrupts() -> anyhow::Result<watch::Receiver<bool>> {
     let (stop, stopped) = watch::channel(false);
+    let mut asked = signal(SignalKind::terminate())?;
+    let mut left_alone = signal(SignalKind::hangup())?;
+    let mut interrupted = signal(SignalKind::interrupt())?;
     tokio::spawn(async move {
-        if tokio::signal::ctrl_c().await.is_ok() {
+        let mut interruptions = 0;
+        while interruptions < 2 {
+            tokio::select! {
+                _ = interrupted.recv() => interruptions += 1,
+                _ = asked.recv() => {}
+                _ = left_alone.recv() => {}
+            }
             // Nobody listens any more: the apply has ended.
             let _ = stop.send(true);
         }
-        if tokio::signal::ctrl_c().await.is_ok() {
-            interrupted_twice();
-        }
+        interrupted_twice();
     });
-    stopped
+    Ok(stopped)
 }
 
 #[expect(

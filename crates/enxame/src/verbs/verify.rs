@@ -44,7 +44,7 @@ struct Proven {
 pub(super) async fn verify(arguments: &VerifyArgs) -> anyhow::Result<Ending> {
     // Under the lock of apply: a change in the middle of a proof would make it say nothing.
     let mut look = look_at_nodes(&arguments.common, Locking::Locked).await?;
-    let stop = interrupts();
+    let stop = interrupts()?;
     let proven = prove(&mut look, arguments.only, &stop).await;
     look.fleet.close().await;
     look.progress.finish();

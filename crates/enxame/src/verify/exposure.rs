@@ -113,6 +113,12 @@ impl<P: Probing, L: Lookout> Scene<'_, P, L> {
     /// `None` where there is no route.
     async fn look_from_here(&self, node: &NodeConfig, address: IpAddr, targets: usize) -> Option<View> {
         let seen_as = self.seen_as(node, address);
+        if let Some(here) = self.stands_on(address) {
+            let why = format!(
+                "you stand on {here}, which is let in where strangers are not: verify from elsewhere"
+            );
+            return Some(self.view(node, address, (Vantage::Operator, seen_as), Err(why)));
+        }
         let order = self.order(node, address, (&Vantage::Operator, seen_as), Ports::All);
         let seen = match self.lookout.scan(&node.name, order, targets).await {
             Ok(scanned) => Ok(scanned),
@@ -120,6 +126,12 @@ impl<P: Probing, L: Lookout> Scene<'_, P, L> {
             Err(Missed::NoRoute) => return None,
         };
         Some(self.view(node, address, (Vantage::Operator, seen_as), seen))
+    }
+
+    /// The node that the operator is on, if he is on one.
+    fn stands_on(&self, address: IpAddr) -> Option<&NodeName> {
+        let source = self.lookout.source(address)?;
+        self.targets().into_iter().find(|(_, own)| *own == source).map(|(node, _)| &node.name)
     }
 
     /// The first peer that can, in the place of the operator, who cannot.

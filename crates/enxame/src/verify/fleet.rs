@@ -9,7 +9,7 @@ use enxame_core::protocol::{Reply, Request};
 use tokio::sync::Mutex;
 
 use super::Probing;
-use crate::fleet::Fleet;
+use crate::fleet::{Fleet, causes};
 use crate::render::progress::Progress;
 use crate::transport::{Agent, TransportError};
 
@@ -53,21 +53,10 @@ impl Probing for FleetProbing<'_> {
             Err(TransportError::Failed(failure)) => Err(failure.causes.join(": ")),
             outcome => {
                 let error = outcome.err().unwrap_or(TransportError::OutOfTurn);
-                let why = chain(&error);
+                let why = causes(&error);
                 line.broken = Some(why.clone());
                 Err(why)
             }
         }
     }
-}
-
-/// An error and its causes, in one line.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }

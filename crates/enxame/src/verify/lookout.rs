@@ -10,7 +10,7 @@ use enxame_node::scan::{Effort, ScanError, local_address, scan, window};
 use tokio::sync::mpsc;
 
 use super::exposure::{Lookout, Missed};
-use super::fleet::chain;
+use crate::fleet::causes;
 use crate::render::progress::Progress;
 
 /// Scans from here.
@@ -50,7 +50,7 @@ impl Lookout for FromHere<'_> {
         match scanning.await {
             Ok(Ok(scanned)) => Ok(scanned),
             Ok(Err(ScanError::NoRoute { .. })) => Err(Missed::NoRoute),
-            Ok(Err(error)) => Err(Missed::Failed(chain(&error))),
+            Ok(Err(error)) => Err(Missed::Failed(causes(&error))),
             Err(_) => Err(Missed::Failed("the scan ended early".to_owned())),
         }
     }

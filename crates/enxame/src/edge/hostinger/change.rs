@@ -19,6 +19,8 @@ pub(super) struct Running<'a> {
     firewall: Option<u64>,
     /// Whether a rule may have been made or taken away, or a machine told of the rules.
     is_touched: bool,
+    /// The machines that may have been told of the rules.
+    told: Vec<Machine>,
     /// The machines that may have got the firewall.
     activated: Vec<&'a Activation>,
 }
@@ -26,7 +28,15 @@ pub(super) struct Running<'a> {
 impl<'a> Running<'a> {
     /// A change of which nothing is done yet.
     pub(super) fn new(edge: &'a Hostinger, change: &'a EdgeChange, watch: &'a dyn Watch) -> Self {
-        Self { edge, change, watch, firewall: change.firewall, is_touched: false, activated: Vec::new() }
+        Self {
+            edge,
+            change,
+            watch,
+            firewall: change.firewall,
+            is_touched: false,
+            told: Vec::new(),
+            activated: Vec::new(),
+        }
     }
 
     /// Makes the change, or puts back what was there.
@@ -36,7 +46,10 @@ impl<'a> Running<'a> {
             return Err(cause);
         }
         self.watch.tell("it failed; putting back what was there");
-        let also = self.put_back().await;
+        let mut also = self.put_back().await;
+        if let EdgeError::ActionIsSlow { action, .. } = &cause {
+            also.push(format!("the provider's action {action} may still be carried out"));
+        }
         let cause = Box::new(cause);
         Err(if also.is_empty() { EdgeError::PutBack(cause) } else { EdgeError::NotPutBack { cause, also } })
     }
@@ -86,6 +99,7 @@ impl<'a> Running<'a> {
     async fn put_in_force(&mut self, id: u64, machines: &[Machine]) -> Result<(), EdgeError> {
         for machine in machines {
             self.is_touched = true;
+            self.told.push(machine.clone());
             self.watch.tell(&format!("putting the rules in force for {}", name(machine)));
             self.sync(id, machine).await?;
             if let Some(node) = &machine.node {
@@ -153,16 +167,23 @@ impl<'a> Running<'a> {
         if self.change.firewall.is_none() || !self.is_touched {
             return failed;
         }
-        note(self.put_back_rules(id).await);
-        for machine in &self.change.sync {
+        // Else the rules that are listed are not those that filtered: to put them in force may be what cuts SSH.
+        let is_known = !self.change.is_out_of_sync;
+        note(self.put_back_rules(id, is_known).await);
+        let machines = self.change.sync.iter().filter(|machine| is_known || self.told.contains(machine));
+        for machine in machines {
             note(self.sync(id, machine).await);
+        }
+        if !is_known {
+            let why = "its rules had been edited and not put in force: what filtered before is not known, and what was added stays";
+            failed.push(why.to_owned());
         }
         let lost = self.change.delete.iter().filter(|rule| !rule.accepts());
         failed.extend(lost.map(|rule| format!("the rule {rule} may be gone: the API makes none that drops")));
         failed
     }
 
-    async fn put_back_rules(&self, id: u64) -> Result<(), EdgeError> {
+    async fn put_back_rules(&self, id: u64, is_added_taken_away: bool) -> Result<(), EdgeError> {
         let there = self.edge.firewall(id).await?.rules;
         let is_there = |old: &RuleFacts| there.iter().any(|rule| rule.id == old.id);
         let gone = self.change.delete.iter().filter(|old| old.accepts() && !is_there(old));
@@ -170,6 +191,9 @@ impl<'a> Running<'a> {
             let is_it = |one: &RuleFacts| wire::old_rule(one) == wire::old_rule(old);
             let attempt = format!("make the rule {old} again");
             self.make_rule(id, &wire::old_rule(old), is_it, &attempt).await?;
+        }
+        if !is_added_taken_away {
+            return Ok(());
         }
         // What we made says what no rule said before.
         let is_new =

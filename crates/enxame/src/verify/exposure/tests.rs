@@ -18,6 +18,8 @@ struct Scripted {
     unroutable: BTreeSet<IpAddr>,
     /// Nodes that cannot look.
     blind: BTreeSet<String>,
+    /// Where the operator is, if not beyond everything.
+    here: Option<IpAddr>,
     /// `from target ports`, in order.
     asked: RefCell<Vec<String>>,
 }
@@ -60,7 +62,7 @@ impl Probing for Scripted {
 
 impl Lookout for Scripted {
     fn source(&self, target: IpAddr) -> Option<IpAddr> {
-        target.is_ipv6().then(|| "2001:db8::9".parse().unwrap())
+        self.here.or_else(|| target.is_ipv6().then(|| "2001:db8::9".parse().unwrap()))
     }
 
     fn scan(&self, _: &NodeName, order: Scan, _: usize) -> impl Future<Output = Result<Scanned, Missed>> {
@@ -116,6 +118,16 @@ async fn the_operator_tries_every_port_of_every_address_and_nodes_a_sample_of_ea
     assert_eq!(report.proofs.len(), 10);
     let text = render::report(&report);
     insta::assert_snapshot!(anstream::adapter::strip_str(&text).to_string());
+}
+
+#[tokio::test]
+async fn from_a_node_nobody_can_tell_what_strangers_meet() {
+    let eyes = Scripted { here: Some("203.0.113.18".parse().unwrap()), ..Scripted::default() };
+    let views = look(&eyes, pending()).await;
+    assert!(!eyes.asked.borrow().iter().any(|asked| asked.starts_with("operator")));
+    let report = judge_exposure(&views);
+    assert_eq!(report.verdict(), Verdict::Unknown, "{report:#?}");
+    assert!(format!("{report:?}").contains("you stand on kvm8"), "{report:#?}");
 }
 
 #[tokio::test]
