@@ -160,7 +160,7 @@ fn a_network_declared_plaintext_is_carried_in_clear_and_an_undeclared_one_is_not
     prepared();
     let config = variant("plaintext.yaml", "engine:\n", "networks:\n  plaintext: open-net\nengine:\n");
     becomes_a_proven_swarm(&config);
-    on_node("kvm8-core", "docker network create -q -d overlay --attachable undeclared");
+    on_node("kvm8-core", "docker network create -d overlay --attachable undeclared");
     firewall::listen_on("kvm8-core", "open-net");
     firewall::listen_on("kvm2-manager", "open-net");
     firewall::listen_on("kvm8-core", "undeclared");
