@@ -17,7 +17,7 @@ use enxame_core::protocol::{
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStdin, ChildStdout};
 use tokio::sync::Mutex;
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 
 pub(crate) use bootstrap::OwnBinary;
@@ -119,6 +119,8 @@ pub(crate) struct Agent {
     stdin: Arc<Mutex<ChildStdin>>,
     stdout: BufReader<ChildStdout>,
     words: Arc<Mutex<Vec<String>>>,
+    /// Keeps `words` until nobody can say any more.
+    hearing: JoinHandle<()>,
     /// Whether a reply may still be on its way that nobody waits for: the next one would be taken for another's.
     is_lost: bool,
     /// Tells the agent now and then that we are here; ends with this value.
@@ -151,9 +153,10 @@ impl Agent {
         let stdout = BufReader::new(child.stdout.take().ok_or_else(lost)?);
         let stderr = child.stderr.take().ok_or_else(lost)?;
         let words = Arc::new(Mutex::new(Vec::new()));
-        tokio::spawn(keep_last_lines(stderr, Arc::clone(&words)));
+        let hearing = tokio::spawn(keep_last_lines(stderr, Arc::clone(&words)));
         let stdin = Arc::new(Mutex::new(stdin));
-        let mut agent = Self { child, stdin, stdout, words, is_lost: false, keep_alive: JoinSet::new() };
+        let mut agent =
+            Self { child, stdin, stdout, words, hearing, is_lost: false, keep_alive: JoinSet::new() };
         let hello = agent.greet(own).await?;
         if hello.protocol == PROTOCOL && hello.build == own.build() {
             agent.keep_alive.spawn(say_still_here(Arc::clone(&agent.stdin)));
@@ -260,6 +263,10 @@ impl Agent {
             return TransportError::Channel(error);
         }
         let status = timeout(Duration::from_secs(5), self.child.wait()).await.ok().and_then(Result::ok);
+        if !self.hearing.is_finished() {
+            // A master of shared connections keeps it open: what came until then counts.
+            let _ = timeout(Duration::from_secs(1), &mut self.hearing).await;
+        }
         TransportError::Ended { status, words: self.words.lock().await.join(" | ") }
     }
 }
