@@ -40,7 +40,7 @@ lab-test: build
 	@scripts/need-nextest
 	@scripts/lab-test $(DEBUG)
 
-# Long campaigns, about an hour: other releases, engines and address families, then injected faults. Prints its counts.
+# Long campaigns, about four hours without KVM: other releases, engines and address families, then injected faults. Prints its counts.
 drills: build
 	@scripts/need-nextest
 	$(CARGO) nextest run --workspace --profile editions
