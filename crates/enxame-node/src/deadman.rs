@@ -29,6 +29,7 @@ const GOING_BACK: &str = "/var/lib/enxame/dead-man/going-back.json";
 const LOCK: &str = "/var/lib/enxame/dead-man/lock";
 /// The timer, and the service it starts.
 const UNIT: &str = "enxame-dead-man";
+const TRANSIENT_UNITS: &str = "/run/systemd/transient";
 const BOOT_UNIT: &str = "/etc/systemd/system/enxame-dead-man-boot.service";
 const BOOT_LINK: &str = "/etc/systemd/system/sysinit.target.wants/enxame-dead-man-boot.service";
 
@@ -305,7 +306,12 @@ fn remove_copies(armed: &Armed) {
 fn disarm(host: &dyn Host) {
     drop(fs::remove_file(BOOT_LINK));
     drop(fs::remove_file(BOOT_UNIT));
-    drop(host.run(&Command::new(["systemctl", "stop", "--no-block", &format!("{UNIT}.timer")])));
+    // systemd keeps the file of what `systemd-run` made for as long as the timer is loaded (systemd-run(1)): asking it
+    // about one that is not costs every look at a node a process.
+    let timer = format!("{UNIT}.timer");
+    if Path::new(TRANSIENT_UNITS).join(&timer).exists() {
+        drop(host.run(&Command::new(["systemctl", "stop", "--no-block", &timer])));
+    }
 }
 
 /// One at a time: the timer, the agent, the confirmation. All of them are quick.

@@ -156,21 +156,39 @@ fn lines(opening: &Opening) -> Vec<String> {
 
 /// Whether the kernel has the table as it was loaded.
 pub(crate) fn look(host: &dyn Host) -> Observed<GuardState> {
-    let loaded = match host.read(Path::new(LISTING)) {
-        FileFacts::Text { content, .. } => Some(content),
-        FileFacts::Absent | FileFacts::Unreadable(_) => None,
-    };
-    if loaded.is_none() && host.read(Path::new(PATH)) == FileFacts::Absent {
-        return Observed::Known(GuardState::Absent);
+    match listed(host) {
+        Observed::Known(listed) => Observed::Known(state(host, listed.as_deref())),
+        Observed::Unknown(why) => Observed::Unknown(why),
+    }
+}
+
+/// The table as the kernel lists it; `None` where it has none.
+pub(crate) fn listed(host: &dyn Host) -> Observed<Option<String>> {
+    if loaded(host).is_none() && host.read(Path::new(PATH)) == FileFacts::Absent {
+        return Observed::Known(None);
     }
     match host.run(&list()) {
-        Ok(finished) if !finished.succeeded() && finished.stderr.contains("No such file or directory") => {
-            Observed::Known(GuardState::Absent)
-        }
-        Ok(finished) if !finished.succeeded() => Observed::Unknown(finished.last_words()),
-        Ok(finished) if Some(&finished.stdout) == loaded.as_ref() => Observed::Known(GuardState::AsLoaded),
-        Ok(_) => Observed::Known(GuardState::Changed),
+        Ok(finished) if finished.succeeded() => Observed::Known(Some(finished.stdout)),
+        Ok(finished) if finished.stderr.contains("No such file or directory") => Observed::Known(None),
+        Ok(finished) => Observed::Unknown(finished.last_words()),
         Err(error) => Observed::Unknown(error.to_string()),
+    }
+}
+
+/// What a listing means.
+pub(crate) fn state(host: &dyn Host, listed: Option<&str>) -> GuardState {
+    match listed {
+        None => GuardState::Absent,
+        Some(listed) if loaded(host).as_deref() == Some(listed) => GuardState::AsLoaded,
+        Some(_) => GuardState::Changed,
+    }
+}
+
+/// The listing from right after it was loaded.
+fn loaded(host: &dyn Host) -> Option<String> {
+    match host.read(Path::new(LISTING)) {
+        FileFacts::Text { content, .. } => Some(content),
+        FileFacts::Absent | FileFacts::Unreadable(_) => None,
     }
 }
 

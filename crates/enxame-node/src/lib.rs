@@ -17,4 +17,6 @@ pub mod probes;
 pub mod resources;
 pub mod scan;
 pub mod swarm;
+#[cfg(test)]
+mod testing;
 pub mod ufw;

@@ -1,5 +1,5 @@
-//! What is asked of the kernel over netlink: its ESP associations, whether it takes one, and how a peer is reached. All
-//! concern the network namespace of the calling thread.
+//! What is asked of the kernel over netlink: its ESP associations, whether it takes one, how a peer is reached, and
+//! whether anybody has changed the packet filter. All concern the network namespace of the calling thread.
 
 use std::collections::BTreeSet;
 use std::io::{self, Read};
@@ -10,6 +10,10 @@ use enxame_core::probe::Association;
 use netlink_packet_core::{
     NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_MULTIPART, NLM_F_REQUEST, NetlinkDeserializable,
     NetlinkHeader, NetlinkMessage, NetlinkPayload, NetlinkSerializable,
+};
+use netlink_packet_netfilter::nftables::{GenAttribute, GenMessage, NfTablesMessage};
+use netlink_packet_netfilter::{
+    NetfilterHeader, NetfilterMessage, NetfilterMessageInner, NetfilterProtoFamily,
 };
 use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteMessage, RouteMetric};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
@@ -25,36 +29,66 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// IP protocol number of ESP, RFC 4303.
 pub(crate) const ESP: u8 = 50;
 
-/// All ESP associations (`XFRM_MSG_GETSA`).
+/// All ESP associations.
 pub(crate) fn associations() -> io::Result<Vec<Association>> {
+    let mut found = Vec::new();
+    each_association(|association| {
+        let of_ipv4 = i32::from(association.user_sa_info.family) == libc::AF_INET;
+        let address = |address: netlink_packet_xfrm::Address| {
+            if of_ipv4 { IpAddr::V4(address.to_ipv4()) } else { IpAddr::V6(address.to_ipv6()) }
+        };
+        found.push(Association {
+            source: address(association.user_sa_info.saddr),
+            destination: address(association.user_sa_info.id.daddr),
+            spi: association.user_sa_info.id.spi,
+            packets: association.user_sa_info.lifetime_cur.packets,
+            bytes: association.user_sa_info.lifetime_cur.bytes,
+        });
+    })?;
+    Ok(found)
+}
+
+/// Whether any ESP association lives that is encrypted as the engine's are.
+pub(crate) fn has_gcm_association() -> io::Result<bool> {
+    let mut has_one = false;
+    each_association(|association| has_one |= is_gcm(&association.nlas))?;
+    Ok(has_one)
+}
+
+fn is_gcm(attributes: &[XfrmAttrs]) -> bool {
+    attributes.iter().any(|attribute| match attribute {
+        XfrmAttrs::EncryptionAlgAead(algorithm) => algorithm.alg_name == gcm_name(),
+        _ => false,
+    })
+}
+
+/// Every ESP association of this namespace (`XFRM_MSG_GETSA`).
+fn each_association(mut each: impl FnMut(ModifyMessage)) -> io::Result<()> {
     let mut message = NetlinkMessage::new(
         NetlinkHeader::default(),
         XfrmMessage::GetDumpSa(GetDumpMessage::default()).into(),
     );
     message.header.flags = NLM_F_REQUEST | NLM_F_DUMP;
-    let mut found = Vec::new();
     ask(libc::NETLINK_XFRM, message, |answer| {
-        if let XfrmMessage::AddSa(answer) = answer
-            && answer.user_sa_info.id.proto == ESP
+        if let XfrmMessage::AddSa(association) = answer
+            && association.user_sa_info.id.proto == ESP
         {
-            let of_ipv4 = i32::from(answer.user_sa_info.family) == libc::AF_INET;
-            let address = |address: netlink_packet_xfrm::Address| {
-                if of_ipv4 { IpAddr::V4(address.to_ipv4()) } else { IpAddr::V6(address.to_ipv6()) }
-            };
-            found.push(Association {
-                source: address(answer.user_sa_info.saddr),
-                destination: address(answer.user_sa_info.id.daddr),
-                spi: answer.user_sa_info.id.spi,
-                packets: answer.user_sa_info.lifetime_cur.packets,
-                bytes: answer.user_sa_info.lifetime_cur.bytes,
-            });
+            each(association);
         }
-    })?;
-    Ok(found)
+    })
 }
 
-/// Adds an association between two loopback addresses with AES-GCM as the engine's (moby, overlay/encryption.go): key
-/// of 128 bits and salt of 32, checksum of 64.
+/// The engine's algorithm (moby, overlay/encryption.go), in a field of the kernel's length.
+fn gcm_name() -> [u8; 64] {
+    let mut name = [0; 64];
+    for (place, byte) in name.iter_mut().zip(b"rfc4106(gcm(aes))") {
+        *place = *byte;
+    }
+    name
+}
+
+/// Adds an association between two loopback addresses with AES-GCM as the engine's: key of 128 bits and salt of 32,
+/// checksum of 64.
 pub(crate) fn add_trial_association() -> io::Result<()> {
     let loopback = netlink_packet_xfrm::Address::from_ipv4(&Ipv4Addr::LOCALHOST);
     let mut message = ModifyMessage::default();
@@ -63,12 +97,7 @@ pub(crate) fn add_trial_association() -> io::Result<()> {
     association.mode = XFRM_MODE_TRANSPORT;
     association.saddr = loopback;
     association.id = Id { daddr: loopback, spi: 1, proto: ESP };
-    // The length is the field's.
-    let mut alg_name = [0; _];
-    for (place, byte) in alg_name.iter_mut().zip(b"rfc4106(gcm(aes))") {
-        *place = *byte;
-    }
-    let algorithm = AlgAead { alg_name, alg_key_len: 160, alg_icv_len: 64, alg_key: vec![0; 20] };
+    let algorithm = AlgAead { alg_name: gcm_name(), alg_key_len: 160, alg_icv_len: 64, alg_key: vec![0; 20] };
     message.nlas.push(XfrmAttrs::EncryptionAlgAead(algorithm));
     let mut message = NetlinkMessage::new(NetlinkHeader::default(), XfrmMessage::AddSa(message).into());
     message.header.flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL;
@@ -143,6 +172,25 @@ fn chosen(attributes: &[RouteAttribute]) -> Option<Route> {
     Some(Route { interface: interface?, source, mtu_bytes: mtu_bytes.filter(|_| !is_learned) })
 }
 
+/// The generation of `nf_tables`' rules (`NFT_MSG_GETGEN`): another one after every transaction of anybody's.
+pub(crate) fn rules_generation() -> io::Result<u32> {
+    let header = NetfilterHeader::new(NetfilterProtoFamily::Unspec, 0, 0);
+    let question = NfTablesMessage::GetGen(GenMessage { attributes: Vec::new() });
+    let question = NetfilterMessage::new(header, question);
+    let mut message = NetlinkMessage::new(NetlinkHeader::default(), question.into());
+    message.header.flags = NLM_F_REQUEST;
+    let mut found = None;
+    ask(libc::NETLINK_NETFILTER, message, |answer: NetfilterMessage| {
+        if let NetfilterMessageInner::NfTables(NfTablesMessage::NewGen(answer)) = answer.inner {
+            found = answer.attributes.iter().find_map(|attribute| match attribute {
+                GenAttribute::Id(generation) => Some(*generation),
+                _ => None,
+            });
+        }
+    })?;
+    found.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "the kernel names no generation"))
+}
+
 /// Sends one question and hands every answer to `each`.
 fn ask<T: NetlinkSerializable + NetlinkDeserializable>(
     family: libc::c_int,
@@ -183,13 +231,60 @@ fn ask<T: NetlinkSerializable + NetlinkDeserializable>(
 mod tests {
     use netlink_packet_route::route::RouteCacheInfo;
 
+    use std::path::Path;
+
     use super::*;
+    use crate::testing::namespace::{inside, is_inside, run};
 
     #[test]
     fn the_loopback_is_reached_by_itself() {
         let route = route_to(Ipv4Addr::LOCALHOST.into()).expect("a route");
         assert_eq!(route.source, Some(Ipv4Addr::LOCALHOST.into()));
         assert!(route.interface > 0);
+    }
+
+    #[test]
+    fn an_association_is_known_by_its_algorithm() {
+        let aead = |alg_name| {
+            [XfrmAttrs::EncryptionAlgAead(AlgAead {
+                alg_name,
+                alg_key_len: 160,
+                alg_icv_len: 64,
+                alg_key: vec![0; 20],
+            })]
+        };
+        assert!(is_gcm(&aead(gcm_name())));
+        let mut other = [0; 64];
+        other[..11].copy_from_slice(b"rfc7539esp(");
+        assert!(!is_gcm(&aead(other)));
+        assert!(!is_gcm(&[]));
+    }
+
+    #[test]
+    fn every_change_of_the_filter_and_nothing_else_makes_a_generation() {
+        if !is_inside() {
+            return inside("netlink::tests::every_change_of_the_filter_and_nothing_else_makes_a_generation");
+        }
+        let generation = || rules_generation().unwrap();
+        run("nft add table inet t");
+        run("nft add chain inet t c { type filter hook output priority 0 ; }");
+        let empty = generation();
+        run("nft list ruleset");
+        assert_eq!(generation(), empty);
+        run("nft add rule inet t c counter drop");
+        let full = generation();
+        assert_ne!(full, empty);
+        // It counts, which is no change.
+        assert!(std::net::UdpSocket::bind("0.0.0.0:0").unwrap().send_to(b"", "127.0.0.1:9").is_err());
+        assert_eq!(generation(), full);
+        run("nft flush chain inet t c");
+        assert!(generation() != full && generation() != empty);
+        let flushed = generation();
+        // As iptables is of most distributions by now.
+        if Path::new("/usr/sbin/iptables-nft").exists() {
+            run("iptables-nft -N anybody");
+            assert_ne!(generation(), flushed);
+        }
     }
 
     #[test]

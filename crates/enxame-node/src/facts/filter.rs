@@ -1,38 +1,108 @@
 //! The kernel's packet filter: the two `iptables-save`s and the guard's table, next to each other.
 //!
-//! What Docker and ufw write into chains of their own is left out: it changes by itself.
+//! What Docker and ufw write into chains of their own is left out: it changes by itself. The three programs take as long
+//! as all other facts together, so what they told is remembered with the generation of `nf_tables`' rules that they saw:
+//! every transaction makes a new one (`nft_net->base_seq`, Linux, `nf_tables_api.c`), and nft and iptables
+//! themselves go by it. Legacy iptables has none, and is asked every time.
 
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::thread;
 
-use enxame_core::facts::{FilterFacts, Observed, TableFacts};
+use enxame_core::facts::{FileFacts, FilterFacts, Observed, TableFacts};
+use serde::{Deserialize, Serialize};
 
 use crate::host::{Command, Host};
 use crate::ufw::Family;
-use crate::{deadman, guard};
+use crate::{deadman, guard, netlink};
+
+/// What was told last. Gone with the kernel, whose generations begin anew.
+const TOLD: &str = "/run/enxame-filter.json";
+/// What `iptables-save` is a link to where its rules are `nf_tables`' (update-alternatives(1)).
+const OF_NF_TABLES: &str = "xtables-nft-multi";
+
+/// What the programs told, whole.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Told {
+    generation: u32,
+    ipv4: TableFacts,
+    ipv6: TableFacts,
+    guard: String,
+}
 
 pub(super) fn look(host: &dyn Host) -> FilterFacts {
+    look_at(host, &generation)
+}
+
+fn look_at(host: &dyn Host, generation: &dyn Fn() -> Option<u32>) -> FilterFacts {
+    let before = generation();
+    if let Some(told) = before.and_then(|generation| remembered(host, generation)) {
+        let guard = Observed::Known(guard::state(host, Some(&told.guard)));
+        return facts(Observed::Known(told.ipv4), Observed::Known(told.ipv6), guard);
+    }
+    let (ipv4, ipv6, listed) = ask(host);
+    if let Some(generation) = before.filter(|before| generation() == Some(*before))
+        && let (Observed::Known(ipv4), Observed::Known(ipv6), Observed::Known(Some(listed))) =
+            (&ipv4, &ipv6, &listed)
+    {
+        remember(host, &Told { generation, ipv4: ipv4.clone(), ipv6: ipv6.clone(), guard: listed.clone() });
+    }
+    let guard = match listed {
+        Observed::Known(listed) => Observed::Known(guard::state(host, listed.as_deref())),
+        Observed::Unknown(why) => Observed::Unknown(why),
+    };
+    facts(ipv4, ipv6, guard)
+}
+
+fn facts(
+    ipv4: Observed<TableFacts>,
+    ipv6: Observed<TableFacts>,
+    guard: Observed<enxame_core::facts::GuardState>,
+) -> FilterFacts {
+    let unconfirmed = match deadman::unconfirmed() {
+        Ok(armed) => armed.map(|armed| armed.change),
+        Err(error) => Some(error.to_string()),
+    };
+    FilterFacts { ipv4, ipv6, guard, unconfirmed }
+}
+
+fn ask(host: &dyn Host) -> (Observed<TableFacts>, Observed<TableFacts>, Observed<Option<String>>) {
     thread::scope(|scope| {
         let ipv4 = scope.spawn(|| table(host, Family::V4));
         let ipv6 = scope.spawn(|| table(host, Family::V6));
-        let guard = guard::look(host);
+        let listed = guard::listed(host);
         let ended = || Observed::Unknown("the look at it ended early".to_owned());
-        FilterFacts {
-            ipv4: ipv4.join().unwrap_or_else(|_| ended()),
-            ipv6: ipv6.join().unwrap_or_else(|_| ended()),
-            guard,
-            unconfirmed: match deadman::unconfirmed() {
-                Ok(armed) => armed.map(|armed| armed.change),
-                Err(error) => Some(error.to_string()),
-            },
-        }
+        (ipv4.join().unwrap_or_else(|_| ended()), ipv6.join().unwrap_or_else(|_| ended()), listed)
     })
 }
 
+/// What was told of this generation.
+fn remembered(host: &dyn Host, generation: u32) -> Option<Told> {
+    let FileFacts::Text { content, uid: 0, .. } = host.read(Path::new(TOLD)) else { return None };
+    let told: Told = serde_json::from_str(&content).ok()?;
+    (told.generation == generation).then_some(told)
+}
+
+fn remember(host: &dyn Host, told: &Told) {
+    // Without it the programs are asked again.
+    if let Ok(text) = serde_json::to_vec(told) {
+        drop(host.write(Path::new(TOLD), &text, 0o600));
+    }
+}
+
+/// The generation of the rules, where all of them have one.
+fn generation() -> Option<u32> {
+    let has_one =
+        |family: &Family| fs::canonicalize(program(*family)).is_ok_and(|path| path.ends_with(OF_NF_TABLES));
+    Family::ALL.iter().all(has_one).then(netlink::rules_generation)?.ok()
+}
+
+fn program(family: Family) -> PathBuf {
+    Path::new("/usr/sbin").join(family.save())
+}
+
 fn table(host: &dyn Host, family: Family) -> Observed<TableFacts> {
-    if host.read(Path::new("/usr/sbin").join(family.save()).as_path())
-        == enxame_core::facts::FileFacts::Absent
-    {
+    if host.read(&program(family)) == FileFacts::Absent {
         return Observed::Unknown(format!("{} is not installed", family.save()));
     }
     match host.run_ok(&Command::new([family.save(), "-t", "filter"])) {
@@ -72,7 +142,10 @@ fn parse(text: &str, family: Family) -> TableFacts {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
+    use crate::host::{FakeHost, Finished};
 
     const SAVED: &str = "# Generated by iptables-save v1.8.11 (nf_tables) on Sun Nov 22 23:00:00 2026\n*filter\n\
         :INPUT DROP [4:160]\n:FORWARD DROP [0:0]\n:OUTPUT ACCEPT [0:0]\n:DOCKER-USER - [0:0]\n\
@@ -104,5 +177,75 @@ mod tests {
                 ..TableFacts::default()
             }
         );
+    }
+
+    /// A node with all three, on which `ufw-user-input` holds the given rule.
+    fn host(rule: &str, told: Option<&str>) -> FakeHost {
+        let finished = |stdout: String| Finished { code: Some(0), stdout, stderr: String::new() };
+        let saved = |prefix: &str| {
+            finished(format!(
+                "*filter\n:INPUT DROP [0:0]\n:{prefix}-user-input - [0:0]\n-A {prefix}-user-input {rule}\n"
+            ))
+        };
+        let host = FakeHost::default()
+            .with_file("/usr/sbin/iptables-save", "")
+            .with_file("/usr/sbin/ip6tables-save", "")
+            .with_file(guard::LISTING, "table\n")
+            .answering("iptables-save", saved("ufw"))
+            .answering("ip6tables-save", saved("ufw6"))
+            .answering("nft --stateless list", finished("table\n".to_owned()));
+        if let Some(told) = told {
+            host.write(Path::new(TOLD), told.as_bytes(), 0o600).unwrap();
+        }
+        host
+    }
+
+    fn told(host: &FakeHost) -> Option<String> {
+        match host.read(Path::new(TOLD)) {
+            FileFacts::Text { content, .. } => Some(content),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn what_was_told_of_a_generation_holds_for_that_one_only() {
+        let first = host("-j ACCEPT", None);
+        let seen = look_at(&first, &|| Some(7));
+        assert_eq!(first.ran().len(), 3);
+        let told = told(&first).unwrap();
+        // The same rules: nobody is asked, and the answer is the same.
+        let same = host("-j DROP", Some(&told));
+        assert_eq!((look_at(&same, &|| Some(7)), same.ran()), (seen.clone(), Vec::new()));
+        // Any change: they are asked.
+        for generation in [Some(8), None] {
+            let changed = host("-j DROP", Some(&told));
+            let facts = look_at(&changed, &|| generation);
+            assert_eq!(facts.ipv4.known().unwrap().user_input.as_deref(), Some(&["-j DROP".to_owned()][..]));
+            assert_eq!(changed.ran().len(), 3);
+        }
+        // What the table was loaded as does not come from the kernel, and is read anew.
+        let other = host("-j ACCEPT", Some(&told)).with_file(guard::LISTING, "table { }\n");
+        assert_eq!(
+            look_at(&other, &|| Some(7)).guard,
+            Observed::Known(enxame_core::facts::GuardState::Changed)
+        );
+    }
+
+    #[test]
+    fn what_changed_while_it_was_told_or_is_not_whole_is_not_remembered() {
+        let host_of = || host("-j ACCEPT", Some("{\"generation\":7"));
+        let now = Cell::new(6);
+        let moving = host_of();
+        look_at(&moving, &|| {
+            now.set(now.get() + 1);
+            Some(now.get())
+        });
+        assert_eq!((moving.ran().len(), told(&moving).unwrap().as_str()), (3, "{\"generation\":7"));
+        let without_guard = FakeHost::default();
+        assert_eq!(look_at(&without_guard, &|| Some(7)).ipv4.known(), None);
+        assert_eq!(told(&without_guard), None);
+        let legacy = host("-j ACCEPT", None);
+        look_at(&legacy, &|| None);
+        assert_eq!(told(&legacy), None);
     }
 }

@@ -117,6 +117,8 @@ fn listen(
 fn answer_of(error: &io::Error) -> Result<Option<UdpAnswer>, ()> {
     match error.raw_os_error() {
         Some(libc::ECONNREFUSED) => Ok(Some(UdpAnswer::Unreachable)),
+        // What the `output` hook drops fails so (Linux, `nf_hook_slow` in net/netfilter/core.c).
+        Some(libc::EPERM) => Ok(Some(UdpAnswer::Unsent)),
         Some(libc::EAGAIN | libc::ENOBUFS | libc::EINTR) => Ok(None),
         Some(code) if is_rejection(code) => Ok(Some(UdpAnswer::Rejected)),
         _ => Err(()),

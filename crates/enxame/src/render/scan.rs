@@ -22,7 +22,8 @@ pub(crate) struct Sight {
 impl Sight {
     /// Whether there was anything to see: where nothing answers, a filter is not told from a host that is not there.
     pub(crate) fn is_proof(&self) -> bool {
-        let answers = |scanned: &Scanned| scanned.udp.values().any(|answer| *answer != UdpAnswer::Silent);
+        let is_answer = |answer: &UdpAnswer| !matches!(answer, UdpAnswer::Silent | UdpAnswer::Unsent);
+        let answers = |scanned: &Scanned| scanned.udp.values().any(is_answer);
         self.seen.known().is_some_and(|scanned| scanned.control.is_some() || answers(scanned))
     }
 
@@ -55,7 +56,7 @@ impl Sight {
     }
 }
 
-fn rows(scanned: &Scanned) -> [(&'static str, PortSet, &'static str); 6] {
+fn rows(scanned: &Scanned) -> [(&'static str, PortSet, &'static str); 7] {
     let udp = |answer| scanned.udp_ports(answer);
     [
         ("TCP", scanned.open.clone(), "open"),
@@ -64,6 +65,7 @@ fn rows(scanned: &Scanned) -> [(&'static str, PortSet, &'static str); 6] {
         ("UDP", udp(UdpAnswer::Answered), "answers"),
         ("UDP", udp(UdpAnswer::Unreachable), "unreachable: not filtered, and nothing listens"),
         ("UDP", udp(UdpAnswer::Rejected), "rejected by a filter"),
+        ("UDP", udp(UdpAnswer::Unsent), "not tried: a filter of this host lets none out"),
     ]
 }
 
@@ -100,6 +102,7 @@ mod tests {
         assert!(!silent.is_proof() && silent.text().contains("cannot be told from"), "{}", silent.text());
         assert!(sight("22", Some(22), UdpAnswer::Silent).is_proof());
         assert!(sight("", None, UdpAnswer::Unreachable).is_proof());
+        assert!(!sight("", None, UdpAnswer::Unsent).is_proof());
         let blind =
             Sight { address: [203, 0, 113, 12].into(), seen: Observed::Unknown("no route".to_owned()) };
         assert!(!blind.is_proof());

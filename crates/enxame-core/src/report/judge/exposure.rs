@@ -62,6 +62,7 @@ fn nothing_else(view: &View, scanned: &Scanned) -> Finding {
     let refused = scanned.refused.without(&expected.admitted);
     let answered = scanned.udp_ports(UdpAnswer::Answered).without(&expected.admitted_udp);
     let unreachable = scanned.udp_ports(UdpAnswer::Unreachable).without(&expected.admitted_udp);
+    let unsent = scanned.udp_ports(UdpAnswer::Unsent);
     let unexpected = [
         (&open, "TCP", "answers, and nothing declares it"),
         (&refused, "TCP", "is not filtered, though nothing listens"),
@@ -80,6 +81,12 @@ fn nothing_else(view: &View, scanned: &Scanned) -> Finding {
         let why =
             "nothing answers, and nothing is declared open to here that would tell a filter from a cut way";
         (Verdict::Unknown, why.to_owned())
+    } else if !unsent.is_empty() {
+        let text = format!(
+            "UDP {} was not tried: a filter of the host that looks lets none out",
+            unsent.brief(TOLD_RANGES)
+        );
+        (Verdict::Unknown, text)
     } else {
         let tried = scanned.tried_tcp.len();
         let text = format!("of {tried} TCP ports {} answer, and all are declared", answering.len());
@@ -97,6 +104,7 @@ fn nothing_else(view: &View, scanned: &Scanned) -> Finding {
         ("silent_udp_ports", scanned.udp_ports(UdpAnswer::Silent).count()),
         ("scanned_tcp_ports", scanned.tried_tcp.count()),
         ("scanned_udp_ports", u64::try_from(scanned.udp.len()).unwrap_or(u64::MAX)),
+        ("untried_udp_ports", unsent.count()),
     ];
     Finding { id: ProofId::NothingElseOpen, verdict, numbers, text }
 }

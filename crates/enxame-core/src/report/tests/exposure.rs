@@ -197,6 +197,18 @@ fn who_could_not_look_proves_nothing() {
 }
 
 #[test]
+fn what_the_one_who_looks_could_not_send_proves_nothing_and_an_open_port_fails_all_the_same() {
+    let view = spoilt(from_the_operator(), |seen| {
+        seen.udp.insert(4789, UdpAnswer::Unsent);
+    });
+    let unknown = proof(view.clone(), ProofId::NothingElseOpen);
+    assert_eq!(unknown.verdict, Verdict::Unknown);
+    assert!(unknown.text.contains("UDP 4789 was not tried"), "{}", unknown.text);
+    let view = spoilt(view, |seen| seen.open.insert(2375));
+    assert_eq!(proof(view, ProofId::NothingElseOpen).verdict, Verdict::Fail);
+}
+
+#[test]
 fn silence_that_nothing_vouches_for_proves_nothing_and_an_open_port_fails_all_the_same() {
     let mut view = spoilt(from_the_operator(), |seen| {
         (seen.open, seen.refused, seen.control) = (ports(""), ports(""), None);

@@ -1,49 +1,12 @@
-//! Scans behind a filter. Each test starts this test binary again inside a network namespace of its own (`unshare -rn`),
-//! where its second half runs: with root's powers over that namespace, and without touching this host.
+//! Scans behind a filter, each in a network namespace of its own.
 
 use std::net::TcpListener;
-use std::process::Command;
 use std::time::Duration;
 
 use enxame_core::probe::UdpAnswer;
 
 use super::*;
-
-/// Set in the second half.
-const INSIDE: &str = "ENXAME_TEST_INSIDE_NAMESPACE";
-
-/// Runs a test of this file again in a namespace; says so where that is not possible.
-fn inside(name: &str) {
-    let this = std::env::current_exe().unwrap();
-    let can = |arguments: &[&str]| {
-        Command::new("unshare").args(arguments).output().is_ok_and(|output| output.status.success())
-    };
-    if !can(&["-rn", "nft", "add", "table", "inet", "trial"]) || !can(&["-rn", "ip", "link", "show"]) {
-        eprintln!("SKIPPED {name}: `unshare -rn` with nft and ip does not work here");
-        return;
-    }
-    let test = format!("scan::tests::filtered::{name}");
-    let output = Command::new("unshare")
-        .arg("-rn")
-        .arg(this)
-        .args(["--exact", &test, "--nocapture"])
-        .env(INSIDE, "1")
-        .output()
-        .unwrap();
-    let told =
-        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && told.contains("1 passed"), "{told}");
-}
-
-fn is_inside() -> bool {
-    std::env::var_os(INSIDE).is_some()
-}
-
-fn run(command: &str) {
-    let mut words = command.split_whitespace();
-    let output = Command::new(words.next().unwrap()).args(words).output().unwrap();
-    assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
-}
+use crate::testing::namespace::{inside, is_inside, run};
 
 /// A host of one's own with an address of each family and rules for what comes in.
 fn host(rules: &[&str]) {
@@ -60,7 +23,7 @@ fn host(rules: &[&str]) {
 #[test]
 fn filtered_ports_are_neither_open_nor_refused() {
     if !is_inside() {
-        return inside("filtered_ports_are_neither_open_nor_refused");
+        return inside("scan::tests::filtered::filtered_ports_are_neither_open_nor_refused");
     }
     host(&[
         "tcp dport 100-199 drop",
@@ -88,7 +51,7 @@ fn filtered_ports_are_neither_open_nor_refused() {
 #[test]
 fn a_target_of_which_nothing_answers_that_should_proves_nothing() {
     if !is_inside() {
-        return inside("a_target_of_which_nothing_answers_that_should_proves_nothing");
+        return inside("scan::tests::filtered::a_target_of_which_nothing_answers_that_should_proves_nothing");
     }
     host(&["drop"]);
     let mut order = order("192.0.2.1", "1-10");
@@ -106,7 +69,7 @@ fn a_target_of_which_nothing_answers_that_should_proves_nothing() {
 #[test]
 fn a_way_that_is_lost_during_the_scan_proves_nothing() {
     if !is_inside() {
-        return inside("a_way_that_is_lost_during_the_scan_proves_nothing");
+        return inside("scan::tests::filtered::a_way_that_is_lost_during_the_scan_proves_nothing");
     }
     host(&["tcp dport 1000-9000 drop"]);
     let listener = TcpListener::bind("192.0.2.1:22").unwrap();
@@ -127,7 +90,7 @@ fn a_way_that_is_lost_during_the_scan_proves_nothing() {
 #[test]
 fn a_host_without_a_family_has_no_route_to_it() {
     if !is_inside() {
-        return inside("a_host_without_a_family_has_no_route_to_it");
+        return inside("scan::tests::filtered::a_host_without_a_family_has_no_route_to_it");
     }
     run("ip link set lo up");
     for target in ["203.0.113.12", "2001:db8::12"] {
@@ -136,9 +99,25 @@ fn a_host_without_a_family_has_no_route_to_it() {
 }
 
 #[test]
+fn a_datagram_that_this_host_keeps_in_is_told_from_silence() {
+    if !is_inside() {
+        return inside("scan::tests::filtered::a_datagram_that_this_host_keeps_in_is_told_from_silence");
+    }
+    host(&["udp dport 4790 drop"]);
+    run("nft add chain inet t output { type filter hook output priority 0 ; }");
+    run("nft add rule inet t output udp dport 4789 drop");
+    let mut order = order("192.0.2.1", "1-10");
+    order.udp = ports("4789-4791");
+    let found = scanned(&order).unwrap();
+    assert_eq!(found.udp_ports(UdpAnswer::Unsent), ports("4789"));
+    assert_eq!(found.udp_ports(UdpAnswer::Silent), ports("4790"));
+    assert_eq!(found.udp_ports(UdpAnswer::Unreachable), ports("4791"));
+}
+
+#[test]
 fn few_descriptors_make_a_scan_slow_and_not_wrong() {
     if !is_inside() {
-        return inside("few_descriptors_make_a_scan_slow_and_not_wrong");
+        return inside("scan::tests::filtered::few_descriptors_make_a_scan_slow_and_not_wrong");
     }
     host(&["tcp dport 100-199 drop"]);
     let listener = TcpListener::bind("192.0.2.1:80").unwrap();
@@ -152,7 +131,7 @@ fn few_descriptors_make_a_scan_slow_and_not_wrong() {
 #[test]
 fn a_port_that_the_kernel_connects_to_itself_is_not_open() {
     if !is_inside() {
-        return inside("a_port_that_the_kernel_connects_to_itself_is_not_open");
+        return inside("scan::tests::filtered::a_port_that_the_kernel_connects_to_itself_is_not_open");
     }
     host(&[]);
     // The kernel has one local port to pick, and that is the one that is tried.

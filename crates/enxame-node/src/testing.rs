@@ -1,0 +1,3 @@
+//! What unit tests of more than one module need.
+
+pub(crate) mod namespace;
