@@ -306,8 +306,8 @@ fn remove_copies(armed: &Armed) {
 fn disarm(host: &dyn Host) {
     drop(fs::remove_file(BOOT_LINK));
     drop(fs::remove_file(BOOT_UNIT));
-    // systemd keeps the file of what `systemd-run` made for as long as the timer is loaded (systemd-run(1)): asking it
-    // about one that is not costs every look at a node a process.
+    // systemd keeps the file of what `systemd-run` made there for as long as the timer is loaded (systemd.unit(5)). Every
+    // lock of a node comes by here, and mostly there is none.
     let timer = format!("{UNIT}.timer");
     if Path::new(TRANSIENT_UNITS).join(&timer).exists() {
         drop(host.run(&Command::new(["systemctl", "stop", "--no-block", &timer])));

@@ -66,6 +66,6 @@ pub enum UdpAnswer {
     Rejected,
     /// Not at all: filtered, or something listens and has nothing to say to strangers.
     Silent,
-    /// It was not asked: a filter of the host that asks keeps the datagram from leaving.
+    /// It was not asked: the host that asks kept every datagram from leaving.
     Unsent,
 }

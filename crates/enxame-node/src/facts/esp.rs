@@ -28,11 +28,7 @@ pub(super) fn look(host: &dyn Host) -> Observed<bool> {
     if !in_kernel.contains("gcm") && !has_algorithm(&text(host, "/proc/crypto"), "rfc4106(gcm(aes))") {
         return Observed::Unknown("gcm is not loaded".to_owned());
     }
-    // One that lives says more than a trial, and a namespace is much to make for every look.
-    match netlink::has_gcm_association() {
-        Ok(true) => Observed::Known(true),
-        Ok(false) | Err(_) => try_esp(),
-    }
+    try_esp()
 }
 
 /// Adds an association as Docker would (moby, libnetwork/drivers/overlay/encryption.go: transport mode, 8-byte ICV

@@ -6,17 +6,18 @@
 //! themselves go by it. Legacy iptables has none, and is asked every time.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::thread;
 
-use enxame_core::facts::{FileFacts, FilterFacts, Observed, TableFacts};
+use enxame_core::facts::{FileFacts, FilterFacts, GuardState, Observed, TableFacts};
 use serde::{Deserialize, Serialize};
 
-use crate::host::{Command, Host};
+use crate::host::{Command, Host, PATH};
 use crate::ufw::Family;
 use crate::{deadman, guard, netlink};
 
-/// What was told last. Gone with the kernel, whose generations begin anew.
+/// What was told last.
 const TOLD: &str = "/run/enxame-filter.json";
 /// What `iptables-save` is a link to where its rules are `nf_tables`' (update-alternatives(1)).
 const OF_NF_TABLES: &str = "xtables-nft-multi";
@@ -24,28 +25,36 @@ const OF_NF_TABLES: &str = "xtables-nft-multi";
 /// What the programs told, whole.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Told {
-    generation: u32,
+    /// Of which rules, and who read them: see [`rules`].
+    of: String,
     ipv4: TableFacts,
     ipv6: TableFacts,
     guard: String,
 }
 
+/// Looks, and takes what is remembered where nothing has changed since.
 pub(super) fn look(host: &dyn Host) -> FilterFacts {
-    look_at(host, &generation)
+    look_at(host, &rules)
 }
 
-fn look_at(host: &dyn Host, generation: &dyn Fn() -> Option<u32>) -> FilterFacts {
-    let before = generation();
-    if let Some(told) = before.and_then(|generation| remembered(host, generation)) {
+/// Asks the programs, for whoever is about to change what they tell of.
+pub(super) fn look_anew(host: &dyn Host) -> FilterFacts {
+    look_at(host, &|| None)
+}
+
+fn look_at(host: &dyn Host, rules: &dyn Fn() -> Option<String>) -> FilterFacts {
+    let before = rules();
+    if let Some(told) = before.as_ref().and_then(|of| remembered(host, of)) {
         let guard = Observed::Known(guard::state(host, Some(&told.guard)));
         return facts(Observed::Known(told.ipv4), Observed::Known(told.ipv6), guard);
     }
     let (ipv4, ipv6, listed) = ask(host);
-    if let Some(generation) = before.filter(|before| generation() == Some(*before))
-        && let (Observed::Known(ipv4), Observed::Known(ipv6), Observed::Known(Some(listed))) =
+    if let Some(of) = before
+        && rules().as_ref() == Some(&of)
+        && let (Observed::Known(ipv4), Observed::Known(ipv6), Observed::Known(Some(guard))) =
             (&ipv4, &ipv6, &listed)
     {
-        remember(host, &Told { generation, ipv4: ipv4.clone(), ipv6: ipv6.clone(), guard: listed.clone() });
+        remember(host, &Told { of, ipv4: ipv4.clone(), ipv6: ipv6.clone(), guard: guard.clone() });
     }
     let guard = match listed {
         Observed::Known(listed) => Observed::Known(guard::state(host, listed.as_deref())),
@@ -54,11 +63,7 @@ fn look_at(host: &dyn Host, generation: &dyn Fn() -> Option<u32>) -> FilterFacts
     facts(ipv4, ipv6, guard)
 }
 
-fn facts(
-    ipv4: Observed<TableFacts>,
-    ipv6: Observed<TableFacts>,
-    guard: Observed<enxame_core::facts::GuardState>,
-) -> FilterFacts {
+fn facts(ipv4: Observed<TableFacts>, ipv6: Observed<TableFacts>, guard: Observed<GuardState>) -> FilterFacts {
     let unconfirmed = match deadman::unconfirmed() {
         Ok(armed) => armed.map(|armed| armed.change),
         Err(error) => Some(error.to_string()),
@@ -76,11 +81,11 @@ fn ask(host: &dyn Host) -> (Observed<TableFacts>, Observed<TableFacts>, Observed
     })
 }
 
-/// What was told of this generation.
-fn remembered(host: &dyn Host, generation: u32) -> Option<Told> {
+/// What was told of these rules.
+fn remembered(host: &dyn Host, of: &str) -> Option<Told> {
     let FileFacts::Text { content, uid: 0, .. } = host.read(Path::new(TOLD)) else { return None };
     let told: Told = serde_json::from_str(&content).ok()?;
-    (told.generation == generation).then_some(told)
+    (told.of == of).then_some(told)
 }
 
 fn remember(host: &dyn Host, told: &Told) {
@@ -90,19 +95,28 @@ fn remember(host: &dyn Host, told: &Told) {
     }
 }
 
-/// The generation of the rules, where all of them have one.
-fn generation() -> Option<u32> {
-    let has_one =
-        |family: &Family| fs::canonicalize(program(*family)).is_ok_and(|path| path.ends_with(OF_NF_TABLES));
-    Family::ALL.iter().all(has_one).then(netlink::rules_generation)?.ok()
+/// Which rules these are: their generation, whose count begins anew with each network namespace and load of the module;
+/// and the program that reads them, because the next build may read more. `None` where iptables' are not among them.
+fn rules() -> Option<String> {
+    if !Family::ALL.iter().all(|family| is_of_nf_tables(*family)) {
+        return None;
+    }
+    let generation = netlink::rules_generation().ok()?;
+    let namespace = fs::read_link("/proc/self/ns/net").ok()?;
+    let module = fs::metadata("/sys/module/nf_tables").ok().map(|module| module.ino());
+    let program = std::env::current_exe().ok()?;
+    Some(format!("{generation} of {} {module:?} by {}", namespace.display(), program.display()))
 }
 
-fn program(family: Family) -> PathBuf {
-    Path::new("/usr/sbin").join(family.save())
+/// Whether the program that is started shows `nf_tables`' rules.
+fn is_of_nf_tables(family: Family) -> bool {
+    let started =
+        PATH.split(':').map(|directory| Path::new(directory).join(family.save())).find(|it| it.exists());
+    started.and_then(|program| fs::canonicalize(program).ok()).is_some_and(|it| it.ends_with(OF_NF_TABLES))
 }
 
 fn table(host: &dyn Host, family: Family) -> Observed<TableFacts> {
-    if host.read(&program(family)) == FileFacts::Absent {
+    if host.read(&Path::new("/usr/sbin").join(family.save())) == FileFacts::Absent {
         return Observed::Unknown(format!("{} is not installed", family.save()));
     }
     match host.run_ok(&Command::new([family.save(), "-t", "filter"])) {
@@ -210,39 +224,36 @@ mod tests {
     #[test]
     fn what_was_told_of_a_generation_holds_for_that_one_only() {
         let first = host("-j ACCEPT", None);
-        let seen = look_at(&first, &|| Some(7));
+        let seen = look_at(&first, &|| Some("7".to_owned()));
         assert_eq!(first.ran().len(), 3);
         let told = told(&first).unwrap();
         // The same rules: nobody is asked, and the answer is the same.
         let same = host("-j DROP", Some(&told));
-        assert_eq!((look_at(&same, &|| Some(7)), same.ran()), (seen.clone(), Vec::new()));
+        assert_eq!((look_at(&same, &|| Some("7".to_owned())), same.ran()), (seen.clone(), Vec::new()));
         // Any change: they are asked.
-        for generation in [Some(8), None] {
+        for generation in [Some("8"), None] {
             let changed = host("-j DROP", Some(&told));
-            let facts = look_at(&changed, &|| generation);
+            let facts = look_at(&changed, &|| generation.map(str::to_owned));
             assert_eq!(facts.ipv4.known().unwrap().user_input.as_deref(), Some(&["-j DROP".to_owned()][..]));
             assert_eq!(changed.ran().len(), 3);
         }
         // What the table was loaded as does not come from the kernel, and is read anew.
         let other = host("-j ACCEPT", Some(&told)).with_file(guard::LISTING, "table { }\n");
-        assert_eq!(
-            look_at(&other, &|| Some(7)).guard,
-            Observed::Known(enxame_core::facts::GuardState::Changed)
-        );
+        assert_eq!(look_at(&other, &|| Some("7".to_owned())).guard, Observed::Known(GuardState::Changed));
     }
 
     #[test]
     fn what_changed_while_it_was_told_or_is_not_whole_is_not_remembered() {
-        let host_of = || host("-j ACCEPT", Some("{\"generation\":7"));
+        let host_of = || host("-j ACCEPT", Some("{\"of\":\"7\""));
         let now = Cell::new(6);
         let moving = host_of();
         look_at(&moving, &|| {
             now.set(now.get() + 1);
-            Some(now.get())
+            Some(now.get().to_string())
         });
-        assert_eq!((moving.ran().len(), told(&moving).unwrap().as_str()), (3, "{\"generation\":7"));
+        assert_eq!((moving.ran().len(), told(&moving).unwrap().as_str()), (3, "{\"of\":\"7\""));
         let without_guard = FakeHost::default();
-        assert_eq!(look_at(&without_guard, &|| Some(7)).ipv4.known(), None);
+        assert_eq!(look_at(&without_guard, &|| Some("7".to_owned())).ipv4.known(), None);
         assert_eq!(told(&without_guard), None);
         let legacy = host("-j ACCEPT", None);
         look_at(&legacy, &|| None);

@@ -1,4 +1,4 @@
-//! Gathering: everything one request learns about a node, without changing anything on it.
+//! Gathering: everything one request learns about a node, without changing anything on it (what it remembers is in `/run`).
 //!
 //! Each file owns one concern: parsers are pure functions on text, and a `look` reads what they parse. [`gather`] runs
 //! the parts that wait (engine, peers, systemd, the ESP trial) in parallel, and no part can fail the whole: what could
@@ -99,7 +99,7 @@ pub fn gather(host: &dyn Host, query: &FactsQuery) -> NodeFacts {
 
 /// The kernel's packet filter alone, for whoever is about to change it.
 pub(crate) fn filter(host: &dyn Host) -> FilterFacts {
-    filter::look(host)
+    filter::look_anew(host)
 }
 
 /// What a part says whose thread panicked, which its lints should rule out.

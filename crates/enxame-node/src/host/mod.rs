@@ -17,6 +17,9 @@ pub use command::{Command, Finished};
 pub use fake::FakeHost;
 pub use real::RealHost;
 
+/// Where programs are looked for.
+pub(crate) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
 /// Why something on the host did not work.
 #[derive(Debug, thiserror::Error)]
 pub enum HostError {

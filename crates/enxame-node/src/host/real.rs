@@ -78,7 +78,7 @@ impl Host for RealHost {
         let mut child = std::process::Command::new(program)
             .args(arguments)
             .env_clear()
-            .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+            .env("PATH", super::PATH)
             .env("LC_ALL", "C.UTF-8")
             .env("HOME", "/root")
             .envs(command.environment.iter().map(|(name, value)| (name, value)))

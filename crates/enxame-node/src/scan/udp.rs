@@ -50,6 +50,8 @@ pub(super) fn ask(
     }
     let mut answers: BTreeMap<u16, UdpAnswer> =
         asked.iter().map(|(port, _)| (*port, UdpAnswer::Silent)).collect();
+    // Connection tracking may refuse one packet, a filter refuses all.
+    let mut kept_in = BTreeMap::<u16, u8>::new();
     for _ in 0..TRIES {
         for (port, socket) in &asked {
             if cancelled.load(Ordering::Relaxed) {
@@ -59,6 +61,9 @@ pub(super) fn ask(
                 continue;
             }
             if let Err(error) = socket.send(&question(*port)) {
+                if is_kept_in(&error) {
+                    *kept_in.entry(*port).or_default() += 1;
+                }
                 let answer = answer_of(&error)
                     .map_err(|()| ScanError::system(format!("send to UDP {port} of {target}"))(error))?;
                 answers.extend(answer.map(|answer| (*port, answer)));
@@ -67,6 +72,8 @@ pub(super) fn ask(
         }
     }
     listen(&asked, LAST_ANSWER, &mut answers)?;
+    let never_left = kept_in.into_iter().filter(|(_, times)| *times == TRIES).map(|(port, _)| port);
+    answers.extend(never_left.map(|port| (port, UdpAnswer::Unsent)));
     Ok(answers)
 }
 
@@ -117,10 +124,14 @@ fn listen(
 fn answer_of(error: &io::Error) -> Result<Option<UdpAnswer>, ()> {
     match error.raw_os_error() {
         Some(libc::ECONNREFUSED) => Ok(Some(UdpAnswer::Unreachable)),
-        // What the `output` hook drops fails so (Linux, `nf_hook_slow` in net/netfilter/core.c).
-        Some(libc::EPERM) => Ok(Some(UdpAnswer::Unsent)),
         Some(libc::EAGAIN | libc::ENOBUFS | libc::EINTR) => Ok(None),
+        _ if is_kept_in(error) => Ok(None),
         Some(code) if is_rejection(code) => Ok(Some(UdpAnswer::Rejected)),
         _ => Err(()),
     }
+}
+
+/// Whether this host dropped it on its way out (Linux, `nf_hook_slow` in net/netfilter/core.c).
+fn is_kept_in(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::EPERM)
 }

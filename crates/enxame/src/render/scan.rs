@@ -65,7 +65,7 @@ fn rows(scanned: &Scanned) -> [(&'static str, PortSet, &'static str); 7] {
         ("UDP", udp(UdpAnswer::Answered), "answers"),
         ("UDP", udp(UdpAnswer::Unreachable), "unreachable: not filtered, and nothing listens"),
         ("UDP", udp(UdpAnswer::Rejected), "rejected by a filter"),
-        ("UDP", udp(UdpAnswer::Unsent), "not tried: a filter of this host lets none out"),
+        ("UDP", udp(UdpAnswer::Unsent), "not tried: this host let nothing out to it"),
     ]
 }
 

@@ -62,7 +62,7 @@ fn nothing_else(view: &View, scanned: &Scanned) -> Finding {
     let refused = scanned.refused.without(&expected.admitted);
     let answered = scanned.udp_ports(UdpAnswer::Answered).without(&expected.admitted_udp);
     let unreachable = scanned.udp_ports(UdpAnswer::Unreachable).without(&expected.admitted_udp);
-    let unsent = scanned.udp_ports(UdpAnswer::Unsent);
+    let unsent = scanned.udp_ports(UdpAnswer::Unsent).without(&expected.admitted_udp);
     let unexpected = [
         (&open, "TCP", "answers, and nothing declares it"),
         (&refused, "TCP", "is not filtered, though nothing listens"),
@@ -83,7 +83,8 @@ fn nothing_else(view: &View, scanned: &Scanned) -> Finding {
         (Verdict::Unknown, why.to_owned())
     } else if !unsent.is_empty() {
         let text = format!(
-            "UDP {} was not tried: a filter of the host that looks lets none out",
+            "UDP {} was not tried: the host that looks let nothing out to it (a filter of its own, or a full table \
+             of connections)",
             unsent.brief(TOLD_RANGES)
         );
         (Verdict::Unknown, text)
@@ -104,7 +105,7 @@ fn nothing_else(view: &View, scanned: &Scanned) -> Finding {
         ("silent_udp_ports", scanned.udp_ports(UdpAnswer::Silent).count()),
         ("scanned_tcp_ports", scanned.tried_tcp.count()),
         ("scanned_udp_ports", u64::try_from(scanned.udp.len()).unwrap_or(u64::MAX)),
-        ("untried_udp_ports", unsent.count()),
+        ("untried_udp_ports", scanned.udp_ports(UdpAnswer::Unsent).count()),
     ];
     Finding { id: ProofId::NothingElseOpen, verdict, numbers, text }
 }

@@ -204,6 +204,11 @@ fn what_the_one_who_looks_could_not_send_proves_nothing_and_an_open_port_fails_a
     let unknown = proof(view.clone(), ProofId::NothingElseOpen);
     assert_eq!(unknown.verdict, Verdict::Unknown);
     assert!(unknown.text.contains("UDP 4789 was not tried"), "{}", unknown.text);
+    // Where an answer would be in order, it is no matter.
+    let at_a_peers_address = expected(&config(""), &Vantage::Operator, "203.0.113.12");
+    assert!(at_a_peers_address.admitted_udp.contains(4789));
+    let in_order = View { expected: at_a_peers_address, ..view.clone() };
+    assert!(!proof(in_order, ProofId::NothingElseOpen).text.contains("not tried"));
     let view = spoilt(view, |seen| seen.open.insert(2375));
     assert_eq!(proof(view, ProofId::NothingElseOpen).verdict, Verdict::Fail);
 }
