@@ -364,22 +364,11 @@ fn shared_files(from: Source) -> Opening {
 /// The network that is declared plaintext gets this identifier, so that the guard can tell its packets from others'
 /// before it is made. Swarm itself counts up from 4096 (swarmkit, `cnmallocator/drivers_network_linux.go`).
 pub const PLAINTEXT_VNI: u32 = 0x00e0_0001;
-/// What faces inwards, whatever its addresses: the engine's bridges and the host's ends of containers' links, those of
-/// other managers of machines and containers, and tunnels, whose other end came in by a public interface.
-const INNER_INTERFACES: [&str; 12] = [
-    "docker",
-    "br-",
-    "veth",
-    "virbr",
-    "lxcbr",
-    "lxdbr",
-    "incusbr",
-    "podman",
-    "wg",
-    "tun",
-    "tap",
-    "tailscale",
-];
+/// What faces inwards, whatever its addresses: the engine's bridges and the host's ends of containers' links, and those of
+/// other managers of machines and containers.
+const INNER_INTERFACES: [&str; 8] = ["docker", "br-", "veth", "virbr", "lxcbr", "lxdbr", "incusbr", "podman"];
+/// Tunnels, whose other end came in by a public interface.
+const TUNNELS: [&str; 4] = ["wg", "tun", "tap", "tailscale"];
 
 /// Addresses that are not reached from the Internet: RFC 1918, RFC 6598 (CGNAT), RFC 4193 (ULA), and what never leaves a
 /// link (RFC 3927, RFC 4291), this host (RFC 1122), or is no host at all (multicast, unspecified).
@@ -410,11 +399,18 @@ pub fn is_public(address: IpAddr) -> bool {
     !NOT_PUBLIC.iter().any(|network| network.contains(&address))
 }
 
+/// Whether an interface is the inner end of a tunnel, as far as its name tells.
+#[must_use]
+pub fn is_tunnel(name: &str) -> bool {
+    TUNNELS.iter().any(|prefix| name.starts_with(prefix))
+}
+
 /// The interfaces of a node that face the Internet: the one that carries the node's address in `cluster.yaml`, whatever
 /// that is, and every other with an address that [`is_public`]. What faces inwards is never among them.
 #[must_use]
 pub fn public_interfaces<'a>(node: &NodeConfig, facts: &'a NodeFacts) -> Vec<&'a InterfaceFacts> {
-    let is_inner = |name: &str| INNER_INTERFACES.iter().any(|prefix| name.starts_with(prefix));
+    let is_inner =
+        |name: &str| is_tunnel(name) || INNER_INTERFACES.iter().any(|prefix| name.starts_with(prefix));
     let faces_the_internet = |address: &IpAddr| *address == node.address || is_public(*address);
     let interfaces = facts.interfaces.iter().filter(|interface| !is_inner(&interface.name));
     interfaces.filter(|interface| interface.addresses.iter().any(faces_the_internet)).collect()
@@ -515,8 +511,8 @@ mod tests {
 
     #[test]
     fn the_operator_is_let_in_where_sshd_was_reached_unless_told_otherwise() {
-        let from = "198.51.100.9".parse().unwrap();
-        let session = Some(SshSession { from, port: 2222 });
+        let session = SshSession::parse("198.51.100.9 50022 203.0.113.12 2222");
+        let from = session.unwrap().from;
         assert!(admits(&on("kvm2", "", session), from, Service::Tcp(2222)));
         assert!(!admits(&on("kvm2", "", session), from, Service::Tcp(22)));
         assert!(!admits(&on("kvm2", "ssh: {allow_operator: false}", session), from, Service::Tcp(2222)));

@@ -226,7 +226,7 @@ mod tests {
              \x20 - {{name: kvm2, address: 203.0.113.12}}\n  - {{name: kvm8, address: 203.0.113.18, roles: [storage]}}\n"
         );
         let config = Config::parse("cluster.yaml", &text).unwrap();
-        let session = SshSession { from: "203.0.113.1".parse().unwrap(), port: 22 };
+        let session = SshSession::parse("203.0.113.1 50022 203.0.113.12 22").unwrap();
         Firewall::of(&config).on_node(&config.nodes[1], Some(session))
     }
 

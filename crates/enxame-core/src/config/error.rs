@@ -31,13 +31,26 @@ pub struct Problem {
 impl ConfigError {
     /// What the YAML reader or a type refused.
     pub(super) fn of_yaml(name: &str, text: &str, error: &serde_saphyr::Error) -> Self {
+        let hint = "`enxame schema` prints the JSON Schema of this file; editors can check against it";
+        Self::refused((name, text), error, hint)
+    }
+
+    /// The same of a compose file.
+    pub(super) fn of_compose(name: &str, text: &str, error: &serde_saphyr::Error) -> Self {
+        Self::refused(
+            (name, text),
+            error,
+            "`docker stack config --compose-file FILE` says what Docker makes of it",
+        )
+    }
+
+    fn refused((name, text): (&str, &str), error: &serde_saphyr::Error, hint: &str) -> Self {
         let message = error.without_snippet().to_string();
         // The reader repeats the place in its text; ours stands in front already.
         let message = message.split(" at line ").next().unwrap_or(&message).to_owned();
         let place = error.location().unwrap_or(Location::UNKNOWN);
-        let hint =
-            "`enxame schema` prints the JSON Schema of this file; editors can check against it".to_owned();
-        Self { name: name.to_owned(), problems: vec![Problem::new((name, text), message, place, Some(hint))] }
+        let problem = Problem::new((name, text), message, place, Some(hint.to_owned()));
+        Self { name: name.to_owned(), problems: vec![problem] }
     }
 
     /// Problems found after the file was read; `None` when there are none.

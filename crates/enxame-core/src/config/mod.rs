@@ -5,6 +5,7 @@
 
 mod edge;
 mod error;
+mod stacks;
 mod v1;
 mod validate;
 
@@ -17,6 +18,7 @@ use ipnet::IpNet;
 
 pub use edge::EdgeConfig;
 pub use error::{ConfigError, Problem};
+pub use stacks::{Stack, check_public_ports};
 pub use v1::{EdgeProvider, EngineSource, ForeignRules, Mesh, OpeningProtocol, Role};
 
 use crate::names::{NodeName, ObjectName};
@@ -44,6 +46,8 @@ pub struct Config {
     pub networks: NetworksConfig,
     /// Who may reach the nodes.
     pub firewall: FirewallConfig,
+    /// The compose files of the stacks; relative paths are relative to `cluster.yaml`.
+    pub stacks: Vec<PathBuf>,
     /// Sysctl values beyond, or instead of, the manual's.
     pub sysctl: BTreeMap<String, String>,
 }

@@ -40,6 +40,10 @@ pub(super) struct ClusterFile {
     /// Who may reach the servers.
     #[serde(default)]
     pub(super) firewall: FirewallFile,
+    /// The compose files of your stacks; relative paths are relative to this file. Where there are any, every public port
+    /// must be published by one of them.
+    #[serde(default)]
+    pub(super) stacks: Vec<PathBuf>,
     /// Sysctl values beyond, or instead of, the manual's; keys with dots.
     #[serde(default)]
     #[schemars(with = "BTreeMap<String, String>")]

@@ -40,7 +40,16 @@ pub(super) struct Findings<'a> {
     problems: Vec<Problem>,
 }
 
-impl Findings<'_> {
+impl<'a> Findings<'a> {
+    pub(super) fn of(name: &'a str, text: &'a str) -> Self {
+        Self { name, text, problems: Vec::new() }
+    }
+
+    /// What was read, unless there were problems.
+    pub(super) fn into_result<T>(self, read: T) -> Result<T, ConfigError> {
+        ConfigError::of_problems(self.name, self.problems).map_or(Ok(read), Err)
+    }
+
     pub(super) fn add(&mut self, place: Location, message: impl Into<String>, hint: &str) {
         let hint = Some(hint.to_owned()).filter(|hint| !hint.is_empty());
         self.problems.push(Problem::new((self.name, self.text), message.into(), place, hint));
@@ -48,7 +57,7 @@ impl Findings<'_> {
 }
 
 pub(super) fn check(name: &str, text: &str, file: ClusterFile) -> Result<Config, ConfigError> {
-    let mut found = Findings { name, text, problems: Vec::new() };
+    let mut found = Findings::of(name, text);
     if file.version.value != 1 {
         let message = format!("version {} is not known", file.version.value);
         found.add(file.version.referenced, message, "this build reads version 1");
@@ -66,9 +75,10 @@ pub(super) fn check(name: &str, text: &str, file: ClusterFile) -> Result<Config,
         swarm: swarm(&file.swarm, &mut found),
         networks: networks(file.networks, &mut found),
         firewall: firewall(&file.firewall, edge, reserved, &mut found),
+        stacks: file.stacks,
         sysctl: file.sysctl.into_iter().map(|(key, value)| (key, value.value)).collect(),
     };
-    ConfigError::of_problems(name, found.problems).map_or(Ok(config), Err)
+    found.into_result(config)
 }
 
 fn ssh(file: SshFile, found: &mut Findings<'_>) -> SshConfig {

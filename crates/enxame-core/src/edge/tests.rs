@@ -17,7 +17,7 @@ fn config(more: &str) -> Config {
 }
 
 fn facts() -> ClusterFacts {
-    let session = Some(SshSession { from: "198.51.100.9".parse().unwrap(), port: 22 });
+    let session = Some(SshSession::parse("198.51.100.9 50022 203.0.113.12 22").unwrap());
     let node = |name: &str| {
         let mut facts = blank();
         facts.ssh_session = session;

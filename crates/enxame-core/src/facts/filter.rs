@@ -33,6 +33,10 @@ pub struct TableFacts {
     pub forward_policy: String,
     /// Whether `INPUT` comes through ufw's chains.
     pub goes_through_ufw: bool,
+    /// What `INPUT` lets in before it comes to ufw's chains, a rule each, without `-A CHAIN`.
+    pub accepted_before_ufw: Vec<String>,
+    /// What `FORWARD` lets pass before it comes to `DOCKER-USER`, likewise; `None` where it never comes there.
+    pub accepted_before_docker_user: Option<Vec<String>>,
     /// `ufw-user-input` (`ufw6-user-input`), a rule each, without `-A CHAIN`; `None` where there is no such chain.
     pub user_input: Option<Vec<String>>,
     /// `DOCKER-USER`, likewise.

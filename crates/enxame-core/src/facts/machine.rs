@@ -85,6 +85,9 @@ pub struct InterfaceFacts {
 pub struct CloudInit {
     /// Whether it is installed and not disabled (`/etc/cloud/cloud-init.disabled`).
     pub is_active: bool,
+    /// Which of the provider's data say `manage_etc_hosts: true`, which goes before any file of the server's: `user-data`,
+    /// `vendor-data`.
+    pub hosts_rewritten_by: Vec<String>,
 }
 
 /// Docker as a snap, which takes its data along when it is removed.

@@ -105,6 +105,8 @@ pub struct RouteFacts {
 pub struct SshSession {
     /// The address the operator comes from; behind a jump host, the jump host's.
     pub from: IpAddr,
+    /// The node's address at which sshd was reached.
+    pub to: IpAddr,
     /// The port on which sshd was reached.
     pub port: u16,
 }
@@ -115,8 +117,9 @@ impl SshSession {
     pub fn parse(text: &str) -> Option<Self> {
         let mut words = text.split(' ');
         let from: IpAddr = words.next()?.parse().ok()?;
-        let port = words.nth(2)?.parse().ok()?;
-        Some(Self { from: from.to_canonical(), port })
+        let to: IpAddr = words.nth(1)?.parse().ok()?;
+        let port = words.next()?.parse().ok()?;
+        Some(Self { from: from.to_canonical(), to: to.to_canonical(), port })
     }
 }
 
@@ -219,9 +222,10 @@ mod tests {
     #[test]
     fn what_sshd_says_of_a_connection_is_read_and_nothing_is_made_up() {
         let parsed = SshSession::parse("198.51.100.7 50022 203.0.113.12 2222").unwrap();
-        assert_eq!(parsed, SshSession { from: "198.51.100.7".parse().unwrap(), port: 2222 });
+        let (from, to) = ("198.51.100.7".parse().unwrap(), "203.0.113.12".parse().unwrap());
+        assert_eq!(parsed, SshSession { from, to, port: 2222 });
         let mapped = SshSession::parse("::ffff:198.51.100.7 50022 ::ffff:203.0.113.12 22").unwrap();
-        assert_eq!(mapped.from, parsed.from);
+        assert_eq!(mapped, SshSession { from, to, port: 22 });
         for text in ["", "198.51.100.7", "UNKNOWN 65535 UNKNOWN 65535"] {
             assert_eq!(SshSession::parse(text), None, "{text}");
         }

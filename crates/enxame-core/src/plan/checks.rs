@@ -1,15 +1,15 @@
 //! Looks at the whole cluster for what no resource can mend and no change may ignore.
 
+mod access;
+
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use ipnet::IpNet;
-
 use crate::change::{Change, Risk};
 use crate::config::{Config, EngineSource, NodeConfig};
-use crate::declare::{Finding, Severity, Waiver};
+use crate::declare::{Finding, Severity};
 use crate::facts::{ClusterFacts, EngineState, LocalSwarmState, NodeFacts, Observed, SwarmNodeFacts};
-use crate::firewall::{self, Firewall, Service};
+use crate::firewall::Firewall;
 use crate::limits::{ROUND_TRIP_LIMIT_US, ROUND_TRIP_WARNING_US};
 use crate::names::NodeName;
 use crate::version::EngineVersion;
@@ -296,7 +296,8 @@ fn of_node(
         found.add(Severity::Warning, (name, "5"), message, "apply goes on from there");
     }
     addresses(node, facts, found);
-    ssh((config, firewall), node, facts, found);
+    access::ssh((config, firewall), node, facts, found);
+    access::foreign_rules(node, facts, found);
     engine(config, node, facts, found);
     paths(config, node, facts, found);
 }
@@ -307,70 +308,6 @@ fn addresses(node: &NodeConfig, facts: &NodeFacts, found: &mut Findings) {
         let message = format!("does not carry the address {} on any interface", node.address);
         let hint = "give the address the server itself has; swarm cannot advertise one that is translated on the way";
         found.add(Severity::Error, (Some(&node.name), "5.2"), message, hint);
-    }
-}
-
-/// Whether the operator gets in again.
-fn ssh(
-    (config, firewall): (&Config, &Firewall<'_>),
-    node: &NodeConfig,
-    facts: &NodeFacts,
-    found: &mut Findings,
-) {
-    if let Some(change) = &facts.filter.unconfirmed {
-        let message = format!("`{change}` was not confirmed, and the node is about to put it back");
-        found.add(
-            Severity::Warning,
-            (Some(&node.name), "3.2"),
-            message,
-            "apply puts it back at once and goes on",
-        );
-    }
-    let openings = firewall.on_node(node, facts.ssh_session);
-    let refuse = |found: &mut Findings, message: String, hint: &str| {
-        found.add(Severity::Error, (Some(&node.name), "3.2"), message, hint);
-        if let Some(finding) = found.0.last_mut() {
-            finding.waiver = Some(Waiver::AllowSshCut);
-        }
-    };
-    let is_somebody_elses = |network: &IpNet| {
-        !network.addr().is_loopback()
-            && !config.nodes.iter().any(|node| IpNet::from(node.address) == *network)
-    };
-    let is_covered = |from: IpAddr| config.ssh.allow_from.iter().any(|network| network.contains(&from));
-    match facts.ssh_session {
-        None if config.ssh.allow_from.is_empty() => {
-            let message = "would let nobody in by SSH: sshd does not say where you come from".to_owned();
-            refuse(found, message, "name your address in `ssh.allow_from`");
-        }
-        None => {
-            let message =
-                "sshd does not say where you come from: nobody can tell whether you get in again".to_owned();
-            let hint =
-                "see that `ssh.allow_from` covers it; the node goes back by itself if you do not get in";
-            found.add(Severity::Warning, (Some(&node.name), "3.2"), message, hint);
-        }
-        Some(session) if !firewall::admits(&openings, session.from, Service::Tcp(session.port)) => {
-            let message = format!("would not let you in any more: you come from {}", session.from);
-            refuse(found, message, "add it to `ssh.allow_from`, or take `ssh.allow_operator: false` away");
-        }
-        // Applied from one of the nodes: the others let in that node, and your own machine is named nowhere.
-        Some(session)
-            if !is_somebody_elses(&IpNet::from(session.from))
-                && !config.ssh.allow_from.iter().any(is_somebody_elses) =>
-        {
-            let message = format!("would let nobody in by SSH but the nodes themselves ({})", session.from);
-            refuse(found, message, "name the address you come from in `ssh.allow_from`");
-        }
-        Some(session) if !is_covered(session.from) => {
-            let message = format!("SSH is let in from {} for as long as you apply from there", session.from);
-            let hint = "name it, or the network it changes in, in `ssh.allow_from`; the next apply from elsewhere replaces it";
-            // The same of every node, mostly: it is said once.
-            if !found.0.iter().any(|one| one.message == message) {
-                found.add(Severity::Warning, (None, "3.2"), message, hint);
-            }
-        }
-        Some(_) => {}
     }
 }
 

@@ -8,9 +8,16 @@ use enxame_core::facts::{CloudInit, DockerSnap, PackageFacts};
 
 use super::{exists, long_text, packages, text};
 use crate::host::Host;
+use serde::Deserialize;
 
 /// Docker's snap keeps here what its packages keep in `/var/lib/docker` (docker-snap, `--data-root`).
 const SNAP_DATA: &str = "/var/snap/docker/common/var-lib-docker";
+/// Where cloud-init keeps what the provider gave the server, in one piece (cloud-init, `helpers.py`, `Paths.lookups`).
+const GIVEN: [(&str, &str); 3] = [
+    ("user-data", "/var/lib/cloud/instance/cloud-config.txt"),
+    ("vendor-data", "/var/lib/cloud/instance/vendor-cloud-config.txt"),
+    ("vendor-data2", "/var/lib/cloud/instance/vendor2-cloud-config.txt"),
+];
 const UNATTENDED_UPGRADES: &str = "unattended-upgrades";
 
 /// What was seen of the distribution.
@@ -36,6 +43,11 @@ pub(super) fn look(host: &dyn Host, wanted: &BTreeSet<String>) -> Distribution {
         packages,
         cloud_init: CloudInit {
             is_active: exists(host, "/usr/bin/cloud-init") && !exists(host, "/etc/cloud/cloud-init.disabled"),
+            hosts_rewritten_by: GIVEN
+                .iter()
+                .filter(|(_, path)| rewrites_hosts(&long_text(host, path)))
+                .map(|(name, _)| (*name).to_owned())
+                .collect(),
         },
         docker_snap: match exists(host, "/snap/docker") || has_snap_file() {
             false => DockerSnap::Absent,
@@ -45,6 +57,24 @@ pub(super) fn look(host: &dyn Host, wanted: &BTreeSet<String>) -> Distribution {
         upgrades_unattended: has_upgrades
             && enables_upgrades(&text(host, "/etc/apt/apt.conf.d/20auto-upgrades")),
     }
+}
+
+/// Whether a cloud-config makes cloud-init write `/etc/hosts` anew at every boot. Nothing else of it is kept: it may hold
+/// passwords.
+fn rewrites_hosts(cloud_config: &str) -> bool {
+    #[derive(Default, Deserialize)]
+    struct CloudConfig {
+        #[serde(default)]
+        manage_etc_hosts: serde_json::Value,
+    }
+    // What cloud-init could not read either makes it do nothing.
+    let given: CloudConfig = serde_saphyr::from_str(cloud_config).unwrap_or_default();
+    let text = match given.manage_etc_hosts {
+        serde_json::Value::String(text) => text.to_lowercase(),
+        other => other.to_string(),
+    };
+    // cloud-init, `util.translate_bool`, and `cc_update_etc_hosts`, which takes `template` for true.
+    ["true", "1", "on", "yes", "template"].contains(&text.as_str())
 }
 
 /// Whether there are volumes (each a directory; the engine itself keeps `metadata.db` and a device node beside them) or a
@@ -107,6 +137,25 @@ mod tests {
         let host = FakeHost::default().with_file(packages::STATUS, STATUS);
         let seen = look(&host, &BTreeSet::from(["curl".to_owned(), "wget".to_owned()]));
         assert_eq!(seen.packages.keys().collect::<Vec<_>>(), ["curl"]);
+    }
+
+    #[test]
+    fn what_the_provider_gave_is_looked_at_for_what_rewrites_hosts() {
+        for (text, rewrites) in [
+            ("#cloud-config\npassword: secret\nmanage_etc_hosts: true\n", true),
+            ("manage_etc_hosts: 'True'", true),
+            ("manage_etc_hosts: yes", true),
+            ("manage_etc_hosts: template", true),
+            ("manage_etc_hosts: localhost", false),
+            ("manage_etc_hosts: false", false),
+            ("packages: [curl]\n", false),
+            ("", false),
+            ("no: [yaml", false),
+        ] {
+            let host = FakeHost::default().with_file(GIVEN[1].1, text);
+            let seen = look(&host, &BTreeSet::new()).cloud_init.hosts_rewritten_by;
+            assert_eq!(seen, if rewrites { vec!["vendor-data".to_owned()] } else { Vec::new() }, "{text}");
+        }
     }
 
     #[test]

@@ -142,16 +142,29 @@ fn parse(text: &str, family: Family) -> TableFacts {
         text.lines().filter_map(of_chain).collect()
     };
     let chain = |name: &str| policy(name).map(|_| rules(name));
-    let before = format!("-j {}-before-input", family.prefix());
+    let ufw = format!("-j {}-before-input", family.prefix());
+    let input = rules("INPUT");
+    let to_ufw = input.iter().position(|rule| *rule == ufw);
+    let forward = rules("FORWARD");
+    let to_docker_user = forward.iter().position(|rule| rule == "-j DOCKER-USER");
     TableFacts {
         // A table that nothing was ever put into is not listed, and lets everything pass.
         input_policy: policy("INPUT").unwrap_or_else(|| "ACCEPT".to_owned()),
         forward_policy: policy("FORWARD").unwrap_or_else(|| "ACCEPT".to_owned()),
-        goes_through_ufw: rules("INPUT").contains(&before),
+        goes_through_ufw: to_ufw.is_some(),
+        accepted_before_ufw: accepting(input.iter().take(to_ufw.unwrap_or_default())),
+        accepted_before_docker_user: to_docker_user.map(|place| accepting(forward.iter().take(place))),
         user_input: chain(&format!("{}-user-input", family.prefix())),
         docker_user: chain("DOCKER-USER"),
         published: chain(guard::PUBLISHED_CHAIN),
     }
+}
+
+/// Those that let something pass, but for what a host says to itself and what has come out of IPsec.
+fn accepting<'a>(rules: impl Iterator<Item = &'a String>) -> Vec<String> {
+    let lets_pass = |rule: &&String| rule.ends_with("-j ACCEPT") || rule.contains("-j DOCKER");
+    let is_harmless = |rule: &&String| rule.starts_with("-i lo ") || rule.contains("--pol ipsec");
+    rules.filter(lets_pass).filter(|rule| !is_harmless(rule)).cloned().collect()
 }
 
 #[cfg(test)]
@@ -178,6 +191,24 @@ mod tests {
         assert_eq!(rules.len(), 2);
         assert_eq!(facts.docker_user.unwrap(), ["-j RETURN"]);
         assert_eq!(facts.published, None);
+    }
+
+    #[test]
+    fn what_lets_pass_before_the_chains_that_close_is_seen() {
+        let with =
+            |rules: &str| parse(&SAVED.replace("-A INPUT -j ufw-before-logging-input\n", rules), Family::V4);
+        let facts = with("-A FORWARD -i docker0 -j ACCEPT\n");
+        assert_eq!((facts.accepted_before_ufw.len(), facts.accepted_before_docker_user), (0, None));
+        let facts = with(
+            "-A INPUT -i lo -j ACCEPT\n-A INPUT -s 10.0.0.0/8 -j ACCEPT\n-A INPUT -p tcp -j f2b-sshd\n\
+             -A INPUT -p udp -m policy --dir in --pol ipsec -m udp --dport 4789 -j ACCEPT\n\
+             -A FORWARD -j ufw-before-forward\n-A FORWARD -i wg0 -j ACCEPT\n-A FORWARD -j DOCKER-USER\n\
+             -A FORWARD -i docker0 -j ACCEPT\n",
+        );
+        assert_eq!(facts.accepted_before_ufw, ["-s 10.0.0.0/8 -j ACCEPT"]);
+        assert_eq!(facts.accepted_before_docker_user.unwrap(), ["-i wg0 -j ACCEPT"]);
+        let behind = SAVED.replace("-A DOCKER-USER", "-A INPUT -s 10.0.0.0/8 -j ACCEPT\n-A DOCKER-USER");
+        assert_eq!(parse(&behind, Family::V4).accepted_before_ufw, Vec::<String>::new());
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use enxame_core::change::Kind;
 use enxame_core::config::{Config, NodeConfig};
-use enxame_core::declare::{Declaration, Declare, Draft, Scope, View};
+use enxame_core::declare::{Declaration, Declare, Draft, Finding, Scope, Severity, View};
 use enxame_core::facts::FactsQuery;
 
 use crate::actuate::{ActuateError, Context, Resource, read_action};
@@ -40,15 +40,34 @@ impl Declare for CloudInit {
         if !view.facts.cloud_init.is_active {
             return Declaration::nothing();
         }
+        let mut declaration = Declaration::nothing();
+        let given = &view.facts.cloud_init.hosts_rewritten_by;
+        if !given.is_empty() {
+            declaration.findings.push(Finding {
+                severity: Severity::Warning,
+                node: Some(view.node.name.clone()),
+                section: "2.1".to_owned(),
+                message: format!(
+                    "the provider's {} says `manage_etc_hosts: true`, which goes before {PATH}: each boot takes the nodes' \
+                     names out of /etc/hosts",
+                    given.join(" and ")
+                ),
+                hint: "change it at the provider, or on the node: touch /etc/cloud/cloud-init.disabled; until then \
+                       apply after each boot puts them back"
+                    .to_owned(),
+                waiver: None,
+            });
+        }
         let text = format!("{HEADER}preserve_hostname: true\nmanage_etc_hosts: false\n");
         let file = OwnedFile::new(PATH, text);
         let differences = file.differences(view.facts);
         if differences.is_empty() {
-            return Declaration::nothing();
+            return declaration;
         }
         let reason = "cloud-init rewrites both at every boot unless told otherwise";
         let summary = "keep cloud-init from rewriting the host name and /etc/hosts";
-        Draft::new(summary, reason, &file).differing(differences).into()
+        declaration.change(Draft::new(summary, reason, &file).differing(differences));
+        declaration
     }
 }
 

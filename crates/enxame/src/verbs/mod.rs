@@ -6,10 +6,10 @@ mod init;
 mod scan;
 mod verify;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use enxame_core::config::Config;
+use enxame_core::config::{self, Config, Stack};
 use enxame_core::facts::ClusterFacts;
 use enxame_core::plan::{self, Plan};
 use tokio::signal::unix::{SignalKind, signal};
@@ -63,7 +63,18 @@ fn load(path: &Path) -> anyhow::Result<Config> {
     let text = std::fs::read_to_string(path).with_context(|| {
         format!("cannot read {} (`enxame init` proposes one; --config names another)", path.display())
     })?;
-    Ok(Config::parse(&path.display().to_string(), &text)?)
+    let name = path.display().to_string();
+    let config = Config::parse(&name, &text)?;
+    let read = |file: &PathBuf| stack(&directory_of(path).join(file));
+    let stacks = config.stacks.iter().map(read).collect::<Result<Vec<_>, _>>()?;
+    config::check_public_ports(&name, &text, &stacks)?;
+    Ok(config)
+}
+
+fn stack(path: &Path) -> anyhow::Result<Stack> {
+    let text = std::fs::read_to_string(path)
+        .with_context(|| format!("cannot read {}, which `stacks` names", path.display()))?;
+    Ok(Stack::parse(&path.display().to_string(), &text)?)
 }
 
 fn directory_of(path: &Path) -> &Path {

@@ -31,7 +31,7 @@ fn config(more: &str) -> Config {
 
 /// What is expected of kvm8.
 fn expected(config: &Config, vantage: &Vantage, from: &str) -> Expected {
-    let session = Some(SshSession { from: ip(OPERATOR), port: 22 });
+    let session = SshSession::parse(&format!("{OPERATOR} 50022 203.0.113.12 22"));
     Expected::of(config, &config.nodes[1], session, (vantage, ip(from)))
 }
 

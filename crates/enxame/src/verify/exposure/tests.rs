@@ -80,7 +80,7 @@ fn facts(session: &str, addresses: &[&str]) -> NodeFacts {
     let base = concat!(env!("CARGO_MANIFEST_DIR"), "/../enxame-node/tests/scenarios/bases/bare.json");
     let nodes: ClusterFacts = serde_json::from_str(&std::fs::read_to_string(base).unwrap()).unwrap();
     let mut facts = nodes.into_values().next().unwrap();
-    facts.ssh_session = Some(SshSession { from: session.parse().unwrap(), port: 22 });
+    facts.ssh_session = SshSession::parse(&format!("{session} 50022 203.0.113.12 22"));
     facts.interfaces = vec![InterfaceFacts {
         name: "eth0".to_owned(),
         mtu_bytes: 1500,

@@ -1,0 +1,257 @@
+//! `stacks`: the compose files beside `cluster.yaml`, as far as the firewall depends on them: which ports they publish.
+//!
+//! Shapes: the Compose Specification, `services.*.ports`, short and long syntax. What else is in such a file is Docker's.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
+
+use serde::Deserialize;
+use serde_saphyr::{Location, Spanned};
+
+use super::error::{ConfigError, Problem};
+use super::v1;
+use super::validate::Findings;
+
+/// A compose file that was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stack {
+    /// The TCP ports that its services publish.
+    published: BTreeSet<u16>,
+    /// Whether it publishes ports that only its deployment names (`${PORT}`).
+    has_variable_ports: bool,
+}
+
+#[derive(Deserialize)]
+struct ComposeFile {
+    #[serde(default)]
+    services: BTreeMap<String, ServiceFile>,
+}
+
+#[derive(Deserialize)]
+struct ServiceFile {
+    #[serde(default)]
+    ports: Vec<Spanned<PortFile>>,
+}
+
+/// A port of a service, in one of the two syntaxes.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum PortFile {
+    Short(Word),
+    Long { published: Option<Word>, protocol: Option<String> },
+}
+
+/// Compose files write ports as numbers and as texts.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Word {
+    Number(u16),
+    Text(String),
+}
+
+impl Word {
+    fn text(&self) -> String {
+        match self {
+            Self::Number(number) => number.to_string(),
+            Self::Text(text) => text.clone(),
+        }
+    }
+}
+
+/// What one entry of `ports` publishes.
+enum Published {
+    Tcp(RangeInclusive<u16>),
+    /// UDP, or a port that Docker chooses.
+    NoTcp,
+    /// Whatever the environment says when the stack is deployed.
+    Variable,
+}
+
+/// `[[ADDRESS:]PUBLISHED:]TARGET[/PROTOCOL]`, or the long syntax; `None`: neither.
+fn published(port: &PortFile) -> Option<Published> {
+    let (published, protocol) = match port {
+        PortFile::Short(word) => {
+            let text = word.text();
+            if text.contains('$') {
+                return Some(Published::Variable);
+            }
+            let (ports, protocol) = text.split_once('/').unwrap_or((&text, "tcp"));
+            let published = ports.rsplit_once(':').map(|(published, target)| {
+                range(target)?;
+                range(published.rsplit(':').next().unwrap_or(published))
+            });
+            if published.is_none() {
+                range(ports)?;
+            }
+            (published, protocol.to_owned())
+        }
+        PortFile::Long { published, protocol } => {
+            let text = published.as_ref().map(Word::text);
+            let protocol = protocol.clone().unwrap_or_else(|| "tcp".to_owned());
+            if [text.as_ref(), Some(&protocol)].into_iter().flatten().any(|text| text.contains('$')) {
+                return Some(Published::Variable);
+            }
+            (text.map(|text| range(&text)), protocol)
+        }
+    };
+    match (published, protocol.as_str()) {
+        (Some(None), _) => None,
+        (Some(Some(ports)), "tcp") => Some(Published::Tcp(ports)),
+        (_, "tcp" | "udp" | "sctp") => Some(Published::NoTcp),
+        _ => None,
+    }
+}
+
+/// `8080`, or `8000-8010`.
+fn range(text: &str) -> Option<RangeInclusive<u16>> {
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    let (first, last) = (first.parse().ok()?, last.parse().ok()?);
+    (1..=last).contains(&first).then_some(first..=last)
+}
+
+impl Stack {
+    /// Reads a compose file; `name` is the file's name for messages.
+    ///
+    /// # Errors
+    /// What is not YAML, and every port that cannot be read, each with its line and column.
+    pub fn parse(name: &str, text: &str) -> Result<Self, ConfigError> {
+        let file: ComposeFile =
+            serde_saphyr::from_str(text).map_err(|error| ConfigError::of_compose(name, text, &error))?;
+        let mut stack = Self { published: BTreeSet::new(), has_variable_ports: false };
+        let mut problems = Vec::new();
+        for port in file.services.values().flat_map(|service| &service.ports) {
+            match published(&port.value) {
+                Some(Published::Tcp(ports)) => stack.published.extend(ports),
+                Some(Published::NoTcp) => {}
+                Some(Published::Variable) => stack.has_variable_ports = true,
+                None => {
+                    let hint =
+                        "`PUBLISHED:TARGET`, e.g. \"443:443\"; or `published:` and `target:`".to_owned();
+                    let message = "this is not a port that Docker publishes".to_owned();
+                    problems.push(Problem::new((name, text), message, port.referenced, Some(hint)));
+                }
+            }
+        }
+        ConfigError::of_problems(name, problems).map_or(Ok(stack), Err)
+    }
+}
+
+/// Whether everything that `cluster.yaml` opens to everybody is published by one of its stacks; `name` and `text` are the
+/// file's. Without stacks there is nothing to hold against it, and a stack whose ports are variables may publish any.
+///
+/// # Errors
+/// Every public port that no stack publishes, with its line and column.
+pub fn check_public_ports(name: &str, text: &str, stacks: &[Stack]) -> Result<(), ConfigError> {
+    if stacks.is_empty() || stacks.iter().any(|stack| stack.has_variable_ports) {
+        return Ok(());
+    }
+    let file = v1::parse(name, text)?;
+    let mut found = Findings::of(name, text);
+    let is_published = |port: &u16| stacks.iter().any(|stack| stack.published.contains(port));
+    for port in file.firewall.public_ports.iter().filter(|port| !is_published(&port.value)) {
+        let message = format!("port {} is open to everybody, and no stack publishes it", port.value);
+        let hint = if port.referenced == Location::UNKNOWN {
+            "it is one of the default: write the ones that the stacks publish into `firewall.public_ports`"
+        } else {
+            "take it away, or publish it in a file of `stacks`; `firewall.openings` is for what no stack serves"
+        };
+        found.add(port.referenced, message, hint);
+    }
+    found.into_result(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ports(entries: &str) -> Result<Stack, Vec<String>> {
+        let text = format!(
+            "services:\n  web:\n    image: nginx:alpine\n    ports: {entries}\n  db:\n    image: postgres\n"
+        );
+        let problems = |error: ConfigError| error.problems().iter().map(ToString::to_string).collect();
+        Stack::parse("web.yaml", &text).map_err(problems)
+    }
+
+    fn publishing(published: &[u16]) -> Stack {
+        Stack { published: published.iter().copied().collect(), has_variable_ports: false }
+    }
+
+    #[test]
+    fn both_syntaxes_say_which_tcp_ports_are_published() {
+        assert_eq!(
+            ports("['80:8080', '443:443/tcp', '127.0.0.1:8443:443']"),
+            Ok(publishing(&[80, 443, 8443]))
+        );
+        assert_eq!(ports("['[::1]:9443:443', '8000-8002:80-82']"), Ok(publishing(&[8000, 8001, 8002, 9443])));
+        assert_eq!(ports("['53:53/udp', 8080, '3000']"), Ok(publishing(&[])));
+        assert_eq!(
+            ports("[{target: 80, published: 80}, {target: 443, published: '443', mode: host}]"),
+            Ok(publishing(&[80, 443]))
+        );
+        assert_eq!(ports("[{target: 53, published: 53, protocol: udp}, {target: 80}]"), Ok(publishing(&[])));
+        assert_eq!(
+            Stack::parse("x.yaml", "x-web: &web\n  ports: ['80:80']\nservices:\n  a:\n    <<: *web\n").ok(),
+            Some(publishing(&[80]))
+        );
+    }
+
+    #[test]
+    fn a_port_that_only_the_deployment_names_is_not_guessed() {
+        for entries in ["['${PORT:-80}:80']", "[{target: 80, published: '${PORT}'}]"] {
+            assert!(ports(entries).unwrap().has_variable_ports, "{entries}");
+        }
+    }
+
+    #[test]
+    fn what_docker_does_not_publish_is_refused_with_its_place() {
+        let place = "web.yaml:4:13: this is not a port that Docker publishes";
+        for entries in [
+            "['http:80']",
+            "['80:80/icmp']",
+            "['0:80']",
+            "['90-80:80']",
+            "['70000:80']",
+            "[{target: 80, published: x}]",
+        ] {
+            assert_eq!(ports(entries), Err(vec![place.to_owned()]), "{entries}");
+        }
+        let problems = Stack::parse("web.yaml", "services: [web]\n").unwrap_err();
+        assert!(problems.problems()[0].to_string().starts_with("web.yaml:1:11: "), "{problems:?}");
+    }
+
+    const CLUSTER: &str =
+        "version: 1\ncluster: lab\nstacks: [web.yaml]\nnodes:\n  - {name: a, address: 203.0.113.12}\n";
+
+    fn unpublished(firewall: &str, stacks: &[Stack]) -> Vec<String> {
+        let text = CLUSTER.to_owned() + firewall;
+        match check_public_ports("cluster.yaml", &text, stacks) {
+            Ok(()) => Vec::new(),
+            Err(error) => error.problems().iter().map(ToString::to_string).collect(),
+        }
+    }
+
+    #[test]
+    fn a_public_port_that_no_stack_publishes_is_refused_with_its_place() {
+        let web = ports("['443:443']").unwrap();
+        let metrics = ports("['9100:9100']").unwrap();
+        assert_eq!(
+            unpublished("firewall: {public_ports: [443]}\n", std::slice::from_ref(&web)),
+            Vec::<String>::new()
+        );
+        assert_eq!(
+            unpublished("firewall: {public_ports: [443, 8443, 9100]}\n", &[web.clone(), metrics]),
+            ["cluster.yaml:6:32: port 8443 is open to everybody, and no stack publishes it"]
+        );
+        assert_eq!(
+            unpublished("", &[web]),
+            ["cluster.yaml: port 80 is open to everybody, and no stack publishes it"]
+        );
+    }
+
+    #[test]
+    fn without_stacks_or_with_ports_that_are_variables_nothing_is_held_against_it() {
+        assert_eq!(unpublished("firewall: {public_ports: [8443]}\n", &[]), Vec::<String>::new());
+        let variable = ports("['${PORT}:80']").unwrap();
+        assert_eq!(unpublished("firewall: {public_ports: [8443]}\n", &[variable]), Vec::<String>::new());
+    }
+}
