@@ -333,7 +333,8 @@ fn from_outside(config: &Config, sessions: &BTreeSet<SshSession>) -> Vec<Opening
     ssh.chain(public(config)).collect()
 }
 
-fn public(config: &Config) -> Vec<Opening> {
+/// What is declared in the configuration, and open beyond the nodes.
+pub(crate) fn public(config: &Config) -> Vec<Opening> {
     let ports = config.firewall.public_ports.iter();
     let public = ports.map(|port| Opening::new(Service::Tcp(*port), Source::Anywhere, "public services"));
     let declared = config.firewall.openings.iter().map(|opening| {
@@ -406,14 +407,29 @@ pub fn is_tunnel(name: &str) -> bool {
 }
 
 /// The interfaces of a node that face the Internet: the one that carries the node's address in `cluster.yaml`, whatever
-/// that is, and every other with an address that [`is_public`]. What faces inwards is never among them.
+/// that is, those that the ways to its peers leave by, and every other with an address that [`is_public`]. What faces
+/// inwards is never among them.
 #[must_use]
 pub fn public_interfaces<'a>(node: &NodeConfig, facts: &'a NodeFacts) -> Vec<&'a InterfaceFacts> {
     let is_inner =
         |name: &str| is_tunnel(name) || INNER_INTERFACES.iter().any(|prefix| name.starts_with(prefix));
     let faces_the_internet = |address: &IpAddr| *address == node.address || is_public(*address);
+    let leads_to_peers = |name: &str| {
+        facts.routes.values().any(|route| route.known().is_some_and(|route| route.interface == name))
+    };
     let interfaces = facts.interfaces.iter().filter(|interface| !is_inner(&interface.name));
-    interfaces.filter(|interface| interface.addresses.iter().any(faces_the_internet)).collect()
+    interfaces
+        .filter(|one| one.addresses.iter().any(faces_the_internet) || leads_to_peers(&one.name))
+        .collect()
+}
+
+/// The addresses of a node that are reached from outside and stay: its address in `cluster.yaml`, and the IPv4 addresses
+/// that are [`is_public`] on interfaces that face the Internet. An IPv6 address may be a temporary one (RFC 8981).
+#[must_use]
+pub fn lasting_addresses(node: &NodeConfig, facts: &NodeFacts) -> BTreeSet<IpAddr> {
+    let interfaces = public_interfaces(node, facts).into_iter();
+    let addresses = interfaces.flat_map(|interface| interface.addresses.iter().copied());
+    addresses.filter(|address| address.is_ipv4() && is_public(*address)).chain([node.address]).collect()
 }
 
 #[cfg(test)]

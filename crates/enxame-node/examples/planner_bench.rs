@@ -182,7 +182,7 @@ fn answers(node: &NodeConfig, query: FactsQuery) -> NodeFacts {
             addresses: vec![node.address],
         }],
         routes: query.peers.iter().map(|peer| (*peer, route())).collect(),
-        cloud_init: CloudInit { is_active: true },
+        cloud_init: CloudInit { is_active: true, hosts_rewritten_by: Vec::new() },
         docker_snap: DockerSnap::Absent,
         upgrades_unattended: true,
         docker_group_members: Some(Vec::new()),
@@ -286,6 +286,8 @@ fn close(firewall: &Firewall<'_>, node: &NodeConfig, facts: &mut NodeFacts) {
             input_policy: "DROP".to_owned(),
             forward_policy: "DROP".to_owned(),
             goes_through_ufw: true,
+            accepted_before_ufw: Vec::new(),
+            accepted_before_docker_user: Some(Vec::new()),
             user_input: Some(rules.iter().map(ufw::Rule::saved).collect()),
             docker_user: Some(docker_user.clone()),
             published: Some(published),
@@ -318,6 +320,7 @@ fn swarm(node: &NodeConfig) -> SwarmFacts {
         vnis: vec![4097],
         subnets: vec!["10.0.0.0/24".to_owned()],
         labels: BTreeMap::new(),
+        services: Vec::new(),
     };
     SwarmFacts {
         local: LocalSwarmState::Active,
@@ -342,6 +345,7 @@ fn member(node: &NodeConfig) -> SwarmNodeFacts {
         id: id_of(node.address),
         hostname: node.name.to_string(),
         address: node.address.to_string(),
+        management_port: Some(2377),
         state: "ready".to_owned(),
         availability: "active".to_owned(),
         is_manager: true,

@@ -87,6 +87,22 @@ pub fn replace(on: &mut Context<'_>, old: &[String], new: &[String]) -> Result<(
         return install(on, new);
     }
     (on.progress)(&format!("installing {} in the place of {}", new.join(" "), old.join(" ")));
+    let packages = rehearsed(on, old, new)?;
+    transact(on, &[], &packages)
+}
+
+/// Fetches what [`replace`] is going to install, for what has to go before it comes.
+///
+/// # Errors
+/// When apt would refuse to replace, or cannot fetch something.
+pub fn fetch(on: &mut Context<'_>, old: &[String], new: &[String]) -> Result<(), ActuateError> {
+    (on.progress)(&format!("fetching {}", new.join(" ")));
+    let packages = rehearsed(on, old, new)?;
+    transact(on, &["--download-only"], &packages)
+}
+
+/// What to ask of apt, once it has been seen that it would remove nothing else.
+fn rehearsed(on: &mut Context<'_>, old: &[String], new: &[String]) -> Result<Vec<String>, ActuateError> {
     // A name with a hyphen behind it is to be removed (apt-get(8)).
     let removed = old.iter().map(|name| format!("{name}-"));
     let packages: Vec<String> = new.iter().cloned().chain(removed).collect();
@@ -100,7 +116,7 @@ pub fn replace(on: &mut Context<'_>, old: &[String], new: &[String]) -> Result<(
             "remove these yourself if they are not needed: something of them depends on what is replaced",
         ));
     }
-    transact(on, &[], &packages)
+    Ok(packages)
 }
 
 /// The packages of a rehearsal's lines `Remv NAME [VERSION] ...`; of another architecture as `NAME:ARCHITECTURE`.

@@ -27,6 +27,9 @@ const MANIFEST: &str = "/var/lib/enxame/dead-man/armed.json";
 /// The same once going back has begun: too late to confirm.
 const GOING_BACK: &str = "/var/lib/enxame/dead-man/going-back.json";
 const LOCK: &str = "/var/lib/enxame/dead-man/lock";
+/// The program that goes back: a second name of the agent's own file, which stays whatever becomes of the first (old
+/// builds are swept away when a new one comes).
+const PROGRAM: &str = "/var/lib/enxame/dead-man/enxame";
 /// The timer, and the service it starts.
 const UNIT: &str = "enxame-dead-man";
 const TRANSIENT_UNITS: &str = "/run/systemd/transient";
@@ -148,9 +151,8 @@ fn prepare(host: &dyn Host, change: &ChangeId, operator: &str, way: &WayBack) ->
     let kept = way.files.iter().map(|file| keep(Path::new(file))).collect::<Result<_, _>>()?;
     let armed =
         Armed { change: change.to_string(), operator: operator.to_owned(), kept, reload: way.reload.clone() };
-    let program = std::env::current_exe().map_err(system("find this program's own file".to_owned()))?;
-    let unit = boot_unit(&program.display().to_string());
-    host.write(Path::new(BOOT_UNIT), unit.as_bytes(), 0o644)?;
+    keep_program().map_err(system("keep this program's own file".to_owned()))?;
+    host.write(Path::new(BOOT_UNIT), boot_unit().as_bytes(), 0o644)?;
     link_boot_unit().map_err(system(format!("enable {BOOT_UNIT}")))?;
     host.write(Path::new(MANIFEST), &serde_json::to_vec(&armed)?, 0o600)?;
     // What cannot be read back would keep nobody from being cut off.
@@ -159,7 +161,6 @@ fn prepare(host: &dyn Host, change: &ChangeId, operator: &str, way: &WayBack) ->
     drop(host.run(&Command::new(["systemctl", "stop", &format!("{UNIT}.timer")])));
     drop(host.run(&Command::new(["systemctl", "reset-failed", &format!("{UNIT}.service")])));
     let seconds = format!("--on-active={}", DEAD_MAN.as_secs());
-    let program = program.display().to_string();
     host.run_ok(&Command::new([
         "systemd-run",
         "--quiet",
@@ -169,10 +170,19 @@ fn prepare(host: &dyn Host, change: &ChangeId, operator: &str, way: &WayBack) ->
         // Again and again, until it has worked.
         "--on-unit-inactive=15",
         "--timer-property=AccuracySec=1s",
-        &program,
+        PROGRAM,
         "put-back",
     ]))?;
     Ok(())
+}
+
+fn keep_program() -> io::Result<()> {
+    match fs::remove_file(PROGRAM) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    fs::hard_link(std::env::current_exe()?, PROGRAM)?;
+    File::open(DIRECTORY)?.sync_all()
 }
 
 /// Copies a file beside itself.
@@ -196,13 +206,13 @@ fn keep(path: &Path) -> Result<Kept, ActuateError> {
     }
 }
 
-fn boot_unit(program: &str) -> String {
+fn boot_unit() -> String {
     format!(
         "{}[Unit]\nDescription=Put back a firewall change that nobody confirmed before the machine went down\n\
          DefaultDependencies=no\nAfter=local-fs.target\n\
          Before=network-pre.target ufw.service enxame-guard.service\nConditionPathExists=|{MANIFEST}\n\
          ConditionPathExists=|{GOING_BACK}\n\n\
-         [Service]\nType=oneshot\nExecStart={program} put-back --at-boot\n",
+         [Service]\nType=oneshot\nExecStart={PROGRAM} put-back --at-boot\n",
         crate::files::HEADER
     )
 }
@@ -277,12 +287,15 @@ fn restore(kept: &Kept) -> Result<(), ActuateError> {
         Some(copy) => fs::rename(copy, &kept.path),
         None => fs::remove_file(&kept.path),
     };
-    match outcome {
+    let outcome = match outcome {
         // Done already, by a run that was cut short.
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(system(format!("put back {}", kept.path.display()))(error)),
-        Ok(()) => Ok(()),
-    }
+        outcome => outcome,
+    };
+    // On the disk before the manifest goes, which may be on another one.
+    let directory = kept.path.parent().unwrap_or(Path::new("/"));
+    let kept_there = outcome.and_then(|()| File::open(directory)?.sync_all());
+    kept_there.map_err(system(format!("put back {}", kept.path.display())))
 }
 
 /// Takes every step, and gives the first that failed.

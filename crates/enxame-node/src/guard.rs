@@ -32,8 +32,8 @@ pub struct Guard<'a> {
     pub data_path_port: u16,
     /// The identifiers of the network whose packets may be clear.
     pub plaintext_vnis: Vec<u32>,
-    /// The node's own address, which is guarded also where its interface has got another name.
-    pub address: IpAddr,
+    /// The node's addresses that are reached from outside, which are guarded also where their interface has got another name.
+    pub addresses: BTreeSet<IpAddr>,
 }
 
 impl Guard<'_> {
@@ -51,7 +51,7 @@ impl Guard<'_> {
                 self.plaintext_vnis.iter().map(|vni| format!("{vni:#x}")).collect::<Vec<_>>().join(", ");
             format!("udp dport {} @th,96,24 != {{ {vnis} }}", self.data_path_port)
         };
-        let family = if self.address.is_ipv4() { "ip" } else { "ip6" };
+        let own = self.own_addresses();
         let mut openings = String::new();
         for opening in self.openings {
             for line in lines(opening) {
@@ -71,8 +71,7 @@ impl Guard<'_> {
              \t\tiifname \"docker*\" accept\n\
              \t\tiifname \"br-*\" accept\n\
              \t\tiifname \"veth*\" accept\n\
-             \t\t{family} daddr {address} goto outside\n\
-             \t}}\n\n\
+             {own}\t}}\n\n\
              \tchain outside {{\n\
              \t\tct state established,related accept\n\
              \t\tmeta l4proto {{ icmp, ipv6-icmp }} accept\n\
@@ -85,10 +84,20 @@ impl Guard<'_> {
              \tchain leaving {{\n\
              \t\t# Behind the mark that dockerd sets (mangle, -150) and the route that follows from it.\n\
              \t\ttype filter hook output priority 300; policy accept;\n\
-             \t\toifname {{ {interfaces} }} {clear} rt ipsec missing counter drop\n\
+             \t\toifname != \"lo\" {clear} rt ipsec missing counter drop\n\
              \t}}\n}}\n",
-            address = self.address,
         )
+    }
+
+    /// What comes to the node's own addresses, by whichever interface.
+    fn own_addresses(&self) -> String {
+        let of_family = |family: &Family| {
+            let of_family = self.addresses.iter().filter(|address| family.has(**address));
+            let members: Vec<String> = of_family.map(ToString::to_string).collect();
+            (!members.is_empty())
+                .then(|| format!("\t\t{} daddr {{ {} }} goto outside\n", family.name, members.join(", ")))
+        };
+        FAMILIES.iter().filter_map(of_family).collect()
     }
 
     /// The other nodes, once for all rules that let them in: a node lets in all of them or none.
@@ -240,7 +249,7 @@ mod tests {
             openings: &openings,
             data_path_port: 4789,
             plaintext_vnis: Vec::new(),
-            address: "203.0.113.18".parse().unwrap(),
+            addresses: ["203.0.113.18", "2001:db8::18"].map(|address| address.parse().unwrap()).into(),
         };
         insta::assert_snapshot!(guard.text());
     }
@@ -252,7 +261,7 @@ mod tests {
             openings: &[],
             data_path_port: 4800,
             plaintext_vnis: vec![0x00e0_0001, 0x1003],
-            address: "2001:db8::18".parse().unwrap(),
+            addresses: ["2001:db8::18".parse().unwrap()].into(),
         };
         let text = guard.text();
         assert!(

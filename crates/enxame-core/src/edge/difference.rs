@@ -21,8 +21,9 @@ pub(crate) fn difference(
     let sessions = facts.values().filter_map(|node| node.ssh_session);
     let sessions = sessions.filter(|session| !session.from.is_loopback()).collect();
     let openings = Firewall::of(config).at_the_edge(&sessions);
-    let mut findings = of_machines(config, edge);
     let change = change(config, edge, &openings);
+    let mut findings = of_machines(config, edge);
+    findings.extend(of_strangers(edge, change.is_some()));
     if let Some(change) = &change {
         for node in &config.nodes {
             let seen = facts.get(&node.name);
@@ -112,12 +113,11 @@ fn machines(config: &Config, edge: &EdgeFacts, id: Option<u64>) -> (Vec<Machine>
     {
         let node = node.name.clone();
         if id.is_some() && machine.firewall == id {
-            sync.push(Machine { id: machine.id, node: Some(node) });
+            sync.push(Machine { id: machine.id, node });
         } else {
             activate.push(Activation { id: machine.id, node, replaces: machine.firewall });
         }
     }
-    sync.extend(edge.strangers.keys().map(|id| Machine { id: *id, node: None }));
     (sync, activate)
 }
 
@@ -150,13 +150,21 @@ fn of_machines(config: &Config, edge: &EdgeFacts) -> Vec<Finding> {
         let hint = "use the token of the account that the server is in, or `firewall.edge.provider: manual`";
         finding(Severity::Error, Some(node), message, hint)
     });
+    missing.collect()
+}
+
+/// Machines that are no nodes and have the firewall: another cluster's, perhaps, which a change of its rules would cut off.
+fn of_strangers(edge: &EdgeFacts, is_changed: bool) -> Vec<Finding> {
+    let severity = if is_changed { Severity::Error } else { Severity::Warning };
     let strangers = edge.strangers.iter().map(|(id, name)| {
-        let message =
-            format!("the machine {name} ({id}) is no node and has the cluster's firewall all the same");
-        let hint = "it is told of every change; take the firewall from it in the provider's panel";
-        finding(Severity::Warning, None, message, hint)
+        let message = format!(
+            "the machine {name} ({id}) is no node and has the cluster's firewall: a change of its rules would reach it too"
+        );
+        let hint = "another cluster's: name a firewall of your own in `firewall.edge.firewall`; a node that was: take the \
+                    firewall from it in the provider's panel";
+        finding(severity, None, message, hint)
     });
-    missing.chain(strangers).collect()
+    strangers.collect()
 }
 
 /// Whether the rules would cut off the connection that the node was looked at through.
@@ -180,7 +188,7 @@ fn cut_off(config: &Config, node: &NodeConfig, seen: &NodeFacts, openings: &[Ope
 }
 
 fn locked(edge: &EdgeFacts, change: &EdgeChange) -> Vec<Finding> {
-    let synced = change.sync.iter().filter_map(|machine| machine.node.as_ref());
+    let synced = change.sync.iter().map(|machine| &machine.node);
     let touched: BTreeSet<_> = synced.chain(change.activate.iter().map(|one| &one.node)).collect();
     let is_locked = |node| edge.machines.get(node).is_some_and(|machine| machine.is_locked);
     let locked = touched.into_iter().filter(|node| is_locked(node)).map(|node| Finding {

@@ -87,8 +87,8 @@ pub struct EdgeChange {
 pub struct Machine {
     /// The provider's number of it.
     pub id: u64,
-    /// The node that it is; `None`: a machine that is no node.
-    pub node: Option<NodeName>,
+    /// The node that it is.
+    pub node: NodeName,
 }
 
 /// A machine that gets the firewall.

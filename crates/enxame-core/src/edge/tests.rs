@@ -221,15 +221,16 @@ fn a_node_that_the_account_does_not_have_and_a_machine_that_is_busy_are_errors()
 }
 
 #[test]
-fn a_machine_that_is_no_node_and_has_the_firewall_is_told_of_changes_and_warned_of() {
+fn a_machine_that_is_no_node_and_has_the_firewall_is_warned_of_and_stands_in_the_way_of_a_change() {
     let mut edge = in_order();
     edge.strangers.insert(99, "old.example".into());
     let plan = plan::make(&config(""), &facts(), Some(&edge), &[]).unwrap();
-    assert!(plan.is_empty());
+    assert!(plan.is_empty() && !plan.is_refused());
     assert!(plan.findings.iter().any(|one| one.message.contains("old.example (99) is no node")));
     edge.firewall.as_mut().unwrap().rules.pop();
-    let change = change(&config(""), &edge).unwrap();
-    assert_eq!(change.sync.last(), Some(&Machine { id: 99, node: None }));
+    let found = errors(&config(""), &facts(), &edge);
+    assert!(found.len() == 1 && found[0].message.contains("old.example (99) is no node"), "{found:?}");
+    assert!(change(&config(""), &edge).unwrap().sync.iter().all(|machine| machine.id != 99));
 }
 
 #[test]

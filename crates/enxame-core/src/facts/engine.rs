@@ -1,9 +1,10 @@
 //! The container engine and the swarm as this node sees them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use crate::firewall::Service;
 use crate::version::EngineVersion;
 
 /// The engine.
@@ -97,6 +98,8 @@ pub struct SwarmFacts {
     pub networks: Vec<NetworkFacts>,
     /// Names of the services that publish a port through the routing mesh (managers with quorum only).
     pub services_publishing_through_ingress: Vec<String>,
+    /// The ports that each service publishes, through the mesh or on its nodes (managers with quorum only).
+    pub published: BTreeMap<String, BTreeSet<Service>>,
 }
 
 impl SwarmFacts {
@@ -114,6 +117,7 @@ impl SwarmFacts {
             nodes: Vec::new(),
             networks: Vec::new(),
             services_publishing_through_ingress: Vec::new(),
+            published: BTreeMap::new(),
         }
     }
 }
@@ -142,6 +146,8 @@ pub struct SwarmNodeFacts {
     pub hostname: String,
     /// Its address.
     pub address: String,
+    /// The TCP port that it is managed at; `None` for workers.
+    pub management_port: Option<u16>,
     /// `ready`, `down`, `disconnected`, `unknown`.
     pub state: String,
     /// `active`, `pause`, `drain`.
@@ -179,4 +185,6 @@ pub struct NetworkFacts {
     pub subnets: Vec<String>,
     /// Its labels.
     pub labels: BTreeMap<String, String>,
+    /// The services that are attached to it, sorted (managers with quorum only).
+    pub services: Vec<String>,
 }

@@ -96,8 +96,8 @@ pub struct CloudInit {
 pub enum DockerSnap {
     /// Not installed.
     Absent,
-    /// Installed, without volumes and in no swarm.
+    /// Installed, without volumes or containers, and in no swarm.
     Empty,
-    /// Installed, with volumes or in a swarm.
+    /// Installed, with volumes or containers or in a swarm, or with data that could not be looked into.
     WithData,
 }

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use crate::change::{Change, Risk};
 use crate::config::{Config, EngineSource, NodeConfig};
 use crate::declare::{Finding, Severity};
-use crate::facts::{ClusterFacts, EngineState, LocalSwarmState, NodeFacts, Observed, SwarmNodeFacts};
+use crate::facts::{ClusterFacts, EngineState, LocalSwarmState, NodeFacts, Observed};
 use crate::firewall::Firewall;
 use crate::limits::{ROUND_TRIP_LIMIT_US, ROUND_TRIP_WARNING_US};
 use crate::names::NodeName;
@@ -78,7 +78,8 @@ pub(super) fn of_changes(config: &Config, facts: &ClusterFacts, changes: &[Chang
         found.add(Severity::Error, (Some(&change.node), "5.2"), message, hint);
     }
     if changes.iter().any(|change| change.risk == Risk::MayCutSsh) {
-        who_would_be_cut_off(config, facts, &mut found);
+        access::tunnels(config, facts, changes, &mut found);
+        access::who_would_be_cut_off(config, facts, &mut found);
     }
     let is_disruptive = changes.iter().any(|change| matches!(change.risk, Risk::Disruptive(_)));
     let Some((ready, managers)) = managers(facts).filter(|_| is_disruptive) else { return found.0 };
@@ -95,37 +96,6 @@ pub(super) fn of_changes(config: &Config, facts: &ClusterFacts, changes: &[Chang
         found.add(Severity::Warning, (None, "1.1"), message, "tasks go on; three managers would not stop");
     }
     found.0
-}
-
-/// What works now and would not behind the firewall: members of the swarm and networks that cluster.yaml does not know.
-fn who_would_be_cut_off(config: &Config, facts: &ClusterFacts, found: &mut Findings) {
-    let mut swarms = facts.values().filter_map(|facts| facts.engine.swarm());
-    let Some(swarm) = swarms.find(|swarm| swarm.is_manager_with_quorum) else { return };
-    let is_known = |member: &SwarmNodeFacts| {
-        config
-            .nodes
-            .iter()
-            .any(|node| member.address.parse() == Ok(node.address) || member.hostname == node.name.as_str())
-    };
-    for member in swarm.nodes.iter().filter(|member| member.state == "ready" && !is_known(member)) {
-        let message = format!(
-            "the firewall would cut off {} ({}), a member of the swarm that cluster.yaml does not name",
-            member.hostname, member.address
-        );
-        let hint = "add it to `nodes`, or take it out of the swarm first";
-        found.add(Severity::Error, (None, "3.2"), message, hint);
-    }
-    let declared = [Some(&config.networks.secure), config.networks.plaintext.as_ref()];
-    let is_declared = |name: &str| declared.iter().flatten().any(|declared| declared.as_str() == name);
-    let open = swarm.networks.iter().filter(|network| !network.is_encrypted && !network.is_ingress);
-    for network in open.filter(|network| !is_declared(&network.name)) {
-        let message = format!(
-            "the network {} is not encrypted: the guard would let nothing of it out of a node",
-            network.name
-        );
-        let hint = "make it again with `--opt encrypted`, remove it, or name it in `networks.plaintext`";
-        found.add(Severity::Error, (None, "5.3"), message, hint);
-    }
 }
 
 /// Managers that are ready and managers there are, as a manager with quorum sees them.

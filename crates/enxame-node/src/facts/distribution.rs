@@ -77,12 +77,16 @@ fn rewrites_hosts(cloud_config: &str) -> bool {
     ["true", "1", "on", "yes", "template"].contains(&text.as_str())
 }
 
-/// Whether there are volumes (each a directory; the engine itself keeps `metadata.db` and a device node beside them) or a
-/// swarm's state.
+/// Whether there are volumes or containers (each a directory; the engine itself keeps `metadata.db` and a device node beside
+/// the volumes) or a swarm's state. What cannot be looked into is not taken for empty.
 fn snap_has_data(host: &dyn Host, data: &Path) -> bool {
-    let volumes = fs::read_dir(data.join("volumes"))
-        .is_ok_and(|entries| entries.flatten().any(|entry| entry.path().is_dir()));
-    volumes || exists(host, &data.join("swarm/docker-state.json").display().to_string())
+    let holds_directories = |name: &str| match fs::read_dir(data.join(name)) {
+        Ok(entries) => entries.into_iter().any(|entry| entry.map_or(true, |entry| entry.path().is_dir())),
+        Err(error) => error.kind() != std::io::ErrorKind::NotFound,
+    };
+    holds_directories("volumes")
+        || holds_directories("containers")
+        || exists(host, &data.join("swarm/docker-state.json").display().to_string())
 }
 
 /// Whether snapd keeps a revision of `docker`, be it disabled.
@@ -176,6 +180,13 @@ mod tests {
         assert!(!has_data(&FakeHost::default()));
         let state = data.path().join("swarm/docker-state.json").display().to_string();
         assert!(has_data(&FakeHost::default().with_file(&state, "{}")));
+        fs::create_dir_all(data.path().join("containers/0c1d")).unwrap();
+        assert!(has_data(&FakeHost::default()));
+        fs::remove_dir_all(data.path().join("containers")).unwrap();
+        // Could not look is not empty.
+        fs::write(data.path().join("containers"), "").unwrap();
+        assert!(has_data(&FakeHost::default()));
+        fs::remove_file(data.path().join("containers")).unwrap();
         fs::create_dir(data.path().join("volumes/db-data")).unwrap();
         assert!(has_data(&FakeHost::default()));
     }

@@ -160,7 +160,7 @@ fn parse(text: &str, family: Family) -> TableFacts {
     }
 }
 
-/// Those that let something pass, but for what a host says to itself and what has come out of IPsec.
+/// Those that let something pass, but for what a host says to itself and what has come out of `IPsec`.
 fn accepting<'a>(rules: impl Iterator<Item = &'a String>) -> Vec<String> {
     let lets_pass = |rule: &&String| rule.ends_with("-j ACCEPT") || rule.contains("-j DOCKER");
     let is_harmless = |rule: &&String| rule.starts_with("-i lo ") || rule.contains("--pol ipsec");

@@ -1,13 +1,15 @@
 //! From the API's answers to facts about the swarm.
 
 use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use bollard::models::{
-    ClusterInfo, EndpointPortConfig, EndpointPortConfigPublishModeEnum as PublishMode, LocalNodeState,
-    Network, Node, NodeSpecRoleEnum, Service, SwarmInfo,
+    ClusterInfo, EndpointPortConfig, EndpointPortConfigProtocolEnum as Protocol,
+    EndpointPortConfigPublishModeEnum as PublishMode, LocalNodeState, Network, Node, NodeSpecRoleEnum,
+    Service, SwarmInfo,
 };
 use enxame_core::facts::{LocalSwarmState, NetworkFacts, SwarmFacts, SwarmNodeFacts, SwarmSettings};
+use enxame_core::firewall;
 
 /// What the API lists.
 #[derive(Default)]
@@ -39,8 +41,10 @@ pub(super) fn facts(swarm: SwarmInfo, lists: Lists) -> SwarmFacts {
     let cluster = swarm.cluster.unwrap_or_default();
     let mut nodes: Vec<_> = lists.nodes.into_iter().map(node).collect();
     nodes.sort_by(|a, b| a.id.cmp(&b.id));
-    let mut networks: Vec<_> = current(lists.networks).map(network).collect();
+    let attached = attached(&lists.services);
+    let mut networks: Vec<_> = current(lists.networks).map(|one| network(one, &attached)).collect();
     networks.sort_by(|a, b| (&a.name, &a.id).cmp(&(&b.name, &b.id)));
+    let published = lists.services.iter().filter_map(published).collect();
     let mut publishing: Vec<_> = lists
         .services
         .into_iter()
@@ -59,6 +63,7 @@ pub(super) fn facts(swarm: SwarmInfo, lists: Lists) -> SwarmFacts {
         nodes,
         networks,
         services_publishing_through_ingress: publishing,
+        published,
     }
 }
 
@@ -94,13 +99,14 @@ fn node(node: Node) -> SwarmNodeFacts {
     let status = node.status.unwrap_or_default();
     let manager = node.manager_status;
     // `Status.Addr` is where the connection came from, wrong for managers (moby#35437: 0.0.0.0, moby#30119: 127.0.0.1).
-    let managed_at = manager.as_ref().and_then(|manager| Some(manager.addr.as_deref()?.rsplit_once(':')?.0));
+    let managed_at = manager.as_ref().and_then(|manager| manager.addr.as_deref()?.rsplit_once(':'));
     let address =
-        managed_at.map(|address| address.trim_matches(['[', ']'])).filter(|address| !address.is_empty());
+        managed_at.map(|(address, _)| address.trim_matches(['[', ']'])).filter(|address| !address.is_empty());
     SwarmNodeFacts {
         id: node.id.unwrap_or_default(),
         hostname: description.hostname.unwrap_or_default(),
         address: address.map_or_else(|| status.addr.unwrap_or_default(), str::to_owned),
+        management_port: managed_at.and_then(|(_, port)| port.parse().ok()),
         state: word(status.state),
         availability: word(spec.availability),
         is_manager: spec.role == Some(NodeSpecRoleEnum::MANAGER),
@@ -111,7 +117,45 @@ fn node(node: Node) -> SwarmNodeFacts {
     }
 }
 
-fn network(network: Network) -> NetworkFacts {
+/// The services that are attached to each network, by the network's id or name, whichever the service says.
+fn attached(services: &[Service]) -> BTreeMap<&str, BTreeSet<&str>> {
+    let mut attached = BTreeMap::<&str, BTreeSet<&str>>::new();
+    for spec in services.iter().filter_map(|service| service.spec.as_ref()) {
+        let of_tasks = spec.task_template.as_ref().and_then(|task| task.networks.as_ref());
+        let targets = of_tasks.into_iter().chain(spec.networks.as_ref()).flatten();
+        for target in targets.filter_map(|network| network.target.as_deref()) {
+            attached.entry(target).or_default().extend(spec.name.as_deref());
+        }
+    }
+    attached
+}
+
+/// What a service publishes. The specification counts as well as the endpoint: the endpoint is empty until the service
+/// is allocated, and has the ports that swarm chose.
+fn published(service: &Service) -> Option<(String, BTreeSet<firewall::Service>)> {
+    let name = service.spec.as_ref()?.name.clone()?;
+    let ports = ports(service).filter_map(|port| {
+        let number = u16::try_from(port.published_port?).ok().filter(|number| *number != 0)?;
+        match port.protocol {
+            None | Some(Protocol::EMPTY | Protocol::TCP) => Some(firewall::Service::Tcp(number)),
+            Some(Protocol::UDP) => Some(firewall::Service::Udp(number)),
+            Some(Protocol::SCTP) => None,
+        }
+    });
+    Some((name, ports.collect())).filter(|(_, ports): &(_, BTreeSet<_>)| !ports.is_empty())
+}
+
+fn ports(service: &Service) -> impl Iterator<Item = &EndpointPortConfig> {
+    let specified = service.spec.as_ref().and_then(|spec| spec.endpoint_spec.as_ref()?.ports.as_ref());
+    let allocated = service.endpoint.as_ref().and_then(|endpoint| endpoint.ports.as_ref());
+    specified.into_iter().chain(allocated).flatten()
+}
+
+fn network(network: Network, attached: &BTreeMap<&str, BTreeSet<&str>>) -> NetworkFacts {
+    let names = [network.id.as_deref(), network.name.as_deref()];
+    let services: BTreeSet<&str> =
+        names.iter().flatten().filter_map(|name| attached.get(name)).flatten().copied().collect();
+    let services = services.into_iter().map(str::to_owned).collect();
     let options = network.options.unwrap_or_default();
     let subnets = network.ipam.and_then(|ipam| ipam.config).unwrap_or_default();
     let vnis =
@@ -126,6 +170,7 @@ fn network(network: Network) -> NetworkFacts {
         vnis: vnis.split(',').filter_map(|vni| vni.trim().parse().ok()).collect(),
         subnets: subnets.into_iter().filter_map(|subnet| subnet.subnet).collect(),
         labels: sorted(network.labels),
+        services,
     }
 }
 
@@ -146,13 +191,9 @@ fn current(networks: Vec<Network>) -> impl Iterator<Item = Network> {
     youngest.into_values()
 }
 
-/// The specification counts as well as the endpoint: the endpoint is empty until the service is allocated.
 fn publishes_through_ingress(service: &Service) -> bool {
-    let specified = service.spec.as_ref().and_then(|spec| spec.endpoint_spec.as_ref()?.ports.as_ref());
-    let allocated = service.endpoint.as_ref().and_then(|endpoint| endpoint.ports.as_ref());
-    specified.into_iter().chain(allocated).flatten().any(|port: &EndpointPortConfig| {
-        matches!(port.publish_mode, None | Some(PublishMode::EMPTY | PublishMode::INGRESS))
-    })
+    ports(service)
+        .any(|port| matches!(port.publish_mode, None | Some(PublishMode::EMPTY | PublishMode::INGRESS)))
 }
 
 fn word(value: Option<impl ToString>) -> String {

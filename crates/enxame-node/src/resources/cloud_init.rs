@@ -48,8 +48,8 @@ impl Declare for CloudInit {
                 node: Some(view.node.name.clone()),
                 section: "2.1".to_owned(),
                 message: format!(
-                    "the provider's {} says `manage_etc_hosts: true`, which goes before {PATH}: each boot takes the nodes' \
-                     names out of /etc/hosts",
+                    "`manage_etc_hosts: true` in the provider's {} goes before {PATH}: each boot takes the nodes' names out of \
+                     /etc/hosts",
                     given.join(" and ")
                 ),
                 hint: "change it at the provider, or on the node: touch /etc/cloud/cloud-init.disabled; until then \

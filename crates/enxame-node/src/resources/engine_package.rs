@@ -169,7 +169,8 @@ impl Declare for EnginePackage {
                 severity: Severity::Error,
                 node: Some(view.node.name.clone()),
                 section: "5.1".to_owned(),
-                message: "Docker's snap has volumes or a swarm, which would be deleted with it".to_owned(),
+                message: "Docker's snap has volumes, containers or a swarm, which would be deleted with it"
+                    .to_owned(),
                 hint:
                     "save what you need of /var/snap/docker/common/var-lib-docker, then: snap remove docker"
                         .to_owned(),
@@ -288,6 +289,8 @@ impl Resource for EnginePackage {
             add_repository(on, repository)?;
         }
         if action.remove_snap {
+            // Nothing brings it back: what takes its place is here before it goes.
+            apt::fetch(on, &action.remove, &action.install)?;
             on.host.run_ok(&Command::new(["snap", "remove", "docker"]).within(SNAP_DEADLINE))?;
         }
         apt::replace(on, &action.remove, &action.install)?;

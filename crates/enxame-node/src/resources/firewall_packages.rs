@@ -17,6 +17,7 @@ const UNIT: &str = "ufw.service";
 /// It has an init script as well, which Debian's scripts look through.
 const ENABLE: Duration = Duration::from_secs(120);
 const PACKAGES: [&str; 2] = ["nftables", "ufw"];
+const NFTABLES: &str = "nftables.service";
 /// Whoever loads rules of its own throws ours, ufw's or Docker's away.
 const RIVALS: [(&str, Severity, &str); 3] = [
     (
@@ -30,9 +31,10 @@ const RIVALS: [(&str, Severity, &str); 3] = [
         "its saved rules replace ufw's at boot: systemctl disable --now netfilter-persistent",
     ),
     (
-        "nftables.service",
+        NFTABLES,
         Severity::Error,
-        "its file flushes everybody's rules, at boot after ufw has loaded its own: systemctl disable nftables",
+        "its file flushes everybody's rules, at boot after ufw has loaded its own: systemctl disable nftables (and do not \
+         stop it: that flushes them now, with Docker's encryption among them)",
     ),
 ];
 
@@ -67,17 +69,21 @@ impl Declare for FirewallPackages {
     fn declare(&self, view: &View<'_>) -> Declaration {
         let mut declaration = Declaration::nothing();
         for (unit, severity, hint) in RIVALS {
-            let facts = view.facts.units.get(unit);
-            if facts.is_some_and(|unit| unit.active == "active" || unit.enabled == "enabled") {
-                declaration.findings.push(Finding {
-                    severity,
-                    node: Some(view.node.name.clone()),
-                    section: "3.2".to_owned(),
-                    message: format!("{unit} loads firewall rules of its own"),
-                    hint: hint.to_owned(),
-                    waiver: None,
-                });
-            }
+            let message = match view.facts.units.get(unit) {
+                None => format!("whether {unit} is there could not be seen: systemd did not answer"),
+                // It has done its work at boot, and only stops by a flush.
+                Some(facts) if facts.enabled != "enabled" && unit == NFTABLES => continue,
+                Some(facts) if facts.enabled != "enabled" && facts.active != "active" => continue,
+                Some(_) => format!("{unit} loads firewall rules of its own"),
+            };
+            declaration.findings.push(Finding {
+                severity,
+                node: Some(view.node.name.clone()),
+                section: "3.2".to_owned(),
+                message,
+                hint: hint.to_owned(),
+                waiver: None,
+            });
         }
         let is_missing =
             |name: &&str| view.facts.packages.get(*name).is_none_or(|package| package.installed.is_none());

@@ -63,7 +63,7 @@ fn table(view: &View<'_>, openings: &[Opening]) -> Option<OwnedFile> {
         openings,
         data_path_port: view.config.swarm.data_path_port,
         plaintext_vnis: plaintext_vnis(view),
-        address: view.node.address,
+        addresses: firewall::lasting_addresses(view.node, view.facts),
     };
     // Without one there is nothing to guard; that the node's address is nowhere is a finding of its own.
     (!guard.interfaces.is_empty()).then(|| OwnedFile { mode: 0o600, ..OwnedFile::new(PATH, guard.text()) })

@@ -86,19 +86,21 @@ fn fixed(view: &View<'_>, settings: &SwarmSettings) -> Vec<Finding> {
     let pool = wanted.address_pool.base.to_string();
     let mut differing = Vec::new();
     if settings.data_path_port != wanted.data_path_port {
-        differing.push(format!("data-path port {}, not {}", settings.data_path_port, wanted.data_path_port));
+        // The firewall is made for the one in cluster.yaml: it would cut the overlay networks.
+        let what = format!("data-path port {}, not {}", settings.data_path_port, wanted.data_path_port);
+        differing.push((Severity::Error, what));
     }
     if settings.address_pool != [pool.clone()] {
-        differing.push(format!("address pool {}, not {pool}", settings.address_pool.join(", ")));
+        let what = format!("address pool {}, not {pool}", settings.address_pool.join(", "));
+        differing.push((Severity::Warning, what));
     }
     if settings.subnet_prefix_length != u32::from(wanted.address_pool.size) {
-        differing.push(format!(
-            "subnets of /{}, not /{}",
-            settings.subnet_prefix_length, wanted.address_pool.size
-        ));
+        let size = wanted.address_pool.size;
+        let what = format!("subnets of /{}, not /{size}", settings.subnet_prefix_length);
+        differing.push((Severity::Warning, what));
     }
-    let finding = |what| Finding {
-        severity: Severity::Warning,
+    let finding = |(severity, what)| Finding {
+        severity,
         node: None,
         section: "5.2".to_owned(),
         message: format!("the swarm was founded with {what}"),

@@ -314,16 +314,22 @@ fn declare(view: &View<'_>, firewall: &Firewall<'_>) -> Declaration {
             "set it to `no` there, and restart docker when ufw has reloaded",
         ));
     }
-    if view.config.firewall.foreign == ForeignRules::Keep && !foreign.is_empty() {
+    if !foreign.is_empty() {
         foreign.sort();
         foreign.dedup();
-        declaration.findings.push(finding(
-                view,
-                Severity::Warning,
-                format!("ufw has rules that are not enxame's, and keeps them: {}", foreign.join("; ")),
+        let (fate, hint) = match view.config.firewall.foreign {
+            ForeignRules::Keep => (
+                "keeps them",
                 "what they let in from outside passes the guard only when `firewall.openings` names it; `firewall.foreign: \
                  remove` takes them away",
-            ));
+            ),
+            ForeignRules::Remove => (
+                "loses them",
+                "name what is wanted of them in `firewall.openings`; `firewall.foreign: keep` leaves them",
+            ),
+        };
+        let message = format!("ufw has rules that are not enxame's, and {fate}: {}", foreign.join("; "));
+        declaration.findings.push(finding(view, Severity::Warning, message, hint));
     }
     if !differences.is_empty() {
         let closed =
@@ -485,6 +491,12 @@ fn follow(
                 && table.forward_policy == "DROP"
         })
     };
+    for family in Family::ALL {
+        let saved = on.host.run_ok(&Command::new([family.save(), "-t", "filter"]))?;
+        if let Some(jumps) = ufw::missing_jumps(&saved, family) {
+            load(on, family, &jumps)?;
+        }
+    }
     if !is_enabled {
         (on.progress)("turning ufw on");
         // It writes its rules again, with its logging; one start of Python.

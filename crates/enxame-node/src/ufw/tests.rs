@@ -166,3 +166,16 @@ fn what_is_loaded_for_a_rule_is_seen_beside_what_ufw_says_of_it() {
     let open = text.replace("### END RULES ###", "### END RULES ###\n-A ufw-user-input -j ACCEPT");
     assert_eq!(entries(&open), Err(NotUfws("a rule stands outside `### RULES ###`")));
 }
+
+#[test]
+fn jumps_that_somebody_flushed_are_found_where_ufws_chains_are() {
+    let none = "*filter\n:INPUT ACCEPT [0:0]\n:FORWARD ACCEPT [0:0]\nCOMMIT\n";
+    assert_eq!(missing_jumps(none, Family::V4), None, "ufw makes chains and jumps together");
+    let flushed = "*filter\n:INPUT ACCEPT [0:0]\n:ufw6-before-input - [0:0]\n:ufw6-track-forward - [0:0]\n\
+                   :ufw6-user-input - [0:0]\n-A INPUT -j somebodys\nCOMMIT\n";
+    let jumps = "*filter\n-A INPUT -j ufw6-before-input\n-A FORWARD -j ufw6-track-forward\nCOMMIT\n";
+    assert_eq!(missing_jumps(flushed, Family::V6).as_deref(), Some(jumps));
+    let whole = flushed
+        .replace("-A INPUT -j somebodys", "-A INPUT -j ufw6-before-input\n-A FORWARD -j ufw6-track-forward");
+    assert_eq!(missing_jumps(&whole, Family::V6), None);
+}

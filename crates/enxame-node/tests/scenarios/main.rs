@@ -76,6 +76,19 @@ macro_rules! scenarios {
     };
 }
 
+#[test]
+fn a_firewall_of_somebody_elses_that_could_not_be_looked_for_is_not_taken_for_absent() {
+    let folder = directory().join("a_converged_cluster_needs_nothing");
+    let yaml = std::fs::read_to_string(folder.join("cluster.yaml")).unwrap();
+    let config = Config::parse("cluster.yaml", &yaml).unwrap();
+    let mut facts = facts::read(&directory(), &folder.join("facts.json"));
+    facts.values_mut().next().unwrap().units.remove("firewalld.service").unwrap();
+    let plan = plan::make(&config, &facts, None, &enxame_node::resources::declarations()).unwrap();
+    assert!(plan.is_refused());
+    let text = text::of(&plan);
+    assert!(text.contains("whether firewalld.service is there could not be seen"), "{text}");
+}
+
 scenarios! {
     a_bare_cluster_gets_everything_from_docker,
     a_broken_daemon_json_is_refused_and_not_replaced,
@@ -84,6 +97,7 @@ scenarios! {
     a_dead_manager_goes_before_another_joins,
     a_debian_kernel_without_xt_bpf_is_refused,
     a_disruption_is_refused_while_a_manager_is_down,
+    a_firewall_of_somebody_elses_is_refused,
     a_founder_that_stands_alone_goes_on,
     a_hosts_line_that_contradicts_is_named,
     a_later_sysctl_file_is_named,
@@ -98,6 +112,7 @@ scenarios! {
     a_small_path_mtu_becomes_the_networks,
     a_stopped_engine_is_started,
     a_stranger_in_the_swarm_is_named,
+    a_swarm_on_other_ports_is_refused,
     a_worker_is_promoted,
     an_ipv6_cluster_leaves_room_for_the_longer_header,
     an_ipv6_kernel_without_esp6_is_refused,
@@ -106,7 +121,7 @@ scenarios! {
     an_open_ingress_in_use_is_refused,
     an_open_ingress_is_made_again,
     an_opening_for_an_interface_that_is_public_no_more_goes,
-    an_operator_in_a_tunnel_is_warned,
+    an_operator_in_a_tunnel_is_refused,
     an_ubuntu_kernel_gets_its_extra_modules,
     an_unknown_path_mtu_is_the_routes,
     bookworm_marks_with_u32,
@@ -123,4 +138,5 @@ scenarios! {
     the_engine_moves_to_dockers_packages,
     the_manuals_own_apt_source_is_taken_away,
     the_users_own_engine_keys_stay,
+    what_the_firewall_would_take_from_services_is_named,
 }

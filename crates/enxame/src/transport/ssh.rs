@@ -48,13 +48,15 @@ impl Target {
         // Options that a command without a terminal needs; all else is the user's own configuration.
         // A question nobody can answer is an error; no terminal, no forwarding; links that drop idle connections
         // are kept busy; a shared connection is used where there is one and never founded, because it would end with
-        // us; a command of the user's configuration would stand in the way of ours.
+        // us; a command of the user's configuration would stand in the way of ours, and what one here prints would be
+        // taken for the agent's words.
         arguments.extend(["-T", "-a", "-x"].map(str::to_owned));
         for option in [
             "BatchMode=yes",
             "ControlMaster=no",
             "ClearAllForwardings=yes",
             "RemoteCommand=none",
+            "PermitLocalCommand=no",
             "ServerAliveInterval=15",
         ] {
             arguments.extend(["-o".to_owned(), option.to_owned()]);

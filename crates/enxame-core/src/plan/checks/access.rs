@@ -1,14 +1,27 @@
 //! Who gets in: the operator by SSH, and what rules of others let past the firewall's own.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 
 use super::Findings;
-use crate::config::{Config, NodeConfig};
+use crate::change::{Change, Risk};
+use crate::config::{Config, NodeConfig, OpeningConfig, OpeningProtocol, SWARM_MANAGEMENT_PORT};
 use crate::declare::{Severity, Waiver};
-use crate::facts::{EngineState, NodeFacts, Observed, SshSession};
+use crate::facts::{
+    ClusterFacts, EngineState, NetworkFacts, NodeFacts, Observed, SshSession, SwarmFacts, SwarmNodeFacts,
+};
 use crate::firewall::{self, Firewall, Service};
+use crate::names::NodeName;
+
+/// What would cut off SSH, as far as can be seen: an error unless the user goes on in spite of it.
+fn refuse(node: &NodeName, message: String, hint: &str, found: &mut Findings) {
+    found.add(Severity::Error, (Some(node), "3.2"), message, hint);
+    if let Some(finding) = found.0.last_mut() {
+        finding.waiver = Some(Waiver::AllowSshCut);
+    }
+}
 
 /// Whether the operator gets in again.
 pub(super) fn ssh(
@@ -27,20 +40,12 @@ pub(super) fn ssh(
         );
     }
     let openings = firewall.on_node(node, facts.ssh_session);
-    let refuse = |found: &mut Findings, message: String, hint: &str| {
-        found.add(Severity::Error, (Some(&node.name), "3.2"), message, hint);
-        if let Some(finding) = found.0.last_mut() {
-            finding.waiver = Some(Waiver::AllowSshCut);
-        }
-    };
+    let refuse = |found: &mut Findings, message, hint| refuse(&node.name, message, hint, found);
     let is_somebody_elses = |network: &IpNet| {
         !network.addr().is_loopback()
             && !config.nodes.iter().any(|node| IpNet::from(node.address) == *network)
     };
     let is_covered = |from: IpAddr| config.ssh.allow_from.iter().any(|network| network.contains(&from));
-    if let Some(session) = facts.ssh_session {
-        tunnel(config, node, facts, session, found);
-    }
     match facts.ssh_session {
         None if config.ssh.allow_from.is_empty() => {
             let message = "would let nobody in by SSH: sshd does not say where you come from".to_owned();
@@ -77,17 +82,106 @@ pub(super) fn ssh(
     }
 }
 
-/// Whether the operator comes through a tunnel that ends on the node: what carries the tunnel has to get in too.
-fn tunnel(config: &Config, node: &NodeConfig, facts: &NodeFacts, session: SshSession, found: &mut Findings) {
+/// Whether the operator comes through a tunnel that ends on a node whose firewall changes: what carries the tunnel has to get
+/// in too. The confirmation would not notice, because it rides on packets of the tunnel that the node knows already.
+pub(super) fn tunnels(config: &Config, facts: &ClusterFacts, changes: &[Change], found: &mut Findings) {
+    let cutting = changes.iter().filter(|change| change.risk == Risk::MayCutSsh);
+    for node in cutting.map(|change| &change.node).collect::<BTreeSet<_>>() {
+        let facts = facts.get(node).and_then(|facts| Some((facts, facts.ssh_session?)));
+        if let Some(message) = facts.and_then(|(facts, session)| tunnel(config, facts, session)) {
+            let hint = "name its port in `firewall.openings`, or a public address of yours in `ssh.allow_from`; that you are \
+                        cut off shows too late for the node to go back";
+            refuse(node, message, hint, found);
+        }
+    }
+}
+
+fn tunnel(config: &Config, facts: &NodeFacts, session: SshSession) -> Option<String> {
     let carries = |address: &IpAddr| *address == session.to;
     let reached = facts.interfaces.iter().find(|interface| interface.addresses.iter().any(carries));
-    let Some(tunnel) = reached.filter(|interface| firewall::is_tunnel(&interface.name)) else { return };
-    if config.firewall.openings.is_empty() {
-        let message =
-            format!("you come through the tunnel {}, and nothing lets the tunnel itself in", tunnel.name);
-        let hint = "name its port in `firewall.openings`, unless the node opens the tunnel to the outside; the node goes back \
-                    by itself if you are cut off";
-        found.add(Severity::Warning, (Some(&node.name), "3.2"), message, hint);
+    let tunnel = reached.filter(|interface| firewall::is_tunnel(&interface.name))?;
+    let is_udp = |opening: &OpeningConfig| opening.protocol == OpeningProtocol::Udp;
+    let is_reached_otherwise =
+        config.ssh.allow_from.iter().any(|network| firewall::is_public(network.addr()));
+    (!is_reached_otherwise && !config.firewall.openings.iter().any(is_udp)).then(|| {
+        format!(
+            "would cut you off once the tunnel {} is idle: you come through it, and nothing lets it in",
+            tunnel.name
+        )
+    })
+}
+
+/// What works now and would not behind the firewall: members of the swarm and networks that cluster.yaml does
+/// not know, and what services publish.
+pub(super) fn who_would_be_cut_off(config: &Config, facts: &ClusterFacts, found: &mut Findings) {
+    let mut swarms = facts.values().filter_map(|facts| facts.engine.swarm());
+    let Some(swarm) = swarms.find(|swarm| swarm.is_manager_with_quorum) else { return };
+    let is_known = |member: &SwarmNodeFacts| {
+        config
+            .nodes
+            .iter()
+            .any(|node| member.address.parse() == Ok(node.address) || member.hostname == node.name.as_str())
+    };
+    for member in swarm.nodes.iter().filter(|member| member.state == "ready" && !is_known(member)) {
+        let message = format!(
+            "the firewall would cut off {} ({}), a member of the swarm that cluster.yaml does not name",
+            member.hostname, member.address
+        );
+        let hint = "add it to `nodes`, or take it out of the swarm first";
+        found.add(Severity::Error, (None, "3.2"), message, hint);
+    }
+    let managed = swarm.nodes.iter().filter_map(|member| Some((member, member.management_port?)));
+    for (member, port) in managed.filter(|(_, port)| *port != SWARM_MANAGEMENT_PORT) {
+        let message = format!(
+            "{} is managed at port {port}, and the firewall would let in none but {SWARM_MANAGEMENT_PORT}",
+            member.hostname
+        );
+        let hint = "take it out of the swarm and let apply join it again, at the usual port";
+        found.add(Severity::Error, (None, "3.2"), message, hint);
+    }
+    let is_plaintext =
+        |name: &str| config.networks.plaintext.as_ref().is_some_and(|one| one.as_str() == name);
+    // One that nothing uses is made again, encrypted.
+    let is_remade = |network: &NetworkFacts| {
+        network.name == config.networks.secure.as_str() && network.services.is_empty()
+    };
+    let open = swarm.networks.iter().filter(|network| !network.is_encrypted && !network.is_ingress);
+    for network in open.filter(|network| !is_plaintext(&network.name) && !is_remade(network)) {
+        let used = if network.services.is_empty() {
+            String::new()
+        } else {
+            format!(" (used by {})", network.services.join(", "))
+        };
+        let message = format!(
+            "the network {} is not encrypted: the guard would let nothing of it out of a node{used}",
+            network.name
+        );
+        let hint = "take its services off it and remove it, make it again with `--opt encrypted`, or name it in \
+                    `networks.plaintext`";
+        found.add(Severity::Error, (None, "5.3"), message, hint);
+    }
+    published(config, swarm, found);
+}
+
+/// What services publish and nobody outside would reach any more.
+fn published(config: &Config, swarm: &SwarmFacts, found: &mut Findings) {
+    let openings = firewall::public(config);
+    for (service, ports) in &swarm.published {
+        let is_open = |port: &&Service| openings.iter().any(|opening| opening.service == **port);
+        let closed: Vec<String> = ports
+            .iter()
+            .filter(|port| !is_open(port))
+            .filter_map(|port| Some(format!("{} {}", port.protocol(), port.port()?)))
+            .collect();
+        if !closed.is_empty() {
+            let message = format!(
+                "the service {service} publishes {}, which the firewall closes to everybody",
+                closed.join(", ")
+            );
+            let hint =
+                "what is wanted from outside: `firewall.public_ports`, or `firewall.openings` for some only";
+            found.add(Severity::Warning, (None, "3.2.3"), message, hint);
+        }
     }
 }
 

@@ -101,6 +101,7 @@ fn nodes_are_sorted_and_a_managers_address_is_the_one_it_manages_at() {
     let nodes = facts(manager(), Lists { nodes, ..Lists::default() }).nodes;
     assert_eq!((nodes[0].id.as_str(), nodes[0].address.as_str()), ("a", "2001:db8::12"));
     assert!(nodes[0].is_manager && nodes[0].is_leader);
+    assert_eq!([nodes[0].management_port, nodes[1].management_port], [Some(2377), None]);
     assert_eq!((nodes[0].state.as_str(), nodes[0].reachability.as_str()), ("ready", "reachable"));
     assert_eq!((nodes[1].state.as_str(), nodes[1].availability.as_str()), ("down", "drain"));
     assert_eq!((nodes[1].address.as_str(), nodes[1].reachability.as_str()), ("203.0.113.18", ""));
@@ -120,6 +121,30 @@ fn only_services_on_the_routing_mesh_are_named() {
     ]));
     let swarm = facts(manager(), Lists { services, ..Lists::default() });
     assert_eq!(swarm.services_publishing_through_ingress, ["default", "older", "web"]);
+    let published: Vec<_> = swarm.published.into_iter().collect();
+    assert_eq!(
+        published,
+        [("older", 443), ("proxy", 8080), ("web", 80)]
+            .map(|(name, port)| (name.to_owned(), [firewall::Service::Tcp(port)].into()))
+    );
+}
+
+#[test]
+fn a_network_names_the_services_that_are_attached_to_it() {
+    let networks = list(json!([
+        {"Name": "open-net", "Id": "n1", "Driver": "overlay", "Options": {}},
+        {"Name": "idle", "Id": "n2", "Driver": "overlay", "Options": {}},
+    ]));
+    let services = list(json!([
+        {"Spec": {"Name": "web", "TaskTemplate": {"Networks": [{"Target": "n1"}]}}},
+        {"Spec": {"Name": "db", "TaskTemplate": {"Networks": [{"Target": "open-net"}]}}},
+        {"Spec": {"Name": "older", "Networks": [{"Target": "n1"}]}},
+        {"Spec": {"Name": "alone", "TaskTemplate": {}}},
+    ]));
+    let networks = facts(manager(), Lists { networks, services, ..Lists::default() }).networks;
+    let found: Vec<_> = networks.into_iter().map(|network| (network.name, network.services)).collect();
+    let attached = ["db", "older", "web"].map(str::to_owned).to_vec();
+    assert_eq!(found, [("idle".to_owned(), Vec::new()), ("open-net".to_owned(), attached)]);
 }
 
 #[test]

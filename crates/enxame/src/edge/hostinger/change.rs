@@ -91,7 +91,7 @@ impl<'a> Running<'a> {
 
     /// Those that had the firewall, and those that have got it.
     fn machines_with_it(&self) -> Vec<Machine> {
-        let activated = self.activated.iter().map(|one| Machine { id: one.id, node: Some(one.node.clone()) });
+        let activated = self.activated.iter().map(|one| Machine { id: one.id, node: one.node.clone() });
         self.change.sync.iter().cloned().chain(activated).collect()
     }
 
@@ -100,17 +100,15 @@ impl<'a> Running<'a> {
         for machine in machines {
             self.is_touched = true;
             self.told.push(machine.clone());
-            self.watch.tell(&format!("putting the rules in force for {}", name(machine)));
+            self.watch.tell(&format!("putting the rules in force for {}", machine.node));
             self.sync(id, machine).await?;
-            if let Some(node) = &machine.node {
-                self.confirm(node).await?;
-            }
+            self.confirm(&machine.node).await?;
         }
         Ok(())
     }
 
     async fn sync(&self, id: u64, machine: &Machine) -> Result<(), EdgeError> {
-        let attempt = format!("synchronise the firewall for {}", name(machine));
+        let attempt = format!("synchronise the firewall for {}", machine.node);
         self.edge.order("sync", id, machine.id, &attempt).await
     }
 
@@ -218,8 +216,4 @@ impl<'a> Running<'a> {
             None => Ok(()),
         }
     }
-}
-
-fn name(machine: &Machine) -> String {
-    machine.node.as_ref().map_or_else(|| format!("machine {}", machine.id), ToString::to_string)
 }
