@@ -6,19 +6,24 @@ DEBUG := target/$(TARGET)/debug
 RELEASE := target/$(TARGET)/release
 export PATH := $(HOME)/.cargo/bin:$(PATH)
 
-.PHONY: setup build release demo demo-down test check unit lab-test drills bench schema
+.PHONY: setup setup-build build release demo demo-down test check unit lab-test drills bench
 
+# What the build needs, and no more.
+setup-build:
+	@scripts/setup build
+
+# That, the laboratory and the tests.
 setup:
 	@scripts/setup
 
-build: setup
+build: setup-build
 	$(CARGO) build --workspace
 
-release: setup
+release: setup-build
 	$(CARGO) build --release --workspace
 
 # Boots the laboratory, applies, verifies, and leaves it running to play with.
-demo: build
+demo: setup build
 	@scripts/demo $(DEBUG)
 
 demo-down:
@@ -27,7 +32,7 @@ demo-down:
 # Format, lints, documentation, unit tests, and those on three real machines.
 test: setup check unit lab-test
 
-check: setup
+check: setup-build
 	$(CARGO) fmt --all -- --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --document-private-items --quiet
@@ -36,17 +41,17 @@ unit: setup
 	@scripts/need-nextest
 	$(CARGO) nextest run --workspace --profile default
 
-lab-test: build
+lab-test: setup build
 	@scripts/need-nextest
 	@scripts/lab-test $(DEBUG)
 
 # Long campaigns, about four hours without KVM: other releases, engines and address families, then injected faults. Prints its counts.
-drills: build
+drills: setup build
 	@scripts/need-nextest
 	$(CARGO) nextest run --workspace --profile editions
 	@scripts/drills $(DEBUG)
 	@scripts/firewall-drills $(DEBUG)
 
 # Ratios measured side by side, and sizes; never a test.
-bench: release
+bench: setup release
 	@scripts/bench $(RELEASE)

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use enxame_core::change::{Change, ChangeId, Handover};
+use enxame_core::change::{Change, ChangeId, Handover, Risk};
 use enxame_core::limits::DEAD_MAN;
 use enxame_core::names::NodeName;
 use enxame_core::plan::Plan;
@@ -20,6 +20,8 @@ use crate::transport::{Agent, TransportError};
 
 /// More than the node's own deadlines for one change together, so that the node is the one to give up.
 const CHANGE_DEADLINE: Duration = Duration::from_secs(3 * 60 * 60);
+/// The same where a node that hangs is about to go back by itself ([`DEAD_MAN`]).
+const CUTTING_DEADLINE: Duration = Duration::from_secs(3 * 60);
 
 /// How long new connections are tried: the change itself and the way back fit into the rest of [`DEAD_MAN`].
 const CONFIRM_WITHIN: Duration = Duration::from_secs(30);
@@ -188,7 +190,8 @@ async fn execute(
         action: change.action.clone(),
         handed,
     };
-    match agent.request(&request, CHANGE_DEADLINE, |text| progress.tell(&change.node, text)).await? {
+    let deadline = if change.risk == Risk::MayCutSsh { CUTTING_DEADLINE } else { CHANGE_DEADLINE };
+    match agent.request(&request, deadline, |text| progress.tell(&change.node, text)).await? {
         Reply::Done => Ok(Made::AsPlanned),
         Reply::Unconfirmed => confirm(change, agent, doors, progress).await,
         _ => Err(TransportError::OutOfTurn),

@@ -4,6 +4,7 @@ mod apply;
 mod cli;
 mod edge;
 mod fleet;
+mod new_file;
 mod output;
 mod render;
 mod transport;

@@ -11,8 +11,33 @@ use serde::Serialize;
 /// When the standard output is gone.
 pub(crate) fn text(text: &str) -> io::Result<()> {
     let mut stdout = anstream::stdout().lock();
-    stdout.write_all(text.as_bytes())?;
+    stdout.write_all(printable(text).as_bytes())?;
     stdout.flush()
+}
+
+/// The text without what makes a terminal do something else than show it: servers and providers have a part in it, and one
+/// that was taken must not reach the operator's terminal. Our own styles and the ends of lines stay.
+pub(crate) fn printable(text: &str) -> String {
+    /// Select Graphic Rendition (ECMA-48, 8.3.117): what `anstyle` writes for the styles that we use.
+    const STYLES: [&str; 6] = ["\x1b[0m", "\x1b[1m", "\x1b[2m", "\x1b[31m", "\x1b[32m", "\x1b[33m"];
+    /// What turns the direction of writing (Unicode Standard Annex 9, 2).
+    const DIRECTIONS: [std::ops::RangeInclusive<char>; 2] =
+        ['\u{202a}'..='\u{202e}', '\u{2066}'..='\u{2069}'];
+    let mut shown = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(first) = rest.chars().next() {
+        let style = STYLES.iter().find(|style| rest.starts_with(**style));
+        let length = style.map_or(first.len_utf8(), |style| style.len());
+        let (head, tail) = rest.split_at(length);
+        let turns = || DIRECTIONS.iter().any(|range| range.contains(&first));
+        if style.is_some() || matches!(first, '\n' | '\t') || !(first.is_control() || turns()) {
+            shown.push_str(head);
+        } else {
+            shown.push('\u{fffd}');
+        }
+        rest = tail;
+    }
+    shown
 }
 
 /// Writes a value as pretty-printed JSON.
@@ -27,7 +52,7 @@ pub(crate) fn json(value: &impl Serialize) -> anyhow::Result<()> {
 /// Writes text to the standard error.
 pub(crate) fn note(text: &str) {
     // Where even the standard error is gone there is nobody to tell.
-    drop(writeln!(anstream::stderr().lock(), "{text}"));
+    drop(writeln!(anstream::stderr().lock(), "{}", printable(text)));
 }
 
 /// Tells an error with its whole chain of causes, once.
@@ -36,9 +61,30 @@ pub(crate) fn error(error: &anyhow::Error) {
         let mut told = String::new();
         let handler = miette::GraphicalReportHandler::new();
         if handler.render_report(&mut told, config).is_ok() {
-            note(told.trim_end());
+            // The user's own file, in miette's own styles.
+            drop(writeln!(anstream::stderr().lock(), "{}", told.trim_end()));
             return;
         }
     }
     note(&format!("error: {error:#}"));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::printable;
+
+    #[test]
+    fn a_servers_words_cannot_drive_the_terminal_and_our_styles_stay() {
+        let ours = "\x1b[1mkvm2\x1b[0m (203.0.113.12)\n\t\x1b[31m-\x1b[0m \u{e9}\n";
+        assert_eq!(printable(ours), ours);
+        for (evil, shown) in [
+            ("\x1b]52;c;cm0gLXJm\x07", "\u{fffd}]52;c;cm0gLXJm\u{fffd}"),
+            ("a\x1b[2Kb\x1b[1Ac\rd", "a\u{fffd}[2Kb\u{fffd}[1Ac\u{fffd}d"),
+            ("\x1b[8mhidden", "\u{fffd}[8mhidden"),
+            ("\u{9b}31m", "\u{fffd}31m"),
+            ("a\u{202e}b", "a\u{fffd}b"),
+        ] {
+            assert_eq!(printable(evil), shown);
+        }
+    }
 }

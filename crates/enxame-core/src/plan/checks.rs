@@ -23,6 +23,9 @@ const MEMORY_MINIMUM_BYTES: u64 = 512 * 1024 * 1024;
 /// Room for the engine and a few images.
 const DISK_MINIMUM_BYTES: u64 = 1024 * 1024 * 1024;
 
+/// `VERSION_ID` of the releases of Debian and Ubuntu that enxame is made for.
+const KNOWN_RELEASES: [&str; 4] = ["12", "13", "22.04", "24.04"];
+
 struct Findings(Vec<Finding>);
 
 impl Findings {
@@ -251,6 +254,14 @@ fn of_node(
     if !["debian", "ubuntu"].contains(&facts.os.id.as_str()) {
         let message = format!("runs {}, which is neither Debian nor Ubuntu", facts.os.pretty_name);
         found.add(Severity::Error, (name, "2"), message, "install Debian 12 or 13, or Ubuntu 22.04 or 24.04");
+    } else if !KNOWN_RELEASES.contains(&facts.os.version_id.as_str()) {
+        let message = format!("runs {}, on which enxame was never tried", facts.os.pretty_name);
+        found.add(
+            Severity::Warning,
+            (name, "2"),
+            message,
+            "Debian 12 or 13, or Ubuntu 22.04 or 24.04 is safer",
+        );
     }
     if facts.hardware.memory_bytes < MEMORY_MINIMUM_BYTES {
         let message = format!("has {} MiB of memory", facts.hardware.memory_bytes / 1024 / 1024);

@@ -10,6 +10,7 @@ use enxame_core::names::NodeName;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use crate::apply::Outcome;
+use crate::output::printable;
 
 /// Progress on the standard error.
 pub(crate) struct Progress {
@@ -34,7 +35,7 @@ impl Progress {
     /// What a node is doing.
     pub(crate) fn tell(&self, node: &NodeName, text: &str) {
         if let Some(bar) = self.bars.as_ref().and_then(|bars| bars.nodes.get(node)) {
-            bar.set_message(text.to_owned());
+            bar.set_message(printable(text));
         }
     }
 
@@ -59,7 +60,7 @@ impl Progress {
         if self.is_quiet {
             return;
         }
-        let line = format!("[{:>6.1}s] {text}", self.start.elapsed().as_secs_f64());
+        let line = format!("[{:>6.1}s] {}", self.start.elapsed().as_secs_f64(), printable(text));
         match &self.bars {
             // A terminal that went away takes nothing else with it.
             Some(bars) => drop(bars.all.println(line)),

@@ -21,6 +21,7 @@ const START_AGENT: &str = "umask 022
 d=/var/lib/enxame/agents
 f=$d/$1
 if ! [ -x \"$f\" ]; then
+  if [ \"$(uname -m)\" != x86_64 ]; then echo \"the server is $(uname -m), and this build is for x86-64 only\" >&2; exit 92; fi
   mkdir -p \"$d\" && t=$(mktemp \"$d/.new.XXXXXX\") || exit 90
   trap \"rm -f $t\" EXIT
   printf WANT

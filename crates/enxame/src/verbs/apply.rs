@@ -19,7 +19,7 @@ use super::{Look, interrupts, look, make_plan};
 use crate::apply::{self, Outcome, Outcomes};
 use crate::cli::ApplyArgs;
 use crate::edge::Watch;
-use crate::fleet::{Doors, Locking, causes};
+use crate::fleet::{Doors, Fleet, Locking, causes};
 use crate::render;
 use crate::render::progress::Progress;
 use crate::{Ending, output};
@@ -30,6 +30,8 @@ struct Applied<'a> {
     plan: &'a Plan,
     outcomes: &'a Outcomes,
     converged: bool,
+    /// Why it cannot be told whether the nodes are as planned, where it cannot.
+    error: Option<String>,
 }
 
 pub(super) async fn apply(arguments: &ApplyArgs) -> anyhow::Result<Ending> {
@@ -49,7 +51,7 @@ pub(super) async fn apply(arguments: &ApplyArgs) -> anyhow::Result<Ending> {
     }
     if look.plan.is_empty() {
         if look.facts.values().any(|facts| !facts.interrupted.is_empty()) {
-            look.fleet.settle().await?;
+            settle(&mut look.fleet).await;
         }
         look.fleet.close().await;
         return finish(arguments, &look.config, &look.plan, &Outcomes::new(), &look.plan);
@@ -84,15 +86,28 @@ pub(super) async fn apply(arguments: &ApplyArgs) -> anyhow::Result<Ending> {
         Err(error) => Err(error),
     };
     if after.as_ref().is_ok_and(|(is_interrupted, plan)| *is_interrupted && plan.is_empty()) {
-        look.fleet.settle().await?;
+        settle(&mut look.fleet).await;
     }
     look.fleet.close().await;
     match after {
         Ok((_, after)) => finish(arguments, &look.config, &look.plan, &outcomes, &after),
         Err(error) => {
-            output::note(told_outcomes(&look.plan, &outcomes).trim_end());
-            Err(error.context("cannot tell whether the nodes are as planned"))
+            let error = error.context("cannot tell whether the nodes are as planned");
+            if arguments.common.json {
+                let (plan, error) = (&look.plan, Some(format!("{error:#}")));
+                output::json(&Applied { plan, outcomes: &outcomes, converged: false, error })?;
+            } else {
+                output::note(told_outcomes(&look.plan, &outcomes).trim_end());
+            }
+            Err(error)
         }
+    }
+}
+
+/// Closes what earlier applies left open in the journals. The nodes are as planned, whether that can be written or not.
+async fn settle(fleet: &mut Fleet) {
+    if let Err(error) = fleet.settle().await {
+        output::note(&format!("warning: a journal keeps changes that were interrupted: {error:#}"));
     }
 }
 
@@ -168,7 +183,7 @@ fn refuse_if_moved(path: &Path, now: &Plan) -> anyhow::Result<()> {
 /// A plan that is not carried out.
 fn show(arguments: &ApplyArgs, config: &Config, plan: &Plan) -> anyhow::Result<()> {
     if arguments.common.json {
-        return output::json(&Applied { plan, outcomes: &Outcomes::new(), converged: false });
+        return output::json(&Applied { plan, outcomes: &Outcomes::new(), converged: false, error: None });
     }
     Ok(output::text(&render::plan::plan(config, plan))?)
 }
@@ -193,7 +208,7 @@ fn finish(
 ) -> anyhow::Result<Ending> {
     let converged = after.is_empty() && !after.is_refused();
     if arguments.common.json {
-        output::json(&Applied { plan, outcomes, converged })?;
+        output::json(&Applied { plan, outcomes, converged, error: None })?;
     } else {
         output::text(&told_outcomes(plan, outcomes))?;
         if !converged {

@@ -18,6 +18,7 @@ use tokio::sync::watch;
 use crate::cli::{CommonArgs, PlanArgs, Verb};
 use crate::edge::{Edge, EdgeError};
 use crate::fleet::{Fleet, Locking};
+use crate::new_file::NewFile;
 use crate::render::progress::Progress;
 use crate::render::{self, status::Status};
 use crate::{Ending, output};
@@ -60,14 +61,22 @@ struct Look {
 }
 
 fn load(path: &Path) -> anyhow::Result<Config> {
+    read(path).map(|(config, _)| config)
+}
+
+fn read(path: &Path) -> anyhow::Result<(Config, String)> {
     let text = std::fs::read_to_string(path).with_context(|| {
         format!("cannot read {} (`enxame init` proposes one; --config names another)", path.display())
     })?;
-    let name = path.display().to_string();
-    let config = Config::parse(&name, &text)?;
-    let read = |file: &PathBuf| stack(&directory_of(path).join(file));
-    let stacks = config.stacks.iter().map(read).collect::<Result<Vec<_>, _>>()?;
-    config::check_public_ports(&name, &text, &stacks)?;
+    Ok((Config::parse(&path.display().to_string(), &text)?, text))
+}
+
+/// The same for what goes by the stacks: who opens a port, and who would.
+fn load_with_stacks(path: &Path) -> anyhow::Result<Config> {
+    let (config, text) = read(path)?;
+    let stack = |file: &PathBuf| stack(&directory_of(path).join(file));
+    let stacks = config.stacks.iter().map(stack).collect::<Result<Vec<_>, _>>()?;
+    config::check_public_ports(&path.display().to_string(), &text, &stacks)?;
     Ok(config)
 }
 
@@ -83,7 +92,7 @@ fn directory_of(path: &Path) -> &Path {
 
 /// Looks at the nodes and at the provider's edge, where that has an API.
 async fn look(arguments: &CommonArgs, locking: Locking) -> anyhow::Result<Look> {
-    let config = load(&arguments.config)?;
+    let config = load_with_stacks(&arguments.config)?;
     let edge = crate::edge::of(&config, directory_of(&arguments.config)).map_err(|error| told(&error))?;
     look_at(config, edge, arguments, locking).await
 }
@@ -137,12 +146,12 @@ async fn check(arguments: &CommonArgs) -> anyhow::Result<Ending> {
 }
 
 async fn plan(arguments: &PlanArgs) -> anyhow::Result<Ending> {
+    let out = arguments.out.as_deref().map(NewFile::make).transpose()?;
     let look = look(&arguments.common, Locking::Free).await?;
     look.fleet.close().await;
     look.progress.finish();
-    if let Some(path) = &arguments.out {
-        let json = serde_json::to_vec_pretty(&look.plan)?;
-        std::fs::write(path, json).with_context(|| format!("cannot write {}", path.display()))?;
+    if let Some(file) = out {
+        file.keep_json(&look.plan)?;
     }
     if arguments.common.json {
         output::json(&look.plan)?;
@@ -182,8 +191,8 @@ async fn status(arguments: &CommonArgs) -> anyhow::Result<Ending> {
     Ok(if lost.is_empty() { Ending::Done } else { Ending::Unproven })
 }
 
-/// Turns true at the first Ctrl-C, or when somebody else asks to end (`kill`, a terminal that went away); a second
-/// Ctrl-C ends the program.
+/// Turns true at the first Ctrl-C, or when somebody else asks to end (`kill`, a terminal that went away); the second Ctrl-C
+/// or `kill` ends the program.
 fn interrupts() -> anyhow::Result<watch::Receiver<bool>> {
     let (stop, stopped) = watch::channel(false);
     let mut asked = signal(SignalKind::terminate())?;
@@ -194,7 +203,7 @@ fn interrupts() -> anyhow::Result<watch::Receiver<bool>> {
         while interruptions < 2 {
             tokio::select! {
                 _ = interrupted.recv() => interruptions += 1,
-                _ = asked.recv() => {}
+                _ = asked.recv() => interruptions += 1,
                 _ = left_alone.recv() => {}
             }
             // Nobody listens any more: the apply has ended.

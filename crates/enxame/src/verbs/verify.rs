@@ -1,7 +1,6 @@
 //! `enxame verify`: a run of probes and a look around, judged.
 
 use std::io::Read;
-use std::path::Path;
 use std::pin::pin;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -15,6 +14,7 @@ use tokio::sync::watch;
 use super::{Look, interrupts, look_at_nodes};
 use crate::cli::{Subset, VerifyArgs};
 use crate::fleet::Locking;
+use crate::new_file::NewFile;
 use crate::verify::{FleetProbing, FromHere, Run, Scene, look_around, observe, render};
 use crate::{Ending, output};
 
@@ -27,6 +27,8 @@ struct Evidence<'a> {
     /// When the run ended, in milliseconds since 1970, by the operator's clock.
     at_unix_ms: u64,
     verdict: Verdict,
+    /// Why nothing could be proven, where nothing could.
+    error: Option<String>,
     report: &'a Report,
     /// What could not be taken off the nodes again.
     leftovers: &'a [String],
@@ -41,42 +43,52 @@ struct Proven {
     exposure: Vec<View>,
 }
 
+impl Proven {
+    fn nothing() -> Self {
+        Self { report: Report { proofs: Vec::new() }, leftovers: Vec::new(), exposure: Vec::new() }
+    }
+}
+
 pub(super) async fn verify(arguments: &VerifyArgs) -> anyhow::Result<Ending> {
+    // Before anybody is asked: a run takes minutes, and its evidence must have a place.
+    let file = arguments.evidence.as_deref().map(NewFile::make).transpose()?;
     // Under the lock of apply: a change in the middle of a proof would make it say nothing.
     let mut look = look_at_nodes(&arguments.common, Locking::Locked).await?;
     let stop = interrupts()?;
     let proven = prove(&mut look, arguments.only, &stop).await;
     look.fleet.close().await;
     look.progress.finish();
-    let Proven { report, leftovers, exposure } = match proven? {
-        Ok(proven) => proven,
-        Err(error) => {
-            output::error(&anyhow::Error::new(error).context("nothing could be proven"));
-            return Ok(Ending::Unproven);
-        }
+    let (Proven { report, leftovers, exposure }, error) = match proven? {
+        Ok(proven) => (proven, None),
+        Err(error) => (Proven::nothing(), Some(anyhow::Error::new(error).context("nothing could be proven"))),
     };
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
     let evidence = Evidence {
         cluster: look.config.cluster.to_string(),
         version: env!("CARGO_PKG_VERSION"),
         at_unix_ms: u64::try_from(now).unwrap_or(u64::MAX),
-        verdict: report.verdict(),
+        verdict: if error.is_some() { Verdict::Unknown } else { report.verdict() },
+        error: error.as_ref().map(|error| format!("{error:#}")),
         report: &report,
         leftovers: &leftovers,
         exposure: &exposure,
     };
-    if arguments.common.json {
-        output::json(&evidence)?;
-    } else {
-        output::text(&render::report(&report))?;
-    }
-    if let Some(path) = &arguments.evidence {
-        write_evidence(path, &evidence)?;
+    if let Some(file) = file {
+        file.keep_json(&evidence)?;
     }
     for leftover in &leftovers {
         output::note(&format!("warning: left behind: {leftover} (the next verify removes it)"));
     }
-    Ok(if report.verdict() == Verdict::Pass { Ending::Done } else { Ending::Unproven })
+    // Last: where nobody reads it any more, everything else is done.
+    if arguments.common.json {
+        output::json(&evidence)?;
+    } else if error.is_none() {
+        output::text(&render::report(&report))?;
+    }
+    if let Some(error) = &error {
+        output::error(error);
+    }
+    Ok(if evidence.verdict == Verdict::Pass { Ending::Done } else { Ending::Unproven })
 }
 
 async fn prove(
@@ -88,8 +100,7 @@ async fn prove(
         let mut stop = stop.clone();
         async move { drop(stop.wait_for(|stop| *stop).await) }
     };
-    let mut proven =
-        Proven { report: Report { proofs: Vec::new() }, leftovers: Vec::new(), exposure: Vec::new() };
+    let mut proven = Proven::nothing();
     let probing = FleetProbing::new(&mut look.fleet, &look.progress);
     if only != Some(Subset::Exposure) {
         let subject = match Subject::of(&look.config, &look.facts) {
@@ -111,11 +122,6 @@ async fn prove(
         proven.report = proven.report.and(judge_exposure(&proven.exposure));
     }
     Ok(Ok(proven))
-}
-
-fn write_evidence(path: &Path, evidence: &Evidence<'_>) -> anyhow::Result<()> {
-    let json = serde_json::to_vec_pretty(evidence)?;
-    std::fs::write(path, json).with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// A name and a marker nobody could have guessed.
