@@ -114,7 +114,8 @@ pub(crate) struct ApplyArgs {
     /// Carry out this plan, and refuse when another one would be made now
     #[arg(long, value_name = "FILE")]
     pub(crate) plan: Option<PathBuf>,
-    /// Try even what would cut off SSH from here; the node still goes back unless a new connection confirms it
+    /// Try even what would cut off SSH from here; the node still goes back unless a new connection confirms it, and the
+    /// provider's edge as long as enxame runs
     #[arg(long)]
     pub(crate) allow_ssh_cut: bool,
 }
