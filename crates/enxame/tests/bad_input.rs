@@ -1,0 +1,80 @@
+//! Configurations that are refused before any server is asked: with the place, what is wrong and what to do.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail the test")]
+
+use std::fs;
+use std::process::{Command, Output};
+
+/// Nobody is there: whoever asked would fail in another way (RFC 5737).
+const CLUSTER: &str = "version: 1\ncluster: lab\nssh: {allow_from: [198.51.100.7]}\nnodes:\n\
+                       \x20 - {name: kvm2, address: 192.0.2.12}\n";
+
+fn enxame(verb: &str, more: &str, files: &[(&str, &str)]) -> Output {
+    let directory = tempfile::tempdir().unwrap();
+    for (name, text) in files {
+        fs::write(directory.path().join(name), text).unwrap();
+    }
+    fs::write(directory.path().join("cluster.yaml"), CLUSTER.to_owned() + more).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_enxame"));
+    command.current_dir(directory.path()).arg(verb).env("NO_COLOR", "1").env_remove("HOSTINGER_API_TOKEN");
+    command.output().unwrap()
+}
+
+fn refusal(more: &str, files: &[(&str, &str)]) -> String {
+    let output = enxame("plan", more, files);
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(
+        (output.status.code(), String::from_utf8(output.stdout).unwrap().as_str()),
+        (Some(1), ""),
+        "{told}"
+    );
+    told
+}
+
+#[test]
+fn what_is_no_network_is_refused_with_its_place() {
+    let told = refusal("firewall: {openings: [{protocol: tcp, port: 9100, from: [10.0.0.0/33]}]}\n", &[]);
+    assert!(told.contains("cluster.yaml:6:58: `10.0.0.0/33` is neither an address nor a network"), "{told}");
+    let told = refusal("firewall: {openings: [{protocol: tcp, port: 9100, from: [198.51.100.7/24]}]}\n", &[]);
+    assert!(told.contains("did you mean 198.51.100.0/24, or the single address 198.51.100.7?"), "{told}");
+}
+
+#[test]
+fn a_public_port_that_no_stack_declares_is_refused_with_its_place() {
+    let web = ("web.yaml", "services:\n  web:\n    image: nginx:alpine\n    ports: ['443:443']\n");
+    let more = "stacks: [web.yaml]\nfirewall: {public_ports: [443, 8443]}\n";
+    let told = refusal(more, &[web]);
+    assert!(
+        told.contains("cluster.yaml:7:32: port 8443 is open to everybody, and no stack publishes it"),
+        "{told}"
+    );
+    let missing = refusal("stacks: [web.yaml]\n", &[]);
+    assert!(missing.contains("cannot read web.yaml, which `stacks` names"), "{missing}");
+    let broken = refusal("stacks: [web.yaml]\n", &[("web.yaml", "services: {web: {ports: ['x:80']}}\n")]);
+    assert!(broken.contains("web.yaml:1:26: this is not a port that Docker publishes"), "{broken}");
+
+    // The same file without the port, and the matrix of the edge is printed.
+    let matrix = enxame("edge", "stacks: [web.yaml]\nfirewall: {public_ports: [443]}\n", &[web]);
+    assert_eq!(matrix.status.code(), Some(0), "{matrix:?}");
+    assert!(String::from_utf8(matrix.stdout).unwrap().contains("443"));
+}
+
+#[test]
+fn an_edge_without_a_token_is_refused_before_anything_is_asked() {
+    let told = refusal("firewall: {edge: {provider: hostinger}}\n", &[]);
+    assert!(told.contains("HOSTINGER_API_TOKEN"), "{told}");
+}
+
+#[test]
+fn evidence_that_cannot_be_written_is_said_before_a_run_of_minutes() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("cluster.yaml"), CLUSTER).unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_enxame"))
+        .current_dir(directory.path())
+        .args(["verify", "--evidence", "no/such/place.json"])
+        .output()
+        .unwrap();
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    assert!(told.contains("cannot write no/such/place.json"), "{told}");
+}
