@@ -9,14 +9,18 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::thread;
+use std::time::Duration;
 
 use enxame_core::facts::{FileFacts, FilterFacts, GuardState, Observed, TableFacts};
 use serde::{Deserialize, Serialize};
 
+use crate::actuate::wait_for;
 use crate::host::{Command, Host, PATH};
 use crate::ufw::Family;
 use crate::{deadman, guard, netlink};
 
+/// How long dockerd may take to put its rules in order.
+const REARRANGING: Duration = Duration::from_secs(2);
 /// What was told last.
 const TOLD: &str = "/run/enxame-filter.json";
 /// What `iptables-save` is a link to where its rules are `nf_tables`' (update-alternatives(1)).
@@ -119,10 +123,23 @@ fn table(host: &dyn Host, family: Family) -> Observed<TableFacts> {
     if host.read(&Path::new("/usr/sbin").join(family.save())) == FileFacts::Absent {
         return Observed::Unknown(format!("{} is not installed", family.save()));
     }
-    match host.run_ok(&Command::new([family.save(), "-t", "filter"])) {
+    let ask = || match host.run_ok(&Command::new([family.save(), "-t", "filter"])) {
         Ok(text) => Observed::Known(parse(&text, family)),
         Err(error) => Observed::Unknown(error.to_string()),
-    }
+    };
+    let settled = wait_for(REARRANGING, || {
+        let seen = ask();
+        if is_being_rearranged(&seen, family) { Err(()) } else { Ok(seen) }
+    });
+    settled.unwrap_or_else(|()| ask())
+}
+
+/// Whether dockerd may be in the middle of it: it takes the jump to `DOCKER-USER` away and puts it in front again whenever
+/// a network comes or goes (moby, `arrangeUserFilterRule`). IPv6 has the jump from engine 27 on.
+fn is_being_rearranged(seen: &Observed<TableFacts>, family: Family) -> bool {
+    let Observed::Known(table) = seen else { return false };
+    let is_first = table.accepted_before_docker_user.as_ref().is_some_and(Vec::is_empty);
+    family == Family::V4 && table.docker_user.is_some() && !is_first
 }
 
 /// Reads the output of `iptables-save -t filter`: `:CHAIN POLICY [0:0]`, then `-A CHAIN RULE`.
@@ -160,10 +177,15 @@ fn parse(text: &str, family: Family) -> TableFacts {
     }
 }
 
-/// Those that let something pass, but for what a host says to itself and what has come out of `IPsec`.
+/// Those that let something new in, but for what a host says to itself, what has come out of `IPsec`, and what comes from
+/// the engine's own bridges (dockerd puts such a rule in front of `DOCKER-USER` now and then: seen on 26.1.5).
 fn accepting<'a>(rules: impl Iterator<Item = &'a String>) -> Vec<String> {
     let lets_pass = |rule: &&String| rule.ends_with("-j ACCEPT") || rule.contains("-j DOCKER");
-    let is_harmless = |rule: &&String| rule.starts_with("-i lo ") || rule.contains("--pol ipsec");
+    let is_harmless = |rule: &&String| {
+        ["-i lo ", "-i docker", "-i br-"].iter().any(|inner| rule.starts_with(inner))
+            || rule.contains("--pol ipsec")
+            || rule.contains("--ctstate RELATED,ESTABLISHED ")
+    };
     rules.filter(lets_pass).filter(|rule| !is_harmless(rule)).cloned().collect()
 }
 
@@ -202,11 +224,13 @@ mod tests {
         let facts = with(
             "-A INPUT -i lo -j ACCEPT\n-A INPUT -s 10.0.0.0/8 -j ACCEPT\n-A INPUT -p tcp -j f2b-sshd\n\
              -A INPUT -p udp -m policy --dir in --pol ipsec -m udp --dport 4789 -j ACCEPT\n\
-             -A FORWARD -j ufw-before-forward\n-A FORWARD -i wg0 -j ACCEPT\n-A FORWARD -j DOCKER-USER\n\
+             -A FORWARD -j ufw-before-forward\n-A FORWARD -i wg0 -j ACCEPT\n\
+             -A FORWARD -i docker_gwbridge ! -o docker_gwbridge -j ACCEPT\n-A FORWARD -o docker0 -j DOCKER\n\
+             -A FORWARD -o docker0 -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT\n-A FORWARD -j DOCKER-USER\n\
              -A FORWARD -i docker0 -j ACCEPT\n",
         );
         assert_eq!(facts.accepted_before_ufw, ["-s 10.0.0.0/8 -j ACCEPT"]);
-        assert_eq!(facts.accepted_before_docker_user.unwrap(), ["-i wg0 -j ACCEPT"]);
+        assert_eq!(facts.accepted_before_docker_user.unwrap(), ["-i wg0 -j ACCEPT", "-o docker0 -j DOCKER"]);
         let behind = SAVED.replace("-A DOCKER-USER", "-A INPUT -s 10.0.0.0/8 -j ACCEPT\n-A DOCKER-USER");
         assert_eq!(parse(&behind, Family::V4).accepted_before_ufw, Vec::<String>::new());
     }

@@ -35,8 +35,10 @@ const NEEDED: [&str; 12] = [
     "xt_ipvs",
 ];
 /// Loaded where the kernel has them; others take their place where it does not (e.g. `aesni_intel` for `ghash`).
-const USEFUL: [&str; 8] =
-    ["xfrm_algo", "ip_vs_wrr", "ip_vs_sh", "gcm", "seqiv", "ghash_generic", "nft_compat", "esp6"];
+const USEFUL: [&str; 7] =
+    ["xfrm_algo", "ip_vs_wrr", "ip_vs_sh", "gcm", "seqiv", "ghash_generic", "nft_compat"];
+/// Needed where the nodes' addresses are IPv6, and not loadable where the kernel is told to have none (`ipv6.disable=1`).
+const ESP6: &str = "esp6";
 
 /// See the module.
 pub(super) struct KernelModules;
@@ -93,7 +95,7 @@ impl Declare for KernelModules {
     }
 
     fn asks(&self, config: &Config, _: &NodeConfig) -> FactsQuery {
-        let modules = NEEDED.iter().chain(&USEFUL).chain(&["xt_u32", "xt_bpf"]);
+        let modules = NEEDED.iter().chain(&USEFUL).chain(&["xt_u32", "xt_bpf", ESP6]);
         FactsQuery {
             files: [PATH.to_owned()].into(),
             modules: modules.map(|name| (*name).to_owned()).collect(),
@@ -106,7 +108,7 @@ impl Declare for KernelModules {
         let state = |name: &str| view.facts.modules.get(name).copied().unwrap_or(ModuleState::Missing);
         let mut wanted: BTreeSet<&str> = NEEDED.into();
         wanted.insert(marking_module(view.config, view.facts));
-        wanted.extend(view.node.address.is_ipv6().then_some("esp6"));
+        wanted.extend(view.node.address.is_ipv6().then_some(ESP6));
         let missing: Vec<&str> =
             wanted.iter().copied().filter(|name| state(name) == ModuleState::Missing).collect();
         let package = extra_package(view.facts, &missing);

@@ -471,7 +471,19 @@ impl Resource for Ufw {
             .filter(|(key, value)| setting(&defaults, key).map(plain) != Some(plain(value)))
             .fold(defaults.clone(), |text, (key, value)| ufw::with_setting(&text, key, value));
         on.host.write(Path::new(DEFAULTS), wanted.as_bytes(), 0o644)?;
-        follow(on, &families, defaults != wanted)
+        follow(on, &families, defaults != wanted)?;
+        // Turning ufw on writes its files anew, and without the rules for IPv6 where the kernel has none.
+        for (family, wanted) in &families {
+            let path = user_rules(*family);
+            let now = read(on.host, &path)?;
+            let wrong = |error| ActuateError::wrong(format!("cannot change {path}: {error}"), "");
+            let rules = ufw::composed(&now, &wanted.rules, action.foreign).map_err(wrong)?;
+            if rules != now {
+                on.host.write(Path::new(&path), rules.as_bytes(), MODE)?;
+                load(on, *family, &rules)?;
+            }
+        }
+        Ok(())
     }
 }
 
