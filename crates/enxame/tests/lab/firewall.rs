@@ -110,11 +110,27 @@ fn only_declared_ports_answer_the_outside_and_each_layer_closes_the_rest_by_itse
     let open = seen(&CLOSED);
     assert!(open.contains(&"2001:db8:113::14 22 open".to_owned()), "{open:#?}");
 
-    // What was taken away is drift, and one apply puts all of it back.
+    // What was taken away is drift, and one apply puts all of it back: also the jumps to ufw's chains, which ufw itself
+    // takes to be there for as long as its chains are.
+    let flush = "for t in iptables ip6tables; do $t -S | grep -E '^-A (INPUT|FORWARD|OUTPUT) -j ufw' | sed 's/^-A/-D/' | \
+                 while read -r rule; do $t $rule; done; done";
+    on_node("kvm2-manager", flush);
     let mended = enxame(&["apply", "--yes", "--quiet"]);
     assert_eq!(mended.code, 0, "{mended}");
     assert_eq!(planned(), Vec::<String>::new());
     assert_eq!(seen(&CLOSED), Vec::<String>::new());
+
+    // What somebody lets in before the layers have a say is named.
+    on_node("kvm2-manager", "iptables -I INPUT -s 192.0.2.0/24 -j ACCEPT");
+    on_node("kvm4-manager", "iptables -D FORWARD -j DOCKER-USER");
+    let plan = enxame(&["plan", "--quiet"]);
+    assert_eq!(plan.code, 0, "{plan}");
+    for named in [
+        "kvm2-manager iptables has rules of others in INPUT that let in before ufw has a say: -s 192.0.2.0/24 -j ACCEPT",
+        "kvm4-manager iptables' FORWARD does not come to DOCKER-USER",
+    ] {
+        assert!(plan.stdout.contains(named), "{plan}");
+    }
 }
 
 /// Datagrams that arrived at a port where nobody listens, in the network namespace of a process.
@@ -273,6 +289,11 @@ fn rules_of_the_users_own_stay_behind_ours_or_go_and_ufw_understands_its_files()
     fs::write(&path, text).unwrap();
     let removed = enxame(&["apply", "--yes", "--quiet", "--config", path.to_str().unwrap()]);
     assert_eq!(removed.code, 0, "{removed}");
+    let named = "ufw has rules that are not enxame's, and loses them: ";
+    assert!(
+        removed.stdout.contains(named) && removed.stdout.contains("deny any from 203.0.113.12 (mine)"),
+        "{removed}"
+    );
     let added = on_node("kvm4-manager", "ufw show added");
     assert!(!added.contains("mine") && !added.contains("ban") && !added.contains("51820"), "{added}");
 }
