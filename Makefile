@@ -6,6 +6,8 @@ DEBUG := target/$(TARGET)/debug
 RELEASE := target/$(TARGET)/release
 export PATH := $(HOME)/.cargo/bin:$(PATH)
 
+# Installing packages is nothing for two at a time.
+.NOTPARALLEL:
 .PHONY: setup setup-build build release demo demo-down test check unit lab-test drills bench
 
 # What the build needs, and no more.

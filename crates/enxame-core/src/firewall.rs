@@ -400,6 +400,12 @@ pub fn is_public(address: IpAddr) -> bool {
     !NOT_PUBLIC.iter().any(|network| network.contains(&address))
 }
 
+/// Whether there are addresses in a network that [`is_public`].
+#[must_use]
+pub fn has_public(network: &IpNet) -> bool {
+    !NOT_PUBLIC.iter().any(|inner| inner.contains(network))
+}
+
 /// Whether an interface is the inner end of a tunnel, as far as its name tells.
 #[must_use]
 pub fn is_tunnel(name: &str) -> bool {
@@ -544,6 +550,49 @@ mod tests {
         assert!(openings.contains(&"UDP/4800 from 203.0.113.12, 203.0.113.18".to_owned()), "{openings:#?}");
         assert!(openings.contains(&"TCP/8443 from any".to_owned()));
         assert!(!openings.iter().any(|opening| opening.starts_with("TCP/80 ")));
+    }
+
+    #[test]
+    fn a_network_has_public_addresses_unless_all_of_it_is_private() {
+        for public in ["0.0.0.0/0", "::/0", "198.51.100.7/32", "10.0.0.0/7", "2001:db8:5::/48"] {
+            assert!(has_public(&public.parse().unwrap()), "{public}");
+        }
+        for private in ["10.8.0.0/24", "192.168.1.5/32", "100.64.0.0/10", "fd00::/64"] {
+            assert!(!has_public(&private.parse().unwrap()), "{private}");
+        }
+    }
+
+    #[test]
+    fn what_leads_to_peers_faces_the_internet_and_lasting_addresses_are_the_nodes_own() {
+        let text = "version: 1\ncluster: lab\nnodes:\n  - {name: kvm2, address: 203.0.113.12}\n\
+                    \x20 - {name: kvm4, address: 203.0.113.14}\n";
+        let config = Config::parse("cluster.yaml", text).unwrap();
+        let interface = |name: &str, addresses: &[&str]| InterfaceFacts {
+            name: name.to_owned(),
+            mtu_bytes: 1500,
+            addresses: addresses.iter().map(|address| address.parse().unwrap()).collect(),
+        };
+        let route = crate::facts::RouteFacts {
+            source: "203.0.113.12".parse().unwrap(),
+            interface: "ens3".to_owned(),
+            mtu_bytes: 1500,
+            path_mtu_bytes: crate::facts::Observed::Known(1500),
+        };
+        let facts = NodeFacts {
+            interfaces: vec![
+                interface("dummy0", &["203.0.113.12"]),
+                interface("ens3", &["10.0.0.2"]),
+                interface("ens4", &["10.1.0.2"]),
+                interface("ens5", &["198.51.100.4", "2001:db8::4"]),
+            ],
+            routes: [("203.0.113.14".parse().unwrap(), crate::facts::Observed::Known(route))].into(),
+            ..crate::facts::blank::blank()
+        };
+        let node = &config.nodes[0];
+        let names: Vec<_> = public_interfaces(node, &facts).iter().map(|one| one.name.as_str()).collect();
+        assert_eq!(names, ["dummy0", "ens3", "ens5"]);
+        let lasting: [IpAddr; 2] = ["198.51.100.4", "203.0.113.12"].map(|address| address.parse().unwrap());
+        assert_eq!(lasting_addresses(node, &facts), lasting.into());
     }
 
     fn facing(interfaces: &[(&str, &[&str])]) -> Vec<String> {

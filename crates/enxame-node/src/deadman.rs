@@ -52,12 +52,20 @@ pub struct Step {
     pub argv: Vec<String>,
     /// What it reads.
     pub stdin: String,
+    /// Whether it may find that there is nothing to do.
+    pub may_fail: bool,
 }
 
 impl Step {
     /// A command that reads nothing.
     pub fn new<const N: usize>(argv: [&str; N]) -> Self {
-        Self { argv: argv.map(str::to_owned).to_vec(), stdin: String::new() }
+        Self { argv: argv.map(str::to_owned).to_vec(), stdin: String::new(), may_fail: false }
+    }
+
+    /// A command that has something to do only where the change got far enough.
+    #[must_use]
+    pub fn where_done<const N: usize>(argv: [&str; N]) -> Self {
+        Self { may_fail: true, ..Self::new(argv) }
     }
 
     /// A command that reads `stdin`.
@@ -293,16 +301,21 @@ fn restore(kept: &Kept) -> Result<(), ActuateError> {
         outcome => outcome,
     };
     // On the disk before the manifest goes, which may be on another one.
-    let directory = kept.path.parent().unwrap_or(Path::new("/"));
-    let kept_there = outcome.and_then(|()| File::open(directory)?.sync_all());
-    kept_there.map_err(system(format!("put back {}", kept.path.display())))
+    let on_disk = || match File::open(kept.path.parent().unwrap_or(Path::new("/"))) {
+        Ok(directory) => directory.sync_all(),
+        // The change did not get as far as making it.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    };
+    outcome.and_then(|()| on_disk()).map_err(system(format!("put back {}", kept.path.display())))
 }
 
 /// Takes every step, and gives the first that failed.
 fn reload(host: &dyn Host, steps: &[Step]) -> Result<(), HostError> {
     let run = |step: &Step| {
         let command = Command::new(step.argv.iter().map(String::as_str)).reading(step.stdin.as_bytes());
-        host.run_ok(&command).map(drop)
+        let outcome = host.run_ok(&command).map(drop);
+        if step.may_fail { Ok(()) } else { outcome }
     };
     let outcomes: Vec<_> = steps.iter().map(run).collect();
     outcomes.into_iter().collect()
@@ -337,4 +350,33 @@ fn lock() -> Result<Flock<File>, ActuateError> {
         Flock::lock(file.map_err(failed)?, FlockArg::LockExclusiveNonblock)
             .map_err(|(_, errno)| failed(errno.into()))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_put_back_is_what_was_there_whatever_the_change_had_done_of_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        // The change did not even make the directory.
+        restore(&Kept { path: path("none/new"), copy: None }).unwrap();
+        // It made the file, and it was killed before.
+        fs::write(path("new"), "changed").unwrap();
+        let new = Kept { path: path("new"), copy: None };
+        for _ in 0..2 {
+            restore(&new).unwrap();
+            assert!(!path("new").exists());
+        }
+        // It changed the file; going back was cut short once.
+        fs::write(path("old"), "before").unwrap();
+        let old = keep(&path("old")).unwrap();
+        fs::write(path("old"), "changed").unwrap();
+        for _ in 0..2 {
+            restore(&old).unwrap();
+            assert_eq!(fs::read_to_string(path("old")).unwrap(), "before");
+        }
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1, "no copy is left");
+    }
 }

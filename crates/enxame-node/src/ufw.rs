@@ -353,23 +353,23 @@ pub fn snapshot(saved: &str, family: Family) -> String {
     format!("*filter\n{lines}COMMIT\n")
 }
 
-/// The jumps to ufw's chains that are missing, for `iptables-restore --noflush`; `None` where none is. Where the chains are
-/// there ufw takes the jumps to be there too (`ufw-init-functions`, `ufw_start`), and somebody may have flushed them.
+/// The jumps to ufw's chains that are missing: from which chain, and to which. Where its chains are there ufw takes the
+/// jumps to be there too (`ufw-init-functions`, `ufw_start`), and somebody may have flushed them.
 #[must_use]
-pub fn missing_jumps(saved: &str, family: Family) -> Option<String> {
+pub fn missing_jumps(saved: &str, family: Family) -> Vec<(String, String)> {
     let is_there = |chain: &str| saved.lines().any(|line| line.starts_with(&format!(":{chain} ")));
-    let mut rules = String::new();
+    let has_jump =
+        |from: &str, to: &str| saved.lines().any(|line| line.trim_end() == format!("-A {from} -j {to}"));
+    let mut missing = Vec::new();
     for hook in ["input", "output", "forward"] {
         for part in ["before-logging", "before", "after", "after-logging", "reject", "track"] {
-            let chain = format!("{}-{part}-{hook}", family.prefix());
-            let jump = format!("-A {} -j {chain}", hook.to_uppercase());
-            if is_there(&chain) && !saved.lines().any(|line| line.trim_end() == jump) {
-                // Writing to a string does not fail.
-                let _ = writeln!(rules, "{jump}");
+            let (from, to) = (hook.to_uppercase(), format!("{}-{part}-{hook}", family.prefix()));
+            if is_there(&to) && !has_jump(&from, &to) {
+                missing.push((from, to));
             }
         }
     }
-    (!rules.is_empty()).then(|| format!("*filter\n{rules}COMMIT\n"))
+    missing
 }
 
 /// A file of `KEY=value` lines with one value set, and all else as it was.

@@ -20,7 +20,8 @@ use crate::transport::{Agent, TransportError};
 
 /// More than the node's own deadlines for one change together, so that the node is the one to give up.
 const CHANGE_DEADLINE: Duration = Duration::from_secs(3 * 60 * 60);
-/// The same where a node that hangs is about to go back by itself ([`DEAD_MAN`]).
+/// Longer than a change under the dead-man switch can take and be confirmed ([`DEAD_MAN`]): a node that hangs longer goes
+/// back by itself.
 const CUTTING_DEADLINE: Duration = Duration::from_secs(3 * 60);
 
 /// How long new connections are tried: the change itself and the way back fit into the rest of [`DEAD_MAN`].

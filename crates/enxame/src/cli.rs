@@ -11,7 +11,7 @@ use enxame_core::ports::PortSet;
 #[command(name = "enxame", version, propagate_version = true, max_term_width = 100)]
 #[command(after_help = "Exit codes: 0 done (plan: nothing to change), 1 error, 2 plan found changes, \
                         3 a check or proof failed or could not be made, or refuses a plan, \
-                        130 cut off by a second Ctrl-C.")]
+                        130 cut off by a second Ctrl-C or kill.")]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) verb: Verb,

@@ -20,17 +20,13 @@ pub(crate) fn text(text: &str) -> io::Result<()> {
 pub(crate) fn printable(text: &str) -> String {
     /// Select Graphic Rendition (ECMA-48, 8.3.117): what `anstyle` writes for the styles that we use.
     const STYLES: [&str; 6] = ["\x1b[0m", "\x1b[1m", "\x1b[2m", "\x1b[31m", "\x1b[32m", "\x1b[33m"];
-    /// What turns the direction of writing (Unicode Standard Annex 9, 2).
-    const DIRECTIONS: [std::ops::RangeInclusive<char>; 2] =
-        ['\u{202a}'..='\u{202e}', '\u{2066}'..='\u{2069}'];
     let mut shown = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(first) = rest.chars().next() {
         let style = STYLES.iter().find(|style| rest.starts_with(**style));
         let length = style.map_or(first.len_utf8(), |style| style.len());
         let (head, tail) = rest.split_at(length);
-        let turns = || DIRECTIONS.iter().any(|range| range.contains(&first));
-        if style.is_some() || matches!(first, '\n' | '\t') || !(first.is_control() || turns()) {
+        if style.is_some() || matches!(first, '\n' | '\t') || !drives_a_terminal(first) {
             shown.push_str(head);
         } else {
             shown.push('\u{fffd}');
@@ -45,8 +41,26 @@ pub(crate) fn printable(text: &str) -> String {
 /// # Errors
 /// When the standard output is gone.
 pub(crate) fn json(value: &impl Serialize) -> anyhow::Result<()> {
-    let json = serde_json::to_string_pretty(value)?;
-    Ok(text(&(json + "\n"))?)
+    let json = escaped(&serde_json::to_string_pretty(value)?);
+    let mut stdout = io::stdout().lock();
+    stdout.write_all((json + "\n").as_bytes())?;
+    Ok(stdout.flush()?)
+}
+
+/// The same JSON with what a terminal could take for an order escaped: the value stays.
+fn escaped(json: &str) -> String {
+    let escape = |one: char| match one {
+        '\n' => "\n".to_owned(),
+        one if drives_a_terminal(one) => format!("\\u{:04x}", u32::from(one)),
+        one => one.to_string(),
+    };
+    json.chars().map(escape).collect()
+}
+
+/// Whether a character does something else than being shown: control characters, and what turns the direction of writing
+/// (Unicode Standard Annex 9, 2).
+fn drives_a_terminal(one: char) -> bool {
+    one.is_control() || matches!(one, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// Writes text to the standard error.
@@ -71,7 +85,15 @@ pub(crate) fn error(error: &anyhow::Error) {
 
 #[cfg(test)]
 mod tests {
-    use super::printable;
+    use super::{escaped, printable};
+
+    #[test]
+    fn json_keeps_its_value_and_drives_no_terminal() {
+        let value = serde_json::json!({"a": "\u{9b}31m \u{202e} \u{7f} \u{1b}[2K \u{e9}"});
+        let json = escaped(&serde_json::to_string_pretty(&value).unwrap());
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&json).unwrap(), value);
+        assert_eq!(printable(&json), json);
+    }
 
     #[test]
     fn a_servers_words_cannot_drive_the_terminal_and_our_styles_stay() {

@@ -3,6 +3,7 @@
 //! Shapes: the Compose Specification, `services.*.ports`, short and long syntax. What else is in such a file is Docker's.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::ops::RangeInclusive;
 
 use serde::Deserialize;
@@ -17,7 +18,7 @@ use super::validate::Findings;
 pub struct Stack {
     /// The TCP ports that its services publish.
     published: BTreeSet<u16>,
-    /// Whether it publishes ports that only its deployment names (`${PORT}`).
+    /// Whether it may publish TCP ports that only its deployment names (`${PORT}`).
     has_variable_ports: bool,
 }
 
@@ -38,7 +39,7 @@ struct ServiceFile {
 #[serde(untagged)]
 enum PortFile {
     Short(Word),
-    Long { published: Option<Word>, protocol: Option<String> },
+    Long { published: Option<Word>, target: Option<Word>, protocol: Option<String> },
 }
 
 /// Compose files write ports as numbers and as texts.
@@ -67,39 +68,62 @@ enum Published {
     Variable,
 }
 
-/// `[[ADDRESS:]PUBLISHED:]TARGET[/PROTOCOL]`, or the long syntax; `None`: neither.
+/// Stands for a variable that was taken out.
+const VARIABLE: char = '\0';
+
+/// `[[ADDRESS:]PUBLISHED:]TARGET[/PROTOCOL]`, or the long syntax; `None`: neither. As Docker reads it
+/// (docker/go-connections, `nat.ParsePortSpec`).
 fn published(port: &PortFile) -> Option<Published> {
-    let (published, protocol) = match port {
+    let (published, target, protocol) = match port {
         PortFile::Short(word) => {
-            let text = word.text();
-            if text.contains('$') {
-                return Some(Published::Variable);
+            let text = without_variables(&word.text());
+            let (ports, protocol) = text.split_once('/').unwrap_or((&text, ""));
+            let (outer, target) = ports.rsplit_once(':').unwrap_or(("", ports));
+            let (address, published) = outer.rsplit_once(':').unwrap_or(("", outer));
+            let address = address.trim_matches(['[', ']']);
+            if !address.is_empty() && !address.contains(VARIABLE) && address.parse::<IpAddr>().is_err() {
+                return None;
             }
-            let (ports, protocol) = text.split_once('/').unwrap_or((&text, "tcp"));
-            let published = ports.rsplit_once(':').map(|(published, target)| {
-                range(target)?;
-                range(published.rsplit(':').next().unwrap_or(published))
-            });
-            if published.is_none() {
-                range(ports)?;
-            }
-            (published, protocol.to_owned())
+            (published.to_owned(), target.to_owned(), protocol.to_owned())
         }
-        PortFile::Long { published, protocol } => {
-            let text = published.as_ref().map(Word::text);
-            let protocol = protocol.clone().unwrap_or_else(|| "tcp".to_owned());
-            if [text.as_ref(), Some(&protocol)].into_iter().flatten().any(|text| text.contains('$')) {
-                return Some(Published::Variable);
-            }
-            (text.map(|text| range(&text)), protocol)
+        PortFile::Long { published, target, protocol } => {
+            let text = |word: &Option<Word>| word.as_ref().map(|word| without_variables(&word.text()));
+            let protocol = without_variables(protocol.as_deref().unwrap_or_default());
+            (text(published).unwrap_or_default(), text(target)?, protocol)
         }
     };
-    match (published, protocol.as_str()) {
-        (Some(None), _) => None,
-        (Some(Some(ports)), "tcp") => Some(Published::Tcp(ports)),
-        (_, "tcp" | "udp" | "sctp") => Some(Published::NoTcp),
-        _ => None,
+    match protocol.to_lowercase().as_str() {
+        "udp" | "sctp" => return Some(Published::NoTcp),
+        "" | "tcp" => {}
+        variable if variable.contains(VARIABLE) => {}
+        _ => return None,
     }
+    if published.contains(VARIABLE) {
+        return Some(Published::Variable);
+    }
+    let targets = if target.contains(VARIABLE) { None } else { Some(range(&target)?) };
+    // Docker chooses.
+    if published.is_empty() || published == "0" {
+        return Some(Published::NoTcp);
+    }
+    let published = range(&published)?;
+    let is_as_long = |targets: RangeInclusive<u16>| targets.len() == 1 || targets.len() == published.len();
+    targets.is_none_or(is_as_long).then_some(Published::Tcp(published))
+}
+
+/// The text with [`VARIABLE`] in the place of each `$NAME` and `${NAME...}` (Compose Specification, 12, "Interpolation").
+fn without_variables(text: &str) -> String {
+    let mut plain = String::new();
+    let mut rest = text;
+    while let Some((before, variable)) = rest.split_once('$') {
+        plain.push_str(before);
+        plain.push(VARIABLE);
+        rest = match variable.strip_prefix('{') {
+            Some(braced) => braced.split_once('}').map_or("", |(_, behind)| behind),
+            None => variable.trim_start_matches(|one: char| one.is_ascii_alphanumeric() || one == '_'),
+        };
+    }
+    plain + rest
 }
 
 /// `8080`, or `8000-8010`.
@@ -110,6 +134,12 @@ fn range(text: &str) -> Option<RangeInclusive<u16>> {
 }
 
 impl Stack {
+    /// Whether it may publish TCP ports that only its deployment names (`${PORT}`): nothing is held against it then.
+    #[must_use]
+    pub fn has_variable_ports(&self) -> bool {
+        self.has_variable_ports
+    }
+
     /// Reads a compose file; `name` is the file's name for messages.
     ///
     /// # Errors
@@ -185,6 +215,10 @@ mod tests {
         assert_eq!(ports("['[::1]:9443:443', '8000-8002:80-82']"), Ok(publishing(&[8000, 8001, 8002, 9443])));
         assert_eq!(ports("['53:53/udp', 8080, '3000']"), Ok(publishing(&[])));
         assert_eq!(
+            ports("['53:53/UDP', '127.0.0.1::80', ':80', '0:80', '81:80/', '82:80/TCP']"),
+            Ok(publishing(&[81, 82]))
+        );
+        assert_eq!(
             ports("[{target: 80, published: 80}, {target: 443, published: '443', mode: host}]"),
             Ok(publishing(&[80, 443]))
         );
@@ -197,9 +231,16 @@ mod tests {
 
     #[test]
     fn a_port_that_only_the_deployment_names_is_not_guessed() {
-        for entries in ["['${PORT:-80}:80']", "[{target: 80, published: '${PORT}'}]"] {
+        for entries in
+            ["['${PORT:-80}:80']", "[{target: 80, published: '${PORT}'}]", "['$PORT:80/${PROTOCOL}']"]
+        {
             assert!(ports(entries).unwrap().has_variable_ports, "{entries}");
         }
+        // What is variable of these is not which port it is.
+        assert_eq!(
+            ports("['80:${TARGET}', '${ADDRESS}:443:443', '${DNS}:53/udp']"),
+            Ok(publishing(&[80, 443]))
+        );
     }
 
     #[test]
@@ -207,8 +248,9 @@ mod tests {
         let place = "web.yaml:4:13: this is not a port that Docker publishes";
         for entries in [
             "['http:80']",
+            "['http:80:80']",
+            "['8000-8002:80-81']",
             "['80:80/icmp']",
-            "['0:80']",
             "['90-80:80']",
             "['70000:80']",
             "[{target: 80, published: x}]",

@@ -31,7 +31,7 @@ pub struct TableFacts {
     pub input_policy: String,
     /// The same for packets that pass through.
     pub forward_policy: String,
-    /// Whether `INPUT` comes through ufw's chains.
+    /// Whether `INPUT`, `OUTPUT` and `FORWARD` come through all of ufw's chains.
     pub goes_through_ufw: bool,
     /// What `INPUT` lets in before it comes to ufw's chains, a rule each, without `-A CHAIN`.
     pub accepted_before_ufw: Vec<String>,

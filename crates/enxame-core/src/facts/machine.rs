@@ -86,7 +86,7 @@ pub struct CloudInit {
     /// Whether it is installed and not disabled (`/etc/cloud/cloud-init.disabled`).
     pub is_active: bool,
     /// Which of the provider's data say `manage_etc_hosts: true`, which goes before any file of the server's: `user-data`,
-    /// `vendor-data`.
+    /// `vendor-data`, `vendor-data2`.
     pub hosts_rewritten_by: Vec<String>,
 }
 

@@ -255,7 +255,7 @@ fn of_node(
         let message = format!("runs {}, which is neither Debian nor Ubuntu", facts.os.pretty_name);
         found.add(Severity::Error, (name, "2"), message, "install Debian 12 or 13, or Ubuntu 22.04 or 24.04");
     } else if !KNOWN_RELEASES.contains(&facts.os.version_id.as_str()) {
-        let message = format!("runs {}, on which enxame was never tried", facts.os.pretty_name);
+        let message = format!("runs {}, which enxame is not made for", facts.os.pretty_name);
         found.add(
             Severity::Warning,
             (name, "2"),

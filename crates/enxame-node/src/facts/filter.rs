@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::actuate::wait_for;
 use crate::host::{Command, Host, PATH};
-use crate::ufw::Family;
+use crate::ufw::{Family, missing_jumps};
 use crate::{deadman, guard, netlink};
 
 /// How long dockerd may take to put its rules in order.
@@ -168,25 +168,38 @@ fn parse(text: &str, family: Family) -> TableFacts {
         // A table that nothing was ever put into is not listed, and lets everything pass.
         input_policy: policy("INPUT").unwrap_or_else(|| "ACCEPT".to_owned()),
         forward_policy: policy("FORWARD").unwrap_or_else(|| "ACCEPT".to_owned()),
-        goes_through_ufw: to_ufw.is_some(),
-        accepted_before_ufw: accepting(input.iter().take(to_ufw.unwrap_or_default())),
-        accepted_before_docker_user: to_docker_user.map(|place| accepting(forward.iter().take(place))),
+        goes_through_ufw: to_ufw.is_some() && missing_jumps(text, family).is_empty(),
+        accepted_before_ufw: accepting(input.iter().take(to_ufw.unwrap_or_default()), &rules),
+        accepted_before_docker_user: to_docker_user
+            .map(|place| accepting(forward.iter().take(place), &rules)),
         user_input: chain(&format!("{}-user-input", family.prefix())),
         docker_user: chain("DOCKER-USER"),
         published: chain(guard::PUBLISHED_CHAIN),
     }
 }
 
-/// Those that let something new in, but for what a host says to itself, what has come out of `IPsec`, and what comes from
-/// the engine's own bridges (dockerd puts such a rule in front of `DOCKER-USER` now and then: seen on 26.1.5).
-fn accepting<'a>(rules: impl Iterator<Item = &'a String>) -> Vec<String> {
-    let lets_pass = |rule: &&String| rule.ends_with("-j ACCEPT") || rule.contains("-j DOCKER");
-    let is_harmless = |rule: &&String| {
+/// Those that let something new in, by themselves or through a chain of somebody's (`rules` has its rules): but for what a
+/// host says to itself, what has come out of `IPsec`, and what comes from the engine's own bridges (dockerd puts such a
+/// rule in front of `DOCKER-USER` now and then: seen on 26.1.5).
+fn accepting<'a>(
+    in_front: impl Iterator<Item = &'a String>,
+    rules: &dyn Fn(&str) -> Vec<String>,
+) -> Vec<String> {
+    let is_harmless = |rule: &str| {
         ["-i lo ", "-i docker", "-i br-"].iter().any(|inner| rule.starts_with(inner))
             || rule.contains("--pol ipsec")
-            || rule.contains("--ctstate RELATED,ESTABLISHED ")
+            || (rule.contains("--ctstate RELATED,ESTABLISHED ") && !rule.contains("! --ctstate"))
     };
-    rules.filter(lets_pass).filter(|rule| !is_harmless(rule)).cloned().collect()
+    let accepts = |rule: &String| rule.ends_with("-j ACCEPT") && !is_harmless(rule);
+    let lets_pass = |rule: &&String| match rule.rsplit_once("-j ") {
+        Some((_, chain)) if chain.starts_with("ufw") || chain.starts_with("DOCKER-ISOLATION") => false,
+        // Of the engine's, that let in what is published.
+        Some((_, chain)) if chain.starts_with("DOCKER") => !is_harmless(rule),
+        Some((_, "ACCEPT")) => accepts(rule),
+        Some((_, chain)) => rules(chain).iter().any(accepts) && !is_harmless(rule),
+        None => false,
+    };
+    in_front.filter(lets_pass).cloned().collect()
 }
 
 #[cfg(test)]
@@ -231,6 +244,14 @@ mod tests {
         );
         assert_eq!(facts.accepted_before_ufw, ["-s 10.0.0.0/8 -j ACCEPT"]);
         assert_eq!(facts.accepted_before_docker_user.unwrap(), ["-i wg0 -j ACCEPT", "-o docker0 -j DOCKER"]);
+        let facts = with(
+            "-A INPUT -j ts-input\n-A ts-input -i tailscale0 -j ACCEPT\n-A INPUT -j f2b-sshd\n-A f2b-sshd -j RETURN\n\
+             -A INPUT -m conntrack ! --ctstate RELATED,ESTABLISHED -j ACCEPT\n\
+             -A FORWARD -j DOCKER-ISOLATION-STAGE-1\n-A FORWARD -j DOCKER-USER\n",
+        );
+        let named = ["-j ts-input", "-m conntrack ! --ctstate RELATED,ESTABLISHED -j ACCEPT"];
+        assert_eq!(facts.accepted_before_ufw, named);
+        assert_eq!(facts.accepted_before_docker_user, Some(Vec::new()));
         let behind = SAVED.replace("-A DOCKER-USER", "-A INPUT -s 10.0.0.0/8 -j ACCEPT\n-A DOCKER-USER");
         assert_eq!(parse(&behind, Family::V4).accepted_before_ufw, Vec::<String>::new());
     }

@@ -19,20 +19,14 @@ const ENABLE: Duration = Duration::from_secs(120);
 const PACKAGES: [&str; 2] = ["nftables", "ufw"];
 const NFTABLES: &str = "nftables.service";
 /// Whoever loads rules of its own throws ours, ufw's or Docker's away.
-const RIVALS: [(&str, Severity, &str); 3] = [
-    (
-        "firewalld.service",
-        Severity::Error,
-        "two managers of one firewall undo each other: systemctl disable --now firewalld",
-    ),
+const RIVALS: [(&str, &str); 3] = [
+    ("firewalld.service", "two managers of one firewall undo each other: systemctl disable --now firewalld"),
     (
         "netfilter-persistent.service",
-        Severity::Error,
         "its saved rules replace ufw's at boot: systemctl disable --now netfilter-persistent",
     ),
     (
         NFTABLES,
-        Severity::Error,
         "its file flushes everybody's rules, at boot after ufw has loaded its own: systemctl disable nftables (and do not \
          stop it: that flushes them now, with Docker's encryption among them)",
     ),
@@ -61,23 +55,26 @@ impl Declare for FirewallPackages {
     fn asks(&self, _: &Config, _: &NodeConfig) -> FactsQuery {
         FactsQuery {
             packages: PACKAGES.map(str::to_owned).into(),
-            units: RIVALS.iter().map(|(unit, ..)| *unit).chain([UNIT]).map(str::to_owned).collect(),
+            units: RIVALS.iter().map(|(unit, _)| *unit).chain([UNIT]).map(str::to_owned).collect(),
             ..FactsQuery::default()
         }
     }
 
     fn declare(&self, view: &View<'_>) -> Declaration {
         let mut declaration = Declaration::nothing();
-        for (unit, severity, hint) in RIVALS {
-            let message = match view.facts.units.get(unit) {
-                None => format!("whether {unit} is there could not be seen: systemd did not answer"),
+        for (unit, hint) in RIVALS {
+            let (message, hint) = match view.facts.units.get(unit) {
+                None => (
+                    format!("whether {unit} is there could not be seen: systemd did not answer"),
+                    "plan again; on the node: systemctl is-system-running",
+                ),
                 // It has done its work at boot, and only stops by a flush.
                 Some(facts) if facts.enabled != "enabled" && unit == NFTABLES => continue,
                 Some(facts) if facts.enabled != "enabled" && facts.active != "active" => continue,
-                Some(_) => format!("{unit} loads firewall rules of its own"),
+                Some(_) => (format!("{unit} loads firewall rules of its own"), hint),
             };
             declaration.findings.push(Finding {
-                severity,
+                severity: Severity::Error,
                 node: Some(view.node.name.clone()),
                 section: "3.2".to_owned(),
                 message,

@@ -144,7 +144,7 @@ impl Wanted {
             }
         }
         if !now.goes_through_ufw {
-            found.push(Difference::added(format!("{name} INPUT"), "through ufw's chains"));
+            found.push(Difference::added(format!("{name} INPUT, OUTPUT, FORWARD"), "through ufw's chains"));
         }
         let user = now.user_input.clone().unwrap_or_default();
         let ours = user.get(loaded.before_ours..).unwrap_or_default();
@@ -428,6 +428,12 @@ impl Resource for Ufw {
                 try_load(host, family, &text)?;
                 reload.push(restore(family, text));
             }
+            // What the change adds to chains that are everybody's.
+            let program = family.restore().trim_end_matches("-restore");
+            let jumps = ufw::missing_jumps(&saved, family);
+            reload.extend(
+                jumps.iter().map(|(from, to)| Step::where_done([program, WAIT, "-D", from, "-j", to])),
+            );
         }
         Ok(Some(WayBack { files, reload }))
     }
@@ -505,8 +511,11 @@ fn follow(
     };
     for family in Family::ALL {
         let saved = on.host.run_ok(&Command::new([family.save(), "-t", "filter"]))?;
-        if let Some(jumps) = ufw::missing_jumps(&saved, family) {
-            load(on, family, &jumps)?;
+        let jumps = ufw::missing_jumps(&saved, family);
+        if !jumps.is_empty() {
+            let rules: Vec<String> = jumps.iter().map(|(from, to)| format!("-A {from} -j {to}\n")).collect();
+            let rules = rules.concat();
+            load(on, family, &format!("*filter\n{rules}COMMIT\n"))?;
         }
     }
     if !is_enabled {

@@ -170,12 +170,12 @@ fn what_is_loaded_for_a_rule_is_seen_beside_what_ufw_says_of_it() {
 #[test]
 fn jumps_that_somebody_flushed_are_found_where_ufws_chains_are() {
     let none = "*filter\n:INPUT ACCEPT [0:0]\n:FORWARD ACCEPT [0:0]\nCOMMIT\n";
-    assert_eq!(missing_jumps(none, Family::V4), None, "ufw makes chains and jumps together");
+    assert_eq!(missing_jumps(none, Family::V4), [], "ufw makes chains and jumps together");
     let flushed = "*filter\n:INPUT ACCEPT [0:0]\n:ufw6-before-input - [0:0]\n:ufw6-track-forward - [0:0]\n\
                    :ufw6-user-input - [0:0]\n-A INPUT -j somebodys\nCOMMIT\n";
-    let jumps = "*filter\n-A INPUT -j ufw6-before-input\n-A FORWARD -j ufw6-track-forward\nCOMMIT\n";
-    assert_eq!(missing_jumps(flushed, Family::V6).as_deref(), Some(jumps));
-    let whole = flushed
-        .replace("-A INPUT -j somebodys", "-A INPUT -j ufw6-before-input\n-A FORWARD -j ufw6-track-forward");
-    assert_eq!(missing_jumps(&whole, Family::V6), None);
+    let jump = |from: &str, to: &str| (from.to_owned(), to.to_owned());
+    let expected = [jump("INPUT", "ufw6-before-input"), jump("FORWARD", "ufw6-track-forward")];
+    assert_eq!(missing_jumps(flushed, Family::V6), expected);
+    let whole = "-A INPUT -j ufw6-before-input\n-A FORWARD -j ufw6-track-forward";
+    assert_eq!(missing_jumps(&flushed.replace("-A INPUT -j somebodys", whole), Family::V6), []);
 }

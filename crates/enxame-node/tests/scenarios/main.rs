@@ -122,6 +122,7 @@ scenarios! {
     an_open_ingress_is_made_again,
     an_opening_for_an_interface_that_is_public_no_more_goes,
     an_operator_in_a_tunnel_is_refused,
+    an_operator_in_a_tunnel_that_is_let_in_may_apply,
     an_ubuntu_kernel_gets_its_extra_modules,
     an_unknown_path_mtu_is_the_routes,
     bookworm_marks_with_u32,

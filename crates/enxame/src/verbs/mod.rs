@@ -76,6 +76,11 @@ fn load_with_stacks(path: &Path) -> anyhow::Result<Config> {
     let (config, text) = read(path)?;
     let stack = |file: &PathBuf| stack(&directory_of(path).join(file));
     let stacks = config.stacks.iter().map(stack).collect::<Result<Vec<_>, _>>()?;
+    if stacks.iter().any(Stack::has_variable_ports) {
+        output::note(
+            "note: a stack's ports are variables: whether all of `firewall.public_ports` are published cannot be told",
+        );
+    }
     config::check_public_ports(&path.display().to_string(), &text, &stacks)?;
     Ok(config)
 }
@@ -150,14 +155,13 @@ async fn plan(arguments: &PlanArgs) -> anyhow::Result<Ending> {
     let look = look(&arguments.common, Locking::Free).await?;
     look.fleet.close().await;
     look.progress.finish();
-    if let Some(file) = out {
-        file.keep_json(&look.plan)?;
-    }
+    let kept = out.map_or(Ok(()), |file| file.keep_json(&look.plan));
     if arguments.common.json {
         output::json(&look.plan)?;
     } else {
         output::text(&render::plan::plan(&look.config, &look.plan))?;
     }
+    kept?;
     Ok(match (look.plan.is_refused(), look.plan.is_empty()) {
         (true, _) => Ending::Unproven,
         (false, true) => Ending::Done,

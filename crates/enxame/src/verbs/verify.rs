@@ -73,9 +73,7 @@ pub(super) async fn verify(arguments: &VerifyArgs) -> anyhow::Result<Ending> {
         leftovers: &leftovers,
         exposure: &exposure,
     };
-    if let Some(file) = file {
-        file.keep_json(&evidence)?;
-    }
+    let kept = file.map_or(Ok(()), |file| file.keep_json(&evidence));
     for leftover in &leftovers {
         output::note(&format!("warning: left behind: {leftover} (the next verify removes it)"));
     }
@@ -88,6 +86,7 @@ pub(super) async fn verify(arguments: &VerifyArgs) -> anyhow::Result<Ending> {
     if let Some(error) = &error {
         output::error(error);
     }
+    kept?;
     Ok(if evidence.verdict == Verdict::Pass { Ending::Done } else { Ending::Unproven })
 }
 

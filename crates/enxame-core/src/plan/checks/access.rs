@@ -89,8 +89,8 @@ pub(super) fn tunnels(config: &Config, facts: &ClusterFacts, changes: &[Change],
     for node in cutting.map(|change| &change.node).collect::<BTreeSet<_>>() {
         let facts = facts.get(node).and_then(|facts| Some((facts, facts.ssh_session?)));
         if let Some(message) = facts.and_then(|(facts, session)| tunnel(config, facts, session)) {
-            let hint = "name its port in `firewall.openings`, or a public address of yours in `ssh.allow_from`; that you are \
-                        cut off shows too late for the node to go back";
+            let hint = "name its port in `firewall.openings`, or a public address of yours in `ssh.allow_from`; where the node \
+                        itself opens the tunnel: --allow-ssh-cut. That you are cut off would show too late to go back";
             refuse(node, message, hint, found);
         }
     }
@@ -101,8 +101,7 @@ fn tunnel(config: &Config, facts: &NodeFacts, session: SshSession) -> Option<Str
     let reached = facts.interfaces.iter().find(|interface| interface.addresses.iter().any(carries));
     let tunnel = reached.filter(|interface| firewall::is_tunnel(&interface.name))?;
     let is_udp = |opening: &OpeningConfig| opening.protocol == OpeningProtocol::Udp;
-    let is_reached_otherwise =
-        config.ssh.allow_from.iter().any(|network| firewall::is_public(network.addr()));
+    let is_reached_otherwise = config.ssh.allow_from.iter().any(firewall::has_public);
     (!is_reached_otherwise && !config.firewall.openings.iter().any(is_udp)).then(|| {
         format!(
             "would cut you off once the tunnel {} is idle: you come through it, and nothing lets it in",
