@@ -2,10 +2,12 @@
 //!
 //! Pure. Invariant: what is not in the list is closed.
 
+mod interfaces;
+
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -15,7 +17,9 @@ use serde::{Deserialize, Serialize, Serializer};
 use crate::config::{
     Config, Mesh, NodeConfig, OpeningProtocol, Role, SWARM_GOSSIP_PORT, SWARM_MANAGEMENT_PORT,
 };
-use crate::facts::{InterfaceFacts, NodeFacts, SshSession};
+use crate::facts::SshSession;
+
+pub use interfaces::{has_public, is_public, is_tunnel, lasting_addresses, public_interfaces};
 
 /// The only port of `NFSv4` (RFC 8881, 2.9).
 const NFS_PORT: u16 = 2049;
@@ -365,79 +369,6 @@ fn shared_files(from: Source) -> Opening {
 /// The network that is declared plaintext gets this identifier, so that the guard can tell its packets from others'
 /// before it is made. Swarm itself counts up from 4096 (swarmkit, `cnmallocator/drivers_network_linux.go`).
 pub const PLAINTEXT_VNI: u32 = 0x00e0_0001;
-/// What faces inwards, whatever its addresses: the engine's bridges and the host's ends of containers' links, and those of
-/// other managers of machines and containers.
-const INNER_INTERFACES: [&str; 8] = ["docker", "br-", "veth", "virbr", "lxcbr", "lxdbr", "incusbr", "podman"];
-/// Tunnels, whose other end came in by a public interface.
-const TUNNELS: [&str; 4] = ["wg", "tun", "tap", "tailscale"];
-
-/// Addresses that are not reached from the Internet: RFC 1918, RFC 6598 (CGNAT), RFC 4193 (ULA), and what never leaves a
-/// link (RFC 3927, RFC 4291), this host (RFC 1122), or is no host at all (multicast, unspecified).
-const NOT_PUBLIC: [IpNet; 13] = [
-    network(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 8),
-    network(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 0)), 8),
-    network(IpAddr::V4(Ipv4Addr::new(100, 64, 0, 0)), 10),
-    network(IpAddr::V4(Ipv4Addr::new(127, 0, 0, 0)), 8),
-    network(IpAddr::V4(Ipv4Addr::new(169, 254, 0, 0)), 16),
-    network(IpAddr::V4(Ipv4Addr::new(172, 16, 0, 0)), 12),
-    network(IpAddr::V4(Ipv4Addr::new(192, 168, 0, 0)), 16),
-    network(IpAddr::V4(Ipv4Addr::new(224, 0, 0, 0)), 3),
-    network(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 128),
-    network(IpAddr::V6(Ipv6Addr::LOCALHOST), 128),
-    network(IpAddr::V6(Ipv6Addr::new(0xfc00, 0, 0, 0, 0, 0, 0, 0)), 7),
-    network(IpAddr::V6(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0)), 10),
-    network(IpAddr::V6(Ipv6Addr::new(0xff00, 0, 0, 0, 0, 0, 0, 0)), 8),
-];
-
-const fn network(address: IpAddr, prefix_length: u8) -> IpNet {
-    IpNet::new_assert(address, prefix_length)
-}
-
-/// Whether an address may be reached from the Internet, as far as the address tells.
-#[must_use]
-pub fn is_public(address: IpAddr) -> bool {
-    let address = address.to_canonical();
-    !NOT_PUBLIC.iter().any(|network| network.contains(&address))
-}
-
-/// Whether there are addresses in a network that [`is_public`].
-#[must_use]
-pub fn has_public(network: &IpNet) -> bool {
-    !NOT_PUBLIC.iter().any(|inner| inner.contains(network))
-}
-
-/// Whether an interface is the inner end of a tunnel, as far as its name tells.
-#[must_use]
-pub fn is_tunnel(name: &str) -> bool {
-    TUNNELS.iter().any(|prefix| name.starts_with(prefix))
-}
-
-/// The interfaces of a node that face the Internet: the one that carries the node's address in `cluster.yaml`, whatever
-/// that is, those that the ways to its peers leave by, and every other with an address that [`is_public`]. What faces
-/// inwards is never among them.
-#[must_use]
-pub fn public_interfaces<'a>(node: &NodeConfig, facts: &'a NodeFacts) -> Vec<&'a InterfaceFacts> {
-    let is_inner =
-        |name: &str| is_tunnel(name) || INNER_INTERFACES.iter().any(|prefix| name.starts_with(prefix));
-    let faces_the_internet = |address: &IpAddr| *address == node.address || is_public(*address);
-    let leads_to_peers = |name: &str| {
-        facts.routes.values().any(|route| route.known().is_some_and(|route| route.interface == name))
-    };
-    let interfaces = facts.interfaces.iter().filter(|interface| !is_inner(&interface.name));
-    interfaces
-        .filter(|one| one.addresses.iter().any(faces_the_internet) || leads_to_peers(&one.name))
-        .collect()
-}
-
-/// The addresses of a node that are reached from outside and stay: its address in `cluster.yaml`, and the IPv4 addresses
-/// that are [`is_public`] on interfaces that face the Internet. An IPv6 address may be a temporary one (RFC 8981).
-#[must_use]
-pub fn lasting_addresses(node: &NodeConfig, facts: &NodeFacts) -> BTreeSet<IpAddr> {
-    let interfaces = public_interfaces(node, facts).into_iter();
-    let addresses = interfaces.flat_map(|interface| interface.addresses.iter().copied());
-    addresses.filter(|address| address.is_ipv4() && is_public(*address)).chain([node.address]).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -550,107 +481,5 @@ mod tests {
         assert!(openings.contains(&"UDP/4800 from 203.0.113.12, 203.0.113.18".to_owned()), "{openings:#?}");
         assert!(openings.contains(&"TCP/8443 from any".to_owned()));
         assert!(!openings.iter().any(|opening| opening.starts_with("TCP/80 ")));
-    }
-
-    #[test]
-    fn a_network_has_public_addresses_unless_all_of_it_is_private() {
-        for public in ["0.0.0.0/0", "::/0", "198.51.100.7/32", "10.0.0.0/7", "2001:db8:5::/48"] {
-            assert!(has_public(&public.parse().unwrap()), "{public}");
-        }
-        for private in ["10.8.0.0/24", "192.168.1.5/32", "100.64.0.0/10", "fd00::/64"] {
-            assert!(!has_public(&private.parse().unwrap()), "{private}");
-        }
-    }
-
-    #[test]
-    fn what_leads_to_peers_faces_the_internet_and_lasting_addresses_are_the_nodes_own() {
-        let text = "version: 1\ncluster: lab\nnodes:\n  - {name: kvm2, address: 203.0.113.12}\n\
-                    \x20 - {name: kvm4, address: 203.0.113.14}\n";
-        let config = Config::parse("cluster.yaml", text).unwrap();
-        let interface = |name: &str, addresses: &[&str]| InterfaceFacts {
-            name: name.to_owned(),
-            mtu_bytes: 1500,
-            addresses: addresses.iter().map(|address| address.parse().unwrap()).collect(),
-        };
-        let route = crate::facts::RouteFacts {
-            source: "203.0.113.12".parse().unwrap(),
-            interface: "ens3".to_owned(),
-            mtu_bytes: 1500,
-            path_mtu_bytes: crate::facts::Observed::Known(1500),
-        };
-        let facts = NodeFacts {
-            interfaces: vec![
-                interface("dummy0", &["203.0.113.12"]),
-                interface("ens3", &["10.0.0.2"]),
-                interface("ens4", &["10.1.0.2"]),
-                interface("ens5", &["198.51.100.4", "2001:db8::4"]),
-            ],
-            routes: [("203.0.113.14".parse().unwrap(), crate::facts::Observed::Known(route))].into(),
-            ..crate::facts::blank::blank()
-        };
-        let node = &config.nodes[0];
-        let names: Vec<_> = public_interfaces(node, &facts).iter().map(|one| one.name.as_str()).collect();
-        assert_eq!(names, ["dummy0", "ens3", "ens5"]);
-        let lasting: [IpAddr; 2] = ["198.51.100.4", "203.0.113.12"].map(|address| address.parse().unwrap());
-        assert_eq!(lasting_addresses(node, &facts), lasting.into());
-    }
-
-    fn facing(interfaces: &[(&str, &[&str])]) -> Vec<String> {
-        let text = "version: 1\ncluster: lab\nnodes:\n  - name: kvm2\n    address: 203.0.113.12\n";
-        let config = Config::parse("cluster.yaml", text).unwrap();
-        let facts = NodeFacts {
-            interfaces: interfaces
-                .iter()
-                .map(|(name, addresses)| InterfaceFacts {
-                    name: (*name).to_owned(),
-                    mtu_bytes: 1500,
-                    addresses: addresses.iter().map(|address| address.parse().unwrap()).collect(),
-                })
-                .collect(),
-            ..crate::facts::blank::blank()
-        };
-        let found = public_interfaces(&config.nodes[0], &facts);
-        found.iter().map(|interface| interface.name.clone()).collect()
-    }
-
-    #[test]
-    fn interfaces_with_a_public_address_face_the_internet_and_private_ones_do_not() {
-        let found = facing(&[
-            ("lo", &["127.0.0.1", "::1"]),
-            ("eth0", &["203.0.113.12", "fe80::1"]),
-            ("eth1", &["10.0.0.5", "fe80::2"]),
-            ("eth2", &["192.168.1.5"]),
-            ("eth3", &["172.31.255.1"]),
-            ("wg0", &["fd00::1", "100.64.0.9"]),
-            ("link", &["169.254.10.1"]),
-            ("group", &["224.0.0.5", "ff02::1"]),
-            ("bare", &[]),
-            ("eth4", &["10.0.0.6", "2001:db8::5"]),
-            ("eth5", &["172.32.0.1"]),
-            ("eth6", &["100.128.0.1"]),
-        ]);
-        assert_eq!(found, ["eth0", "eth4", "eth5", "eth6"]);
-    }
-
-    #[test]
-    fn what_carries_the_nodes_address_counts_and_the_engines_interfaces_never_do() {
-        let text = "version: 1\ncluster: lab\nnodes:\n  - name: kvm2\n    address: 10.0.0.5\n";
-        let config = Config::parse("cluster.yaml", text).unwrap();
-        let interface = |name: &str, address: &str| InterfaceFacts {
-            name: name.to_owned(),
-            mtu_bytes: 1500,
-            addresses: vec![address.parse().unwrap()],
-        };
-        let facts = NodeFacts {
-            interfaces: vec![interface("eth0", "10.0.0.5"), interface("eth1", "10.0.0.6")],
-            ..crate::facts::blank::blank()
-        };
-        let found = public_interfaces(&config.nodes[0], &facts);
-        assert_eq!(found.iter().map(|found| found.name.as_str()).collect::<Vec<_>>(), ["eth0"]);
-        let engine = [("docker0", "198.51.100.1"), ("br-12ab", "198.51.100.2"), ("veth0@if2", "2001:db8::6")];
-        for (name, address) in engine {
-            assert_eq!(facing(&[(name, &[address])]), Vec::<String>::new());
-        }
-        assert_eq!(facing(&[("bridge0", &["198.51.100.3"]), ("br0", &["198.51.100.4"])]), ["bridge0", "br0"]);
     }
 }
