@@ -160,6 +160,7 @@ fn the_schema_names_every_key_of_the_file() {
         "data_path_port",
         "underlay_mtu",
         "key_fingerprint",
+        "stacks",
         "sysctl",
         "ssh_host",
     ] {
