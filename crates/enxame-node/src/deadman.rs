@@ -52,7 +52,8 @@ pub struct Step {
     pub argv: Vec<String>,
     /// What it reads.
     pub stdin: String,
-    /// Whether it may find that there is nothing to do.
+    /// Whether it may find that there is nothing to do. An earlier build's manifest does not say.
+    #[serde(default)]
     pub may_fail: bool,
 }
 
@@ -355,6 +356,12 @@ fn lock() -> Result<Flock<File>, ActuateError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_manifest_of_an_earlier_build_is_read() {
+        let step: Step = serde_json::from_str(r#"{"argv": ["nft"], "stdin": ""}"#).unwrap();
+        assert_eq!(step, Step::new(["nft"]));
+    }
 
     #[test]
     fn what_is_put_back_is_what_was_there_whatever_the_change_had_done_of_it() {
