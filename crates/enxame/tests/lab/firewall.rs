@@ -133,42 +133,65 @@ fn only_declared_ports_answer_the_outside_and_each_layer_closes_the_rest_by_itse
     }
 }
 
-/// Datagrams that arrived at a port where nobody listens, in the network namespace of a process.
-fn strays(process: &str) -> u64 {
-    let count = format!("awk '/^Udp: [0-9]/ {{print $3}}' /proc/$({process})/net/snmp");
-    on_node("kvm8-core", &count).parse().unwrap()
+/// An endpoint of kvm8-core's on an overlay network.
+struct Target {
+    network: &'static str,
+    /// As `docker network inspect` knows it.
+    endpoint: String,
+    /// Names its network namespace to `nsenter`.
+    namespace: String,
+}
+
+impl Target {
+    /// A task's container.
+    fn container() -> Self {
+        let endpoint = on_node("kvm8-core", "docker ps -q --no-trunc --filter name=web | head -1");
+        let process = on_node("kvm8-core", &format!("docker inspect -f '{{{{.State.Pid}}}}' {endpoint}"));
+        Self { network: "swarm-secure-net", endpoint, namespace: format!("--target {process} --net") }
+    }
+
+    /// Where the routing mesh takes requests in. The containers behind it drop datagrams of that network by themselves.
+    fn routing_mesh() -> Self {
+        let namespace = "--net=/run/docker/netns/ingress_sbox".to_owned();
+        Self { network: "ingress", endpoint: "ingress-sbox".to_owned(), namespace }
+    }
+
+    /// Datagrams that arrived at a port where nobody listens.
+    fn strays(&self) -> u64 {
+        let count = format!("nsenter {} awk '/^Udp: [0-9]/ {{print $3}}' /proc/net/snmp", self.namespace);
+        on_node("kvm8-core", &count).parse().unwrap()
+    }
+
+    /// How many arrive of ten packets in clear VXLAN that the outsider sends to it in a peer's name.
+    fn arrivals(&self) -> u64 {
+        let inspect = |what: &str| {
+            on_node("kvm8-core", &format!("docker network inspect -f '{{{{{what}}}}}' {}", self.network))
+        };
+        let of_endpoint = |what: &str| inspect(&format!("(index .Containers \"{}\").{what}", self.endpoint));
+        let vni = inspect("index .Options \"com.docker.network.driver.overlay.vxlanid_list\"");
+        let (mac, address) = (of_endpoint("MacAddress"), of_endpoint("IPv4Address"));
+        let address = address.split('/').next().unwrap();
+        let before = self.strays();
+        let ends = ["--from", "203.0.113.14", "--to", "203.0.113.18"];
+        lab(&[&["forge"][..], &ends, &["--vni", &vni, "--mac", &mac, "--container", address]].concat());
+        self.strays() - before
+    }
 }
 
 #[test]
 fn a_forged_clear_vxlan_packet_never_arrives() {
     published();
-    let container = "docker ps -q --filter name=web | head -1";
-    let process = format!("docker inspect -f '{{{{.State.Pid}}}}' $({container})");
-    let inspect = |what: &str| {
-        let format = format!("{{{{(index .NetworkSettings.Networks \"swarm-secure-net\").{what}}}}}");
-        on_node("kvm8-core", &format!("docker inspect -f '{format}' $({container})"))
-    };
-    let option = "{{index .Options \"com.docker.network.driver.overlay.vxlanid_list\"}}";
-    let vni = on_node("kvm8-core", &format!("docker network inspect -f '{option}' swarm-secure-net"));
-    let (address, mac) = (inspect("IPAddress"), inspect("MacAddress"));
-    let forge = || {
-        let ends = ["--from", "203.0.113.14", "--to", "203.0.113.18"];
-        let inner = ["--vni", &vni, "--mac", &mac, "--container", &address];
-        lab(&[&["forge"][..], &ends, &inner].concat());
-    };
-    let before = strays(&process);
-    forge();
-    assert_eq!(strays(&process), before, "the guard lets none through");
+    let targets = [Target::container(), Target::routing_mesh()];
+    let arrivals = || targets.each_ref().map(Target::arrivals);
+    assert_eq!(arrivals(), [0, 0], "the guard lets none through");
 
     // dockerd fails open where its rules are lost. The negative twin is without both.
     let dockers = "iptables -S INPUT | grep -e '--pol none' | sed 's/^-A/-D/' | \
                    while read -r rule; do echo \"iptables $rule\"; done | sh";
     on_node("kvm8-core", dockers);
-    forge();
-    assert_eq!(strays(&process), before, "the guard alone lets none through");
+    assert_eq!(arrivals(), [0, 0], "the guard alone lets none through");
     on_node("kvm8-core", "nft delete table inet enxame");
-    forge();
-    assert_eq!(strays(&process), before + 10, "without a guard all arrive");
+    assert_eq!(arrivals(), [10, 10], "without a guard all arrive");
 }
 
 /// Minutes of looking: `make drills` runs it.
