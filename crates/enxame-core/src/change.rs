@@ -5,6 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::areas::Action;
 use crate::names::NodeName;
 
 /// A kind of resource, e.g. `hosts`; also the name by which the node finds the code that acts.
@@ -125,6 +126,6 @@ pub struct Change {
     pub after: Vec<ChangeId>,
     /// What another node must hand over first.
     pub handover: Option<Handover>,
-    /// What the resource's own code reads: its desired state, typed there.
-    pub action: serde_json::Value,
+    /// What the node does.
+    pub action: Action,
 }

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use crate::areas::Action;
 use crate::change::{Difference, Handover, Kind, Risk};
 use crate::config::{Config, NodeConfig};
 use crate::facts::{ClusterFacts, FactsQuery, NodeFacts};
@@ -48,14 +49,14 @@ pub struct Draft {
     /// What another node must hand over first.
     pub handover: Option<Handover>,
     /// What the resource's own code will read on the node.
-    pub action: serde_json::Value,
+    pub action: Action,
 }
 
 impl Draft {
     /// A safe change on the view's own node.
     ///
-    /// `action` is the resource's own type; one that does not serialise becomes `null`, which the node refuses.
-    pub fn new(summary: impl Into<String>, reason: impl Into<String>, action: &impl Serialize) -> Self {
+    /// `action` is the resource's own.
+    pub fn new(summary: impl Into<String>, reason: impl Into<String>, action: impl Into<Action>) -> Self {
         Self {
             node: None,
             item: None,
@@ -64,7 +65,7 @@ impl Draft {
             differences: Vec::new(),
             risk: Risk::Safe,
             handover: None,
-            action: serde_json::to_value(action).unwrap_or_default(),
+            action: action.into(),
         }
     }
 
@@ -145,6 +146,49 @@ pub struct Finding {
     pub waiver: Option<Waiver>,
 }
 
+impl Finding {
+    /// What stands in the way of applying, or is worth knowing.
+    pub fn new(
+        severity: Severity,
+        section: impl Into<String>,
+        message: impl Into<String>,
+        hint: impl Into<String>,
+    ) -> Self {
+        Self {
+            severity,
+            node: None,
+            section: section.into(),
+            message: message.into(),
+            hint: hint.into(),
+            waiver: None,
+        }
+    }
+
+    /// What keeps the plan from being applied.
+    pub fn error(section: impl Into<String>, message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self::new(Severity::Error, section, message, hint)
+    }
+
+    /// What is worth knowing.
+    pub fn warning(section: impl Into<String>, message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self::new(Severity::Warning, section, message, hint)
+    }
+
+    /// Says which node it is about.
+    #[must_use]
+    pub fn on(mut self, node: &NodeName) -> Self {
+        self.node = Some(node.clone());
+        self
+    }
+
+    /// Says what makes a warning of it.
+    #[must_use]
+    pub fn waived_by(mut self, waiver: Waiver) -> Self {
+        self.waiver = Some(waiver);
+        self
+    }
+}
+
 /// What a resource declares for one node, or for the cluster.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Declaration {
@@ -187,21 +231,4 @@ pub trait Declare: Sync {
     fn asks(&self, config: &Config, node: &NodeConfig) -> FactsQuery;
     /// What differs, and what stands in the way.
     fn declare(&self, view: &View<'_>) -> Declaration;
-    /// The same for several nodes, in their order; a resource whose wishes for one node are as long as the cluster
-    /// makes here once what all of them share.
-    fn declare_each(&self, views: &[View<'_>]) -> Vec<Declaration> {
-        views.iter().map(|view| self.declare(view)).collect()
-    }
-}
-
-/// What each node's view declares, given what all of them share, which is made once
-/// (for [`Declare::declare_each`]).
-pub fn declare_sharing<'a, T>(
-    views: &[View<'a>],
-    share: impl FnOnce(&'a Config) -> T,
-    declare: impl Fn(&View<'a>, &T) -> Declaration,
-) -> Vec<Declaration> {
-    let Some(first) = views.first() else { return Vec::new() };
-    let shared = share(first.config);
-    views.iter().map(|view| declare(view, &shared)).collect()
 }

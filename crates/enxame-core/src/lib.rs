@@ -4,12 +4,13 @@
 //! Nothing here performs I/O, reads a clock, draws randomness or starts a process. Data goes one way:
 //! `cluster.yaml` and facts become a plan; applying it and probing the wire becomes a report.
 
+pub mod areas;
 pub mod change;
 pub mod config;
 pub mod declare;
 pub mod edge;
 pub mod facts;
-pub mod firewall;
+pub mod files;
 pub mod journal;
 pub mod limits;
 pub mod names;
@@ -21,3 +22,5 @@ pub mod protocol;
 pub mod report;
 pub mod secret;
 pub mod version;
+
+pub use areas::firewall;

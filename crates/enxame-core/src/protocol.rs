@@ -10,7 +10,8 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::change::{ChangeId, Kind};
+use crate::areas::Action;
+use crate::change::ChangeId;
 use crate::facts::{FactsQuery, NodeFacts};
 use crate::probe::{ProbeReply, ProbeRequest};
 use crate::secret::Secret;
@@ -51,10 +52,8 @@ pub enum Request {
     Execute {
         /// The change, for the journal.
         change: ChangeId,
-        /// The resource that acts.
-        kind: Kind,
-        /// What the resource reads.
-        action: serde_json::Value,
+        /// What to do.
+        action: Box<Action>,
         /// What another node handed over.
         handed: Option<Secret>,
     },
@@ -67,10 +66,6 @@ pub enum Request {
     PutBack {
         /// The change.
         change: ChangeId,
-        /// The resource that made it.
-        kind: Kind,
-        /// What the resource read, to tell what was wrong with it.
-        action: serde_json::Value,
     },
     /// Close what earlier runs began and did not end: the plan found nothing of it left to do.
     Settle,
@@ -91,10 +86,7 @@ pub enum Reply {
     /// Done, and undone again soon unless a new connection confirms it.
     Unconfirmed,
     /// The change was put back.
-    WasPutBack {
-        /// Which rule of it kept the operator out, where one did.
-        why: Option<String>,
-    },
+    WasPutBack,
     /// The facts.
     Facts(Box<NodeFacts>),
     /// The manager token.

@@ -1,40 +1,12 @@
-//! The acting half of a resource, and what it acts through.
+//! What actions act through, and why one could not be carried out.
 
 use std::time::Duration;
 
-use enxame_core::declare::Declare;
 use enxame_core::protocol::Failure;
 use enxame_core::secret::Secret;
-use serde::de::DeserializeOwned;
 
-use crate::deadman::WayBack;
 use crate::engine::{Engine, EngineError};
 use crate::host::{Host, HostError};
-
-/// A resource: it declares itself to the planner and acts on the node.
-pub trait Resource: Declare {
-    /// Makes the node what `action` says. Doing it twice is the same as doing it once.
-    ///
-    /// # Errors
-    /// [`ActuateError`]; the node is left in a state from which the next apply goes on.
-    fn actuate(&self, on: &mut Context<'_>, action: &serde_json::Value) -> Result<(), ActuateError>;
-
-    /// How the node goes back from this change by itself; only for what may cut off SSH
-    /// ([`Risk::MayCutSsh`](enxame_core::change::Risk::MayCutSsh)), which is then done under the dead-man switch.
-    ///
-    /// # Errors
-    /// When what is there now cannot be kept; the change is then not made.
-    fn way_back(&self, host: &dyn Host, action: &serde_json::Value) -> Result<Option<WayBack>, ActuateError> {
-        let _ = (host, action);
-        Ok(None)
-    }
-
-    /// Which rule of the change keeps the operator out, where one does.
-    fn why_cut(&self, action: &serde_json::Value) -> Option<String> {
-        let _ = action;
-        None
-    }
-}
 
 /// Why a resource could not act.
 #[derive(Debug, thiserror::Error)]
@@ -45,9 +17,9 @@ pub enum ActuateError {
     /// The engine.
     #[error(transparent)]
     Engine(#[from] EngineError),
-    /// The plan's action is not what this resource reads: plan and agent are of different builds.
-    #[error("the plan's action cannot be read")]
-    Action(#[from] serde_json::Error),
+    /// A file of JSON that cannot be read.
+    #[error("it cannot be read as JSON")]
+    Json(#[from] serde_json::Error),
     /// A system call.
     #[error("cannot {attempt}")]
     System {
@@ -112,14 +84,6 @@ impl Context<'_> {
     pub fn engine(&self) -> Result<Engine, EngineError> {
         self.engine_within(Duration::from_secs(60))
     }
-}
-
-/// Reads a resource's own action.
-///
-/// # Errors
-/// [`ActuateError::Action`].
-pub fn read_action<T: DeserializeOwned>(action: &serde_json::Value) -> Result<T, ActuateError> {
-    T::deserialize(action).map_err(ActuateError::Action)
 }
 
 /// Tries until it works or the deadline is over, and then gives the last error.

@@ -8,7 +8,8 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use enxame_core::change::{ChangeId, Kind};
+use enxame_core::areas::Action;
+use enxame_core::change::ChangeId;
 use enxame_core::facts::{NodeFacts, SshSession};
 use enxame_core::journal::Event;
 use enxame_core::probe::ProbeRequest;
@@ -16,12 +17,12 @@ use enxame_core::protocol::{Failure, Hello, PROTOCOL, Reply, Request, read_frame
 use enxame_core::secret::Secret;
 use nix::fcntl::{Flock, FlockArg};
 
-use crate::actuate::{ActuateError, Context, Resource};
+use crate::actuate::{ActuateError, Context};
 use crate::deadman::{self, When};
 use crate::engine::Engine;
 use crate::host::RealHost;
 use crate::probes::{self, Probes};
-use crate::{facts, journal, resources, swarm};
+use crate::{areas, facts, journal, swarm};
 
 /// The lock of one apply at a time; in `/run`, so that a reboot frees it.
 const LOCK: &str = "/run/enxame.lock";
@@ -86,20 +87,20 @@ impl Session {
                 let facts = facts::gather(&self.host, &query);
                 Ok(Reply::Facts(Box::new(NodeFacts { ssh_session: self.ssh, ..facts })))
             }
-            Request::Execute { change, kind, action, handed } => {
-                self.execute((&change, &kind), &action, handed.as_ref(), progress)
+            Request::Execute { change, action, handed } => {
+                self.execute(&change, &action, handed.as_ref(), progress)
             }
             Request::Confirm { change } => {
                 deadman::confirm(&self.host, &change).map_err(|error| error.failure())?;
                 Ok(Reply::Done)
             }
-            Request::PutBack { change, kind, action } => {
+            Request::PutBack { change } => {
                 let was = deadman::put_back(&self.host, When::Now).map_err(|error| error.failure())?;
                 // It may have been confirmed by a connection that broke before it heard so.
                 if was.is_none() && journal::is_done(&self.host, &change) {
                     return Ok(Reply::Done);
                 }
-                Ok(Reply::WasPutBack { why: find(&kind)?.why_cut(&action) })
+                Ok(Reply::WasPutBack)
             }
             Request::Settle => {
                 journal::settle(&self.host, &self.operator).map_err(|error| Failure::of(&error))?;
@@ -125,19 +126,18 @@ impl Session {
 
     fn execute(
         &mut self,
-        (change, kind): (&ChangeId, &Kind),
-        action: &serde_json::Value,
+        change: &ChangeId,
+        action: &Action,
         handed: Option<&Secret>,
         progress: &mut dyn FnMut(&str),
     ) -> Result<Reply, Failure> {
         if self.lock.is_none() {
             return Err(failure("the node was not locked for this operator", "this is a defect of enxame"));
         }
-        let resource = find(kind)?;
         let record =
             |event| journal::record(&self.operator, change, event).map_err(|error| Failure::of(&error));
         record(Event::Begun)?;
-        let armed = resource.way_back(&self.host, action).and_then(|way| {
+        let armed = areas::way_back(&self.host, action).and_then(|way| {
             let Some(way) = way else { return Ok(None) };
             progress("making sure of the way back");
             deadman::arm(&self.host, change, &self.operator, &way).map(Some)
@@ -152,7 +152,7 @@ impl Session {
             progress,
             package_lists_are_fresh: &mut self.package_lists_are_fresh,
         };
-        let outcome = resource.actuate(&mut context, action).map_err(|error| error.failure());
+        let outcome = areas::act(&mut context, action).map_err(|error| error.failure());
         let is_guarded = making.is_some();
         // From here on the dead-man switch may go back.
         drop(making);
@@ -171,12 +171,6 @@ impl Session {
             }
         }
     }
-}
-
-fn find(kind: &Kind) -> Result<&'static dyn Resource, Failure> {
-    let unknown =
-        || failure(&format!("this agent knows no resource `{kind}`"), "use one build on both sides");
-    resources::find(kind).ok_or_else(unknown)
 }
 
 fn failure(message: &str, hint: &str) -> Failure {

@@ -222,7 +222,7 @@ fn boot_unit() -> String {
          Before=network-pre.target ufw.service enxame-guard.service\nConditionPathExists=|{MANIFEST}\n\
          ConditionPathExists=|{GOING_BACK}\n\n\
          [Service]\nType=oneshot\nExecStart={PROGRAM} put-back --at-boot\n",
-        crate::files::HEADER
+        enxame_core::files::HEADER
     )
 }
 

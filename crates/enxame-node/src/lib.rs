@@ -3,20 +3,16 @@
 pub mod actuate;
 pub mod agent;
 pub mod apt;
+pub mod areas;
 pub mod deadman;
 pub mod engine;
 pub mod facts;
-pub mod files;
-pub mod guard;
 pub mod host;
 pub mod journal;
 mod netlink;
 pub mod operator_channel;
-pub mod overlay;
 pub mod probes;
-pub mod resources;
 pub mod scan;
 pub mod swarm;
 #[cfg(test)]
 mod testing;
-pub mod ufw;

@@ -5,9 +5,6 @@ use std::time::Duration;
 
 use bollard::models::{LocalNodeState, Node, NodeSpec, NodeState, SwarmInfo};
 use bollard::query_parameters::{ListNodesOptions, UpdateNodeOptionsBuilder};
-use enxame_core::config::NodeConfig;
-use enxame_core::declare::View;
-use enxame_core::facts::{EngineState, SwarmNodeFacts};
 
 use crate::actuate::{ActuateError, wait_for};
 use crate::engine::{Engine, EngineError};
@@ -70,25 +67,6 @@ pub fn node_at(nodes: &[Node], address: IpAddr) -> Option<&Node> {
         |node: &&Node| node.status.as_ref().and_then(|status| status.state) == Some(NodeState::READY);
     let at = || nodes.iter().filter(|node| dialled(node).or_else(|| seen(node)) == Some(address));
     at().find(is_ready).or_else(|| at().next())
-}
-
-/// What the executing manager knows of a node of the configuration; `None` where that is no member.
-///
-/// A node whose engine does not answer cannot say its id and is known by its address; one without an engine is new.
-#[must_use]
-pub fn member<'a>(view: &View<'a>, node: &NodeConfig) -> Option<&'a SwarmNodeFacts> {
-    let seen = &view.facts.engine.swarm()?.nodes;
-    match &view.all.get(&node.name)?.engine.state {
-        EngineState::Running { swarm, .. } => seen.iter().find(|seen| seen.id == swarm.node_id),
-        EngineState::NotAnswering(_) => seen.iter().find(|seen| seen.address.parse() == Ok(node.address)),
-        EngineState::Absent => None,
-    }
-}
-
-/// `address:port`, with the brackets that IPv6 needs.
-#[must_use]
-pub fn endpoint(address: IpAddr, port: u16) -> String {
-    SocketAddr::new(address, port).to_string()
 }
 
 /// Changes a node's specification: the whole of it is replaced under its version, so that what `change` leaves

@@ -185,12 +185,8 @@ async fn execute(
         None => None,
     };
     let agent = agents.get_mut(&change.node).ok_or(TransportError::OutOfTurn)?;
-    let request = Request::Execute {
-        change: change.id.clone(),
-        kind: change.kind.clone(),
-        action: change.action.clone(),
-        handed,
-    };
+    let request =
+        Request::Execute { change: change.id.clone(), action: Box::new(change.action.clone()), handed };
     let deadline = if change.risk == Risk::MayCutSsh { CUTTING_DEADLINE } else { CHANGE_DEADLINE };
     match agent.request(&request, deadline, |text| progress.tell(&change.node, text)).await? {
         Reply::Done => Ok(Made::AsPlanned),
@@ -219,15 +215,11 @@ async fn confirm(
     };
     let mut told = vec!["no new SSH connection came through".to_owned(), causes(&refused)];
     progress.tell(&change.node, "no new connection comes through: putting back what was there");
-    let request = Request::PutBack {
-        change: change.id.clone(),
-        kind: change.kind.clone(),
-        action: change.action.clone(),
-    };
+    let request = Request::PutBack { change: change.id.clone() };
     match agent.request(&request, QUICK_DEADLINE, |text| progress.tell(&change.node, text)).await {
         Ok(Reply::Done) => return Ok(Made::AsPlanned),
-        Ok(Reply::WasPutBack { why }) => {
-            told.extend(why);
+        Ok(Reply::WasPutBack) => {
+            told.extend(change.action.why_cut());
             told.push("the node put back what was there before".to_owned());
         }
         Err(TransportError::Failed(failure)) => {

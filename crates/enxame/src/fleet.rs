@@ -135,7 +135,7 @@ impl Fleet {
     ) -> anyhow::Result<(Self, ClusterFacts, Vec<NodeError>)> {
         let own = OwnBinary::read()?;
         let operator = operator();
-        let declarations = enxame_node::resources::declarations();
+        let declarations = enxame_core::areas::resources();
         let looks = config.nodes.iter().map(|node| {
             let (own, operator, declarations) = (&own, &operator, &declarations);
             async move {
@@ -190,7 +190,7 @@ impl Fleet {
         config: &Config,
         progress: &Progress,
     ) -> anyhow::Result<ClusterFacts> {
-        let declarations = enxame_node::resources::declarations();
+        let declarations = enxame_core::areas::resources();
         let looking = self.agents.iter_mut().filter_map(|(name, agent)| {
             let query = plan::query_for(config, config.node(name)?, &declarations);
             Some(async move { Ok((name.clone(), gather(agent, name, query, progress).await?)) })

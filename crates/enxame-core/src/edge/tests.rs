@@ -23,7 +23,7 @@ fn facts() -> ClusterFacts {
         facts.ssh_session = session;
         (NodeName::new(name).unwrap(), facts)
     };
-    [node("kvm2"), node("kvm8")].into()
+    [node("kvm2"), node("kvm8")].into_iter().collect()
 }
 
 fn machine(id: u64, firewall: Option<u64>) -> MachineFacts {

@@ -6,37 +6,32 @@
 
 #[cfg(test)]
 pub(crate) mod blank;
+mod cluster;
 mod digest;
-mod engine;
-mod filter;
-mod machine;
 mod query;
 
 use std::collections::BTreeMap;
-use std::hash::{Hash, Hasher};
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-pub use digest::{FactsDigest, digest_of};
-pub use engine::{
+pub use crate::areas::engine::facts::{
     EngineFacts, EngineState, LocalSwarmState, NetworkFacts, SwarmFacts, SwarmNodeFacts, SwarmSettings,
 };
-pub use filter::{FilterFacts, GuardState, TableFacts};
-pub use machine::{
+pub use crate::areas::firewall::facts::{FilterFacts, GuardState, TableFacts};
+pub use crate::areas::machine::facts::{
     CloudInit, DockerSnap, Hardware, InterfaceFacts, Kernel, ModuleState, OperatingSystem, PackageFacts,
     UnitFacts,
 };
+pub use cluster::{ClusterFacts, Look};
+pub use digest::{FactsDigest, digest_of};
 pub use query::FactsQuery;
 
 /// What the engine keeps where its node is in a swarm, whether it runs or not.
 pub const MEMBERSHIP_FILE: &str = "/var/lib/docker/swarm/docker-state.json";
 
-/// The facts of all nodes that answered.
-pub type ClusterFacts = BTreeMap<crate::names::NodeName, NodeFacts>;
-
 /// An observation that may have failed.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Observed<T> {
     /// Looked and saw.
@@ -56,7 +51,7 @@ impl<T> Observed<T> {
 }
 
 /// A file that was asked for.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FileFacts {
     /// There is nothing at that path.
@@ -88,7 +83,7 @@ impl FileFacts {
 }
 
 /// The way from a node to one of its peers.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RouteFacts {
     /// The source address the kernel picks (moby#53004: it must be the data-path address).
     pub source: IpAddr,
@@ -101,7 +96,7 @@ pub struct RouteFacts {
 }
 
 /// The SSH connection that the facts came over, as sshd on the node sees it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct SshSession {
     /// The address the operator comes from; behind a jump host, the jump host's.
     pub from: IpAddr,
@@ -124,7 +119,7 @@ impl SshSession {
 }
 
 /// A change that an earlier run began on this node and did not end.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InterruptedChange {
     /// The change's identity in that run.
     pub change: String,
@@ -133,7 +128,7 @@ pub struct InterruptedChange {
 }
 
 /// All that is known of one node.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeFacts {
     /// `/etc/os-release`.
     pub os: OperatingSystem,
@@ -208,11 +203,6 @@ pub struct VolatileFacts {
     pub disk_available_bytes: u64,
     /// Round-trip time to each peer, in microseconds; `None` when it did not answer.
     pub round_trip_us: BTreeMap<IpAddr, Option<u64>>,
-}
-
-/// It takes no part in a digest.
-impl Hash for VolatileFacts {
-    fn hash<H: Hasher>(&self, _: &mut H) {}
 }
 
 #[cfg(test)]

@@ -174,7 +174,7 @@ fn crossing_the_odd_spi(config: &Config, facts: &ClusterFacts, found: &mut Findi
     let mut swarms = facts.values().filter_map(|facts| facts.engine.swarm());
     let Some(leading) = swarms.find(|swarm| swarm.is_manager_with_quorum) else { return };
     let is_drained = leading.nodes.iter().all(|node| node.availability == "drain");
-    for (name, node) in facts {
+    for (name, node) in facts.iter() {
         let now = node.engine.version().filter(|now| now.has_the_odd_spi() != will_be_odd);
         if let Some(now) = now.filter(|_| !is_drained && is_replaced(config, node)) {
             let wanted = config.engine.version.map_or("the newest".to_owned(), |version| version.to_string());

@@ -6,9 +6,6 @@
 mod checks;
 mod order;
 
-use std::panic::resume_unwind;
-use std::thread;
-
 use serde::{Deserialize, Serialize};
 
 use crate::change::{Change, ChangeId};
@@ -16,7 +13,6 @@ use crate::config::{Config, NodeConfig};
 use crate::declare::{Declare, Draft, Finding, Scope, Severity, View, Waiver};
 use crate::edge::{self, EdgeChange, EdgeFacts};
 use crate::facts::{ClusterFacts, FactsDigest, FactsQuery, NodeFacts, digest_of};
-use crate::names::NodeName;
 
 /// What is to be done, in an order that may be followed from top to bottom.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -34,12 +30,6 @@ pub struct Plan {
 /// Why there is no plan.
 #[derive(Debug, thiserror::Error)]
 pub enum PlanError {
-    /// A node of the configuration has no facts.
-    #[error("there are no facts of node {0}")]
-    NoFacts(NodeName),
-    /// The configuration has no nodes.
-    #[error("the configuration has no nodes")]
-    NoNodes,
     /// The resources' order contradicts itself: a defect of the program.
     #[error("the order of changes has a cycle through {0}")]
     Cycle(ChangeId),
@@ -92,14 +82,9 @@ pub fn make(
     seen_edge: Option<&EdgeFacts>,
     registry: &[&dyn Declare],
 ) -> Result<Plan, PlanError> {
-    // It takes as long as the longest declaration, and needs none of them.
-    thread::scope(|scope| {
-        let digest = scope.spawn(|| digest_of(facts));
-        let mut findings = Vec::new();
-        let (changes, edge) = declared(config, facts, seen_edge, registry, &mut findings)?;
-        let facts = digest.join().unwrap_or_else(|panic| resume_unwind(panic));
-        Ok(Plan { facts, changes, edge, findings })
-    })
+    let mut findings = Vec::new();
+    let (changes, edge) = declared(config, facts, seen_edge, registry, &mut findings)?;
+    Ok(Plan { facts: digest_of(facts), changes, edge, findings })
 }
 
 /// What there is to do, in order, on the nodes and at the edge.
@@ -116,14 +101,15 @@ fn declared(
     let mut changes = Vec::new();
     for resource in registry {
         let views: Vec<View<'_>> = match resource.scope() {
-            Scope::Node => {
-                config.nodes.iter().map(|node| view(config, facts, node)).collect::<Result<_, _>>()?
-            }
+            Scope::Node => config.nodes.iter().filter_map(|node| view(config, facts, node)).collect(),
             // Without quorum nothing can be seen or changed: what is not seen is not absent.
             Scope::Cluster if checks::has_lost_quorum(facts) => Vec::new(),
-            Scope::Cluster => vec![view(config, facts, executor(config, facts)?)?],
+            Scope::Cluster => {
+                executor(config, facts).and_then(|node| view(config, facts, node)).into_iter().collect()
+            }
         };
-        for (view, declaration) in views.iter().zip(resource.declare_each(&views)) {
+        for view in &views {
+            let declaration = resource.declare(view);
             findings.extend(declaration.findings);
             let drafts = declaration.drafts.into_iter();
             changes.extend(drafts.map(|draft| placed(*resource, view, draft)));
@@ -135,17 +121,17 @@ fn declared(
     Ok((changes, edge))
 }
 
-fn view<'a>(config: &'a Config, all: &'a ClusterFacts, node: &'a NodeConfig) -> Result<View<'a>, PlanError> {
-    let facts = all.get(&node.name).ok_or_else(|| PlanError::NoFacts(node.name.clone()))?;
-    Ok(View { config, all, node, facts })
+/// What a resource sees of a node; `None` where that was not seen.
+fn view<'a>(config: &'a Config, all: &'a ClusterFacts, node: &'a NodeConfig) -> Option<View<'a>> {
+    Some(View { config, all, node, facts: all.get(&node.name)? })
 }
 
 /// The node that acts for the cluster: a manager with quorum, preferably the founder; without a swarm, the founder.
-fn executor<'a>(config: &'a Config, facts: &ClusterFacts) -> Result<&'a NodeConfig, PlanError> {
+fn executor<'a>(config: &'a Config, facts: &ClusterFacts) -> Option<&'a NodeConfig> {
     let leads = |node: &&NodeConfig| facts.get(&node.name).is_some_and(manages_with_quorum);
     let founder = config.founder();
     let manager = founder.filter(leads).or_else(|| config.nodes.iter().find(leads));
-    manager.or(founder).ok_or(PlanError::NoNodes)
+    manager.or(founder)
 }
 
 fn manages_with_quorum(facts: &NodeFacts) -> bool {

@@ -9,6 +9,7 @@ use super::*;
 use crate::change::{Kind, Risk};
 use crate::declare::Declaration;
 use crate::facts::blank::blank;
+use crate::names::NodeName;
 
 /// A resource that is all data.
 #[derive(Clone, Debug)]
@@ -49,7 +50,8 @@ impl Declare for Synthetic {
             Scope::Cluster => &self.drafts[0],
         };
         let drafts = risks.iter().enumerate().map(|(item, risk)| {
-            let draft = Draft::new("do", "it differs", &item).item(item.to_string()).risking(risk.clone());
+            let draft =
+                Draft::new("do", "it differs", nothing()).item(item.to_string()).risking(risk.clone());
             match self.scope {
                 Scope::Node => draft,
                 // Joins act on another node than the one that declares them.
@@ -58,6 +60,11 @@ impl Declare for Synthetic {
         });
         Declaration { drafts: drafts.collect(), findings: Vec::new() }
     }
+}
+
+/// What a change does is all the same to its place.
+fn nothing() -> crate::areas::machine::hosts::Action {
+    crate::areas::machine::hosts::Action { lines: String::new() }
 }
 
 fn leaked(kinds: &[usize]) -> &'static [Kind] {
@@ -262,13 +269,15 @@ fn two_changes_of_one_name_are_refused() {
 }
 
 #[test]
-fn a_node_without_facts_is_named() {
-    let config = config(2, 0);
+fn a_node_that_does_not_answer_keeps_no_plan_from_the_others() {
+    let config = config(3, 0);
     let mut facts = facts(&config);
-    facts.remove(&config.nodes[1].name);
-    let one = Synthetic { kind: kind(0), after: &[], scope: Scope::Node, drafts: vec![Vec::new(); 2] };
-    let missing = make(&config, &facts, None, &[&one]);
-    assert!(matches!(missing, Err(PlanError::NoFacts(name)) if name.as_str() == "n1"));
+    facts.insert_hole(config.nodes[1].name.clone(), "no route to host");
+    let resource =
+        Synthetic { kind: kind(0), after: &[], scope: Scope::Node, drafts: vec![vec![Risk::Safe]; 3] };
+    let plan = make(&config, &facts, None, &[&resource]).unwrap();
+    let nodes: Vec<&str> = plan.changes.iter().map(|change| change.node.as_str()).collect();
+    assert_eq!(nodes, ["n0", "n2"]);
 }
 
 #[test]

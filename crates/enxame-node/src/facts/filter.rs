@@ -15,9 +15,11 @@ use enxame_core::facts::{FileFacts, FilterFacts, GuardState, Observed, TableFact
 use serde::{Deserialize, Serialize};
 
 use crate::actuate::wait_for;
+use crate::areas::firewall::guard;
 use crate::host::{Command, Host, PATH};
-use crate::ufw::{Family, missing_jumps};
-use crate::{deadman, guard, netlink};
+use crate::{deadman, netlink};
+use enxame_core::areas::firewall::guard_table::PUBLISHED_CHAIN;
+use enxame_core::areas::firewall::ufw_rules::{Family, missing_jumps};
 
 /// How long dockerd may take to put its rules in order.
 const REARRANGING: Duration = Duration::from_secs(2);
@@ -174,7 +176,7 @@ fn parse(text: &str, family: Family) -> TableFacts {
             .map(|place| accepting(forward.iter().take(place), &rules)),
         user_input: chain(&format!("{}-user-input", family.prefix())),
         docker_user: chain("DOCKER-USER"),
-        published: chain(guard::PUBLISHED_CHAIN),
+        published: chain(PUBLISHED_CHAIN),
     }
 }
 
@@ -280,7 +282,7 @@ mod tests {
         let host = FakeHost::default()
             .with_file("/usr/sbin/iptables-save", "")
             .with_file("/usr/sbin/ip6tables-save", "")
-            .with_file(guard::LISTING, "table\n")
+            .with_file(enxame_core::areas::firewall::guard_table::LISTING, "table\n")
             .answering("iptables-save", saved("ufw"))
             .answering("ip6tables-save", saved("ufw6"))
             .answering("nft --stateless list", finished("table\n".to_owned()));
@@ -314,7 +316,8 @@ mod tests {
             assert_eq!(changed.ran().len(), 3);
         }
         // What the table was loaded as does not come from the kernel, and is read anew.
-        let other = host("-j ACCEPT", Some(&told)).with_file(guard::LISTING, "table { }\n");
+        let other = host("-j ACCEPT", Some(&told))
+            .with_file(enxame_core::areas::firewall::guard_table::LISTING, "table { }\n");
         assert_eq!(look_at(&other, &|| Some("7".to_owned())).guard, Observed::Known(GuardState::Changed));
     }
 

@@ -12,6 +12,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use enxame_core::facts::FileFacts;
+use enxame_core::files::OwnedFile;
 
 pub use command::{Command, Finished};
 pub use fake::FakeHost;
@@ -89,6 +90,14 @@ pub trait Host: Sync {
 }
 
 impl dyn Host + '_ {
+    /// Writes a file that enxame owns whole.
+    ///
+    /// # Errors
+    /// As [`Host::write`].
+    pub fn write_owned(&self, file: &OwnedFile) -> Result<(), HostError> {
+        self.write(Path::new(&file.path), file.content.as_bytes(), file.mode)
+    }
+
     /// Runs a command that must succeed and gives its standard output.
     ///
     /// # Errors

@@ -177,7 +177,7 @@ mod tests {
             "firewall": {"id": 7, "is_synced": true, "rules": [
                 {"id": 1, "action": "drop", "protocol": "TCP", "port": "8080", "source": "any", "source_detail": "any"}]}}"#;
         let seen: EdgeFacts = serde_json::from_str(seen).unwrap();
-        let made = enxame_core::plan::make(&config, &ClusterFacts::new(), Some(&seen), &[]).unwrap();
+        let made = enxame_core::plan::make(&config, &ClusterFacts::default(), Some(&seen), &[]).unwrap();
         insta::assert_snapshot!(anstream::adapter::strip_str(&plan(&config, &made)).to_string());
     }
 }

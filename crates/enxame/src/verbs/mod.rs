@@ -126,7 +126,7 @@ async fn make_plan(config: &Config, facts: &ClusterFacts, edge: Option<&dyn Edge
         Some(edge) => Some(edge.look(config).await.map_err(|error| told(&error))?),
         None => None,
     };
-    Ok(plan::make(config, facts, seen.as_ref(), &enxame_node::resources::declarations())?)
+    Ok(plan::make(config, facts, seen.as_ref(), enxame_core::areas::resources())?)
 }
 
 fn told(error: &EdgeError) -> anyhow::Error {
@@ -179,7 +179,7 @@ async fn status(arguments: &CommonArgs) -> anyhow::Result<Ending> {
     progress.finish();
     // Drift is known only when every node was seen.
     let plan = if lost.is_empty() {
-        Some(plan::make(&config, &facts, None, &enxame_node::resources::declarations())?)
+        Some(plan::make(&config, &facts, None, enxame_core::areas::resources())?)
     } else {
         None
     };

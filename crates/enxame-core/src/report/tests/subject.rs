@@ -25,5 +25,5 @@ fn an_ipv6_nodes_mesh_is_asked_on_its_ipv4_address() {
 
 #[test]
 fn without_a_manager_nobody_can_tell_what_to_prove() {
-    assert_eq!(Subject::of(&config(""), &ClusterFacts::new()), Err(SubjectError::NoManager));
+    assert_eq!(Subject::of(&config(""), &ClusterFacts::default()), Err(SubjectError::NoManager));
 }

@@ -111,7 +111,7 @@ fn edge(server: &Server, token: &str, patience: Patience) -> Hostinger {
 }
 
 fn change_for(facts: &EdgeFacts) -> Option<EdgeChange> {
-    plan::make(&config(), &ClusterFacts::new(), Some(facts), &[]).unwrap().edge
+    plan::make(&config(), &ClusterFacts::default(), Some(facts), &[]).unwrap().edge
 }
 
 /// Connects by SSH as far as the server's rules let it; loses the connection on request.

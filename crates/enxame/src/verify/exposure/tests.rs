@@ -77,9 +77,9 @@ impl Lookout for Scripted {
 
 /// A node as the plan's scenarios have it, with a session and addresses of its own.
 fn facts(session: &str, addresses: &[&str]) -> NodeFacts {
-    let base = concat!(env!("CARGO_MANIFEST_DIR"), "/../enxame-node/tests/scenarios/bases/bare.json");
+    let base = concat!(env!("CARGO_MANIFEST_DIR"), "/../enxame-core/tests/scenarios/bases/bare.json");
     let nodes: ClusterFacts = serde_json::from_str(&std::fs::read_to_string(base).unwrap()).unwrap();
-    let mut facts = nodes.into_values().next().unwrap();
+    let mut facts = nodes.values().next().unwrap().clone();
     facts.ssh_session = SshSession::parse(&format!("{session} 50022 203.0.113.12 22"));
     facts.interfaces = vec![InterfaceFacts {
         name: "eth0".to_owned(),

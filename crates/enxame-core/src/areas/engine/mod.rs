@@ -1,0 +1,16 @@
+//! The container engine (manual 5.1).
+
+pub mod config;
+pub mod docker_group;
+pub(crate) mod facts;
+pub mod package;
+
+super::actions! {
+    Engine:
+    /// Its configuration file.
+    Config(config),
+    /// Its packages.
+    Package(package),
+    /// Who may use it.
+    DockerGroup(docker_group),
+}

@@ -1,0 +1,23 @@
+//! What reaches a node and what leaves it (manual 3): openings, the guard, ufw, what Docker publishes.
+
+pub(crate) mod facts;
+pub mod guard;
+pub mod guard_table;
+mod interfaces;
+pub mod openings;
+pub mod packages;
+pub mod ufw;
+pub mod ufw_rules;
+
+pub use interfaces::{has_public, is_public, is_tunnel, lasting_addresses, public_interfaces};
+pub use openings::*;
+
+super::actions! {
+    Firewall:
+    /// The firewall's programs.
+    Packages(packages),
+    /// The table in front of everybody's.
+    Guard(guard),
+    /// The host's firewall.
+    Ufw(ufw),
+}

@@ -1,0 +1,481 @@
+//! Who may reach what: one list of openings, from the configuration alone, that every layer of the firewall is made of.
+//!
+//! Pure. Invariant: what is not in the list is closed.
+
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+use std::fmt;
+use std::net::IpAddr;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize, Serializer};
+
+use crate::config::{
+    Config, Mesh, NodeConfig, OpeningProtocol, Role, SWARM_GOSSIP_PORT, SWARM_MANAGEMENT_PORT,
+};
+use crate::facts::SshSession;
+
+/// The only port of `NFSv4` (RFC 8881, 2.9).
+const NFS_PORT: u16 = 2049;
+/// Where the routing mesh publishes verify's probe, for the other nodes; beyond the range that swarm chooses from
+/// (30000 to 32767) and below the kernel's own (32768 and up).
+pub const PROBE_PORT: u16 = 29_877;
+/// How everybody is written.
+const EVERYBODY: &str = "any";
+/// Where sshd listens unless told otherwise.
+pub(crate) const SSH_PORT: u16 = 22;
+
+/// A protocol above IP, with the port where it has ports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Service {
+    /// TCP to a port.
+    Tcp(u16),
+    /// UDP to a port.
+    Udp(u16),
+    /// Encapsulating Security Payload, IP protocol 50 (RFC 4303).
+    Esp,
+    /// ICMP, without which no path MTU is found (RFC 1191).
+    Icmp,
+    /// `ICMPv6`, without which IPv6 does not work at all (RFC 4890).
+    Icmpv6,
+    /// Whatever there is.
+    Any,
+}
+
+impl Service {
+    /// The protocol's name, as firewalls write it.
+    #[must_use]
+    pub fn protocol(self) -> &'static str {
+        match self {
+            Self::Tcp(_) => "TCP",
+            Self::Udp(_) => "UDP",
+            Self::Esp => "ESP",
+            Self::Icmp => "ICMP",
+            Self::Icmpv6 => "ICMPv6",
+            Self::Any => "any",
+        }
+    }
+
+    /// The port, where the protocol has ports.
+    #[must_use]
+    pub fn port(self) -> Option<u16> {
+        match self {
+            Self::Tcp(port) | Self::Udp(port) => Some(port),
+            Self::Esp | Self::Icmp | Self::Icmpv6 | Self::Any => None,
+        }
+    }
+}
+
+/// Who may.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Source {
+    /// Everybody.
+    Anywhere,
+    /// These networks; a single address is one of a single address.
+    Networks(BTreeSet<IpNet>),
+    /// The cluster's nodes.
+    Nodes(Nodes),
+}
+
+/// The cluster's nodes, or all of them but one. A thousand nodes share one list.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Nodes {
+    /// In ascending order, as addresses and as text.
+    all: Arc<[(IpAddr, String)]>,
+    but: Option<IpAddr>,
+}
+
+impl Nodes {
+    fn of(config: &Config) -> Self {
+        let text = |node: &NodeConfig| (node.address, node.address.to_string());
+        let mut all: Vec<_> = config.nodes.iter().map(text).collect();
+        all.sort();
+        Self { all: all.into(), but: None }
+    }
+
+    fn but(&self, address: IpAddr) -> Self {
+        Self { all: Arc::clone(&self.all), but: Some(address) }
+    }
+
+    /// Their addresses, and the same as text.
+    pub fn iter(&self) -> impl Iterator<Item = (IpAddr, &str)> {
+        let place =
+            self.but.and_then(|but| self.all.binary_search_by_key(&but, |(address, _)| *address).ok());
+        let (before, rest) = self.all.split_at(place.unwrap_or_default());
+        let behind = rest.get(place.iter().len()..).unwrap_or_default();
+        before.iter().chain(behind).map(|(address, text)| (*address, text.as_str()))
+    }
+}
+
+impl Source {
+    /// These networks; none means everybody, as in `cluster.yaml`.
+    fn of(networks: &BTreeSet<IpNet>) -> Self {
+        if networks.is_empty() { Self::Anywhere } else { Self::Networks(networks.clone()) }
+    }
+
+    /// Whether it is nobody at all.
+    #[must_use]
+    pub fn is_nobody(&self) -> bool {
+        match self {
+            Self::Anywhere => false,
+            Self::Networks(networks) => networks.is_empty(),
+            Self::Nodes(nodes) => nodes.iter().next().is_none(),
+        }
+    }
+
+    /// Whether that address is one of them.
+    #[must_use]
+    pub fn contains(&self, address: IpAddr) -> bool {
+        match self {
+            Self::Anywhere => true,
+            Self::Networks(networks) => networks.iter().any(|network| network.contains(&address)),
+            Self::Nodes(nodes) => nodes.iter().any(|(node, _)| node == address),
+        }
+    }
+
+    /// The networks; `None` for everybody.
+    #[must_use]
+    pub fn networks(&self) -> Option<Vec<IpNet>> {
+        match self {
+            Self::Anywhere => None,
+            Self::Networks(networks) => Some(networks.iter().copied().collect()),
+            Self::Nodes(nodes) => Some(nodes.iter().map(|(address, _)| IpNet::from(address)).collect()),
+        }
+    }
+
+    /// The networks as they are written, a single address without its prefix length; `any` for everybody.
+    #[must_use]
+    pub fn texts(&self) -> Vec<String> {
+        match self {
+            Self::Anywhere => vec![EVERYBODY.to_owned()],
+            Self::Networks(networks) => networks.iter().map(text_of).collect(),
+            Self::Nodes(nodes) => nodes.iter().map(|(_, text)| text.to_owned()).collect(),
+        }
+    }
+}
+
+fn text_of(network: &IpNet) -> String {
+    if network.prefix_len() == network.max_prefix_len() {
+        network.addr().to_string()
+    } else {
+        network.to_string()
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Nodes(nodes) => {
+                formatter.write_str(&nodes.iter().map(|(_, text)| text).collect::<Vec<_>>().join(", "))
+            }
+            Self::Anywhere | Self::Networks(_) => formatter.write_str(&self.texts().join(", ")),
+        }
+    }
+}
+
+/// A word that is neither an address nor a network.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is neither an address nor a network")]
+pub struct NoNetwork(String);
+
+impl FromStr for Source {
+    type Err = NoNetwork;
+
+    /// What [`fmt::Display`] writes.
+    fn from_str(text: &str) -> Result<Self, NoNetwork> {
+        if text == EVERYBODY {
+            return Ok(Self::Anywhere);
+        }
+        let network = |text: &str| {
+            let address = || text.parse::<IpAddr>().map(IpNet::from);
+            text.parse().or_else(|_| address()).map_err(|_| NoNetwork(text.to_owned()))
+        };
+        text.split(", ")
+            .filter(|text| !text.is_empty())
+            .map(network)
+            .collect::<Result<_, _>>()
+            .map(Self::Networks)
+    }
+}
+
+impl Serialize for Source {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.texts().serialize(serializer)
+    }
+}
+
+/// One thing that is let in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Opening {
+    /// What.
+    pub service: Service,
+    /// From whom.
+    pub source: Source,
+    /// Why, for people.
+    pub purpose: Cow<'static, str>,
+}
+
+impl Opening {
+    fn new(service: Service, source: Source, purpose: &'static str) -> Self {
+        Self { service, source, purpose: purpose.into() }
+    }
+}
+
+/// Who may reach what of one cluster.
+#[derive(Clone, Debug)]
+pub struct Firewall<'a> {
+    config: &'a Config,
+    nodes: Nodes,
+}
+
+impl<'a> Firewall<'a> {
+    /// What `cluster.yaml` says of it.
+    #[must_use]
+    pub fn of(config: &'a Config) -> Self {
+        Self { config, nodes: Nodes::of(config) }
+    }
+
+    fn peers_of(&self, node: &NodeConfig) -> Source {
+        Source::Nodes(self.nodes.but(node.address))
+    }
+
+    /// What the provider's edge lets in to every node (manual 3.1, corrected). The whole mesh is here because one firewall of
+    /// the provider's serves all nodes.
+    ///
+    /// Clear VXLAN is not in it, unless a network is declared plaintext: what is encrypted arrives as ESP.
+    #[must_use]
+    pub fn at_the_edge(&self, sessions: &BTreeSet<SshSession>) -> Vec<Opening> {
+        let config = self.config;
+        let mut openings = from_outside(config, sessions);
+        let nodes = Source::Nodes(self.nodes.clone());
+        openings.extend(swarm(&nodes));
+        if config.networks.plaintext.is_some() {
+            let service = Service::Udp(config.swarm.data_path_port);
+            openings.push(Opening::new(service, nodes.clone(), "the overlay network declared plaintext"));
+        }
+        if config.nodes.iter().any(|node| node.roles.contains(&Role::Storage)) {
+            openings.push(shared_files(nodes));
+        }
+        for service in [Service::Icmp, Service::Icmpv6] {
+            openings.push(Opening::new(service, Source::Anywhere, "path MTU, echo"));
+        }
+        openings
+    }
+
+    /// What a node lets in itself (manual 3.2, corrected): from its peers what the swarm needs, or everything where
+    /// `firewall.mesh` is `full`. ICMP is not in it: ufw's own rules let in what of it is needed.
+    ///
+    /// VXLAN is in it because a packet passes the firewall a second time when it is decrypted; that none comes in clear is
+    /// the guard's business.
+    #[must_use]
+    pub fn on_node(&self, node: &NodeConfig, session: Option<SshSession>) -> Vec<Opening> {
+        let config = self.config;
+        let mut openings = from_outside(config, &session.into_iter().collect());
+        let peers = self.peers_of(node);
+        if peers.is_nobody() {
+            return openings;
+        }
+        if config.firewall.mesh == Mesh::Full {
+            openings.push(Opening::new(Service::Any, peers, "everything between nodes"));
+            return openings;
+        }
+        openings.extend(swarm(&peers));
+        let service = Service::Udp(config.swarm.data_path_port);
+        openings.push(Opening::new(service, peers.clone(), "overlay networks, decrypted"));
+        if node.roles.contains(&Role::Storage) {
+            openings.push(shared_files(peers));
+        }
+        openings
+    }
+
+    /// What a node hands on to containers, through ports that Docker publishes: what is for everybody, what is declared, and
+    /// the probe; with `firewall.mesh: full`, whatever comes from peers.
+    #[must_use]
+    pub fn to_containers(&self, node: &NodeConfig) -> Vec<Opening> {
+        let peers = self.peers_of(node);
+        let mut openings = public(self.config);
+        if !peers.is_nobody() {
+            let service = match self.config.firewall.mesh {
+                Mesh::Least => Service::Tcp(PROBE_PORT),
+                Mesh::Full => Service::Any,
+            };
+            openings.push(Opening::new(service, peers, "between nodes"));
+        }
+        openings
+    }
+}
+
+/// Whether somebody at `from` reaches `service`.
+#[must_use]
+pub fn admits(openings: &[Opening], from: IpAddr, service: Service) -> bool {
+    openings.iter().any(|opening| {
+        (opening.service == service || opening.service == Service::Any) && opening.source.contains(from)
+    })
+}
+
+fn from_outside(config: &Config, sessions: &BTreeSet<SshSession>) -> Vec<Opening> {
+    let mut allowed = config.ssh.allow_from.clone();
+    let stranger = |from: &IpAddr| !config.ssh.allow_from.iter().any(|network| network.contains(from));
+    if config.ssh.allows_operator {
+        allowed.extend(sessions.iter().map(|session| session.from).filter(stranger).map(IpNet::from));
+    }
+    // Where sshd was reached is where it listens, whatever a translation on the way made of it.
+    let mut ports: BTreeSet<u16> = sessions.iter().map(|session| session.port).collect();
+    if ports.is_empty() {
+        ports.insert(config.ssh.port.unwrap_or(SSH_PORT));
+    }
+    let ssh = ports.into_iter().map(|port| {
+        Opening::new(Service::Tcp(port), Source::Networks(allowed.clone()), "administration by SSH")
+    });
+    ssh.chain(public(config)).collect()
+}
+
+/// What is declared in the configuration, and open beyond the nodes.
+pub(crate) fn public(config: &Config) -> Vec<Opening> {
+    let ports = config.firewall.public_ports.iter();
+    let public = ports.map(|port| Opening::new(Service::Tcp(*port), Source::Anywhere, "public services"));
+    let declared = config.firewall.openings.iter().map(|opening| {
+        let service = match opening.protocol {
+            OpeningProtocol::Tcp => Service::Tcp(opening.port),
+            OpeningProtocol::Udp => Service::Udp(opening.port),
+        };
+        Opening::new(service, Source::of(&opening.from), "declared in firewall.openings")
+    });
+    public.chain(declared).collect()
+}
+
+fn swarm(from: &Source) -> [Opening; 5] {
+    [
+        (Service::Tcp(SWARM_MANAGEMENT_PORT), "swarm management"),
+        (Service::Tcp(SWARM_GOSSIP_PORT), "gossip between nodes"),
+        (Service::Udp(SWARM_GOSSIP_PORT), "gossip between nodes"),
+        (Service::Esp, "encrypted overlay networks"),
+        (Service::Tcp(PROBE_PORT), "verify's probe, through the routing mesh"),
+    ]
+    .map(|(service, purpose)| Opening::new(service, from.clone(), purpose))
+}
+
+fn shared_files(from: Source) -> Opening {
+    Opening::new(Service::Tcp(NFS_PORT), from, "shared files")
+}
+
+/// The network that is declared plaintext gets this identifier, so that the guard can tell its packets from others'
+/// before it is made. Swarm itself counts up from 4096 (swarmkit, `cnmallocator/drivers_network_linux.go`).
+pub const PLAINTEXT_VNI: u32 = 0x00e0_0001;
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn openings(more: &str) -> Vec<String> {
+        let text = format!(
+            "version: 1\ncluster: lab\nssh:\n  allow_from: [198.51.100.7, 2001:db8:5::/48]\n{more}\nnodes:\n\
+             \x20 - name: kvm2\n    address: 203.0.113.12\n  - name: kvm8\n    address: 203.0.113.18\n    roles: [storage]\n"
+        );
+        let config = Config::parse("cluster.yaml", &text).unwrap();
+        let line = |opening: &Opening| {
+            let port = opening.service.port().map(|port| format!("/{port}")).unwrap_or_default();
+            format!("{}{port} from {}", opening.service.protocol(), opening.source)
+        };
+        Firewall::of(&config).at_the_edge(&BTreeSet::new()).iter().map(line).collect()
+    }
+
+    #[test]
+    fn a_source_is_read_as_it_is_written() {
+        for text in ["any", "", "192.0.2.1, 198.51.100.0/24", "2001:db8::1, 2001:db8:5::/48"] {
+            assert_eq!(text.parse::<Source>().unwrap().to_string(), text);
+        }
+        assert_eq!("any".parse(), Ok(Source::Anywhere));
+        assert!("".parse::<Source>().unwrap().is_nobody());
+        assert_eq!("192.0.2.1, x".parse::<Source>(), Err(NoNetwork("x".to_owned())));
+    }
+
+    #[test]
+    fn the_nodes_are_all_but_the_one_that_is_left_out() {
+        let text = "version: 1\ncluster: lab\nnodes:\n  - {name: b, address: 203.0.113.18}\n\
+                    \x20 - {name: a, address: 203.0.113.12}\n  - {name: c, address: 203.0.113.14}\n";
+        let config = Config::parse("cluster.yaml", text).unwrap();
+        let nodes = Nodes::of(&config);
+        let but = |address: &str| Source::Nodes(nodes.but(address.parse().unwrap())).to_string();
+        assert_eq!(Source::Nodes(nodes.clone()).to_string(), "203.0.113.12, 203.0.113.14, 203.0.113.18");
+        assert_eq!(but("203.0.113.12"), "203.0.113.14, 203.0.113.18");
+        assert_eq!(but("203.0.113.14"), "203.0.113.12, 203.0.113.18");
+        assert_eq!(but("203.0.113.18"), "203.0.113.12, 203.0.113.14");
+        assert_eq!(but("192.0.2.1"), "203.0.113.12, 203.0.113.14, 203.0.113.18");
+    }
+
+    #[test]
+    fn only_what_the_manual_names_is_let_in_and_no_clear_vxlan() {
+        assert_eq!(
+            openings(""),
+            [
+                "TCP/22 from 198.51.100.7, 2001:db8:5::/48",
+                "TCP/80 from any",
+                "TCP/443 from any",
+                "TCP/2377 from 203.0.113.12, 203.0.113.18",
+                "TCP/7946 from 203.0.113.12, 203.0.113.18",
+                "UDP/7946 from 203.0.113.12, 203.0.113.18",
+                "ESP from 203.0.113.12, 203.0.113.18",
+                "TCP/29877 from 203.0.113.12, 203.0.113.18",
+                "TCP/2049 from 203.0.113.12, 203.0.113.18",
+                "ICMP from any",
+                "ICMPv6 from any",
+            ]
+        );
+    }
+
+    fn on(node: &str, more: &str, session: Option<SshSession>) -> Vec<Opening> {
+        let text = format!(
+            "version: 1\ncluster: lab\n{more}\nnodes:\n\
+             \x20 - name: kvm2\n    address: 203.0.113.12\n  - name: kvm8\n    address: 203.0.113.18\n    roles: [storage]\n"
+        );
+        let config = Config::parse("cluster.yaml", &text).unwrap();
+        let node = config.nodes.iter().find(|one| one.name.as_str() == node).unwrap();
+        Firewall::of(&config).on_node(node, session)
+    }
+
+    #[test]
+    fn a_node_lets_in_from_its_peers_what_the_swarm_needs_and_nothing_else() {
+        let peer: IpAddr = "203.0.113.12".parse().unwrap();
+        let openings = on("kvm8", "", None);
+        for service in [
+            Service::Tcp(2377),
+            Service::Tcp(7946),
+            Service::Udp(7946),
+            Service::Udp(4789),
+            Service::Tcp(2049),
+            Service::Esp,
+        ] {
+            assert!(admits(&openings, peer, service), "{service:?}");
+            assert!(!admits(&openings, "198.51.100.66".parse().unwrap(), service), "{service:?}");
+        }
+        for service in [Service::Tcp(22), Service::Tcp(2375), Service::Tcp(9000), Service::Udp(2049)] {
+            assert!(!admits(&openings, peer, service), "{service:?}");
+        }
+        assert!(!admits(&on("kvm2", "", None), "203.0.113.18".parse().unwrap(), Service::Tcp(2049)));
+        assert!(admits(&on("kvm8", "firewall: {mesh: full}", None), peer, Service::Tcp(9000)));
+    }
+
+    #[test]
+    fn the_operator_is_let_in_where_sshd_was_reached_unless_told_otherwise() {
+        let session = SshSession::parse("198.51.100.9 50022 203.0.113.12 2222");
+        let from = session.unwrap().from;
+        assert!(admits(&on("kvm2", "", session), from, Service::Tcp(2222)));
+        assert!(!admits(&on("kvm2", "", session), from, Service::Tcp(22)));
+        assert!(!admits(&on("kvm2", "ssh: {allow_operator: false}", session), from, Service::Tcp(2222)));
+        let covered = "ssh: {allow_operator: false, allow_from: [198.51.100.0/24]}";
+        assert!(admits(&on("kvm2", covered, session), from, Service::Tcp(2222)));
+    }
+
+    #[test]
+    fn a_network_declared_plaintext_needs_its_vxlan_and_ports_of_ones_own_replace_the_default() {
+        let openings = openings(
+            "networks: {plaintext: open-net}\nswarm: {data_path_port: 4800}\nfirewall: {public_ports: [8443]}",
+        );
+        assert!(openings.contains(&"UDP/4800 from 203.0.113.12, 203.0.113.18".to_owned()), "{openings:#?}");
+        assert!(openings.contains(&"TCP/8443 from any".to_owned()));
+        assert!(!openings.iter().any(|opening| opening.starts_with("TCP/80 ")));
+    }
+}

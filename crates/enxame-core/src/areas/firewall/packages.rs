@@ -1,0 +1,98 @@
+//! The programs the firewall is made with: ufw and nft, there and started at boot (manual 3.2). ufw's unit does nothing
+//! while ufw is off.
+
+use crate::change::{Difference, Kind};
+use crate::config::{Config, NodeConfig};
+use crate::declare::{Declaration, Declare, Draft, Finding, Scope, View};
+use crate::facts::FactsQuery;
+use serde::{Deserialize, Serialize};
+
+pub(crate) const KIND: Kind = Kind::of("firewall_packages");
+/// ufw's unit.
+pub const UNIT: &str = "ufw.service";
+const PACKAGES: [&str; 2] = ["nftables", "ufw"];
+const NFTABLES: &str = "nftables.service";
+/// Whoever loads rules of its own throws ours, ufw's or Docker's away.
+const RIVALS: [(&str, &str); 3] = [
+    ("firewalld.service", "two managers of one firewall undo each other: systemctl disable --now firewalld"),
+    (
+        "netfilter-persistent.service",
+        "its saved rules replace ufw's at boot: systemctl disable --now netfilter-persistent",
+    ),
+    (
+        NFTABLES,
+        "its file flushes everybody's rules, at boot after ufw has loaded its own: systemctl disable nftables (and do not \
+         stop it: that flushes them now, with Docker's encryption among them)",
+    ),
+];
+
+/// What to do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Action {
+    /// The packages to install.
+    pub install: Vec<String>,
+}
+
+/// See the module.
+pub(crate) struct FirewallPackages;
+
+impl Declare for FirewallPackages {
+    fn kind(&self) -> Kind {
+        KIND
+    }
+
+    fn section(&self) -> &'static str {
+        "3.2"
+    }
+
+    fn scope(&self) -> Scope {
+        Scope::Node
+    }
+
+    fn after(&self) -> &'static [Kind] {
+        &[]
+    }
+
+    fn asks(&self, _: &Config, _: &NodeConfig) -> FactsQuery {
+        FactsQuery {
+            packages: PACKAGES.map(str::to_owned).into(),
+            units: RIVALS.iter().map(|(unit, _)| *unit).chain([UNIT]).map(str::to_owned).collect(),
+            ..FactsQuery::default()
+        }
+    }
+
+    fn declare(&self, view: &View<'_>) -> Declaration {
+        let mut declaration = Declaration::nothing();
+        for (unit, hint) in RIVALS {
+            let (message, hint) = match view.facts.units.get(unit) {
+                None => (
+                    format!("whether {unit} is there could not be seen: systemd did not answer"),
+                    "plan again; on the node: systemctl is-system-running",
+                ),
+                // It has done its work at boot, and only stops by a flush.
+                Some(facts) if facts.enabled != "enabled" && unit == NFTABLES => continue,
+                Some(facts) if facts.enabled != "enabled" && facts.active != "active" => continue,
+                Some(_) => (format!("{unit} loads firewall rules of its own"), hint),
+            };
+            declaration.findings.push(Finding::error("3.2", message, hint).on(&view.node.name));
+        }
+        let is_missing =
+            |name: &&str| view.facts.packages.get(*name).is_none_or(|package| package.installed.is_none());
+        let missing: Vec<&str> = PACKAGES.into_iter().filter(is_missing).collect();
+        let is_enabled = view.facts.units.get(UNIT).is_some_and(|unit| unit.enabled == "enabled");
+        if !missing.is_empty() || !is_enabled {
+            let reason = "the node has no firewall that starts with it";
+            let mut draft = Draft::new(
+                "install the firewall's programs",
+                reason,
+                Action { install: missing.iter().map(|name| (*name).to_owned()).collect() },
+            )
+            .differing(missing.iter().map(|name| Difference::added(format!("packages.{name}"), "installed")));
+            if !is_enabled {
+                draft = draft.differing([Difference::added(UNIT, "enabled")]);
+            }
+            declaration.change(draft);
+        }
+        declaration
+    }
+}

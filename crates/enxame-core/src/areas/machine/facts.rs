@@ -1,0 +1,103 @@
+//! The machine below the engine.
+
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+/// `/etc/os-release`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Default)]
+pub struct OperatingSystem {
+    /// `ID`, e.g. `debian`.
+    pub id: String,
+    /// `VERSION_ID`, e.g. `13`.
+    pub version_id: String,
+    /// `VERSION_CODENAME`, e.g. `trixie`.
+    pub codename: String,
+    /// `PRETTY_NAME`.
+    pub pretty_name: String,
+}
+
+/// The running kernel, as `uname(2)` has it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Default)]
+pub struct Kernel {
+    /// The release, e.g. `6.12.48+deb13-amd64`.
+    pub release: String,
+    /// The architecture, e.g. `x86_64`.
+    pub architecture: String,
+}
+
+/// Processors, memory, disk.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Default)]
+pub struct Hardware {
+    /// Processors online.
+    pub processors: u32,
+    /// Memory, in bytes.
+    pub memory_bytes: u64,
+    /// Size of the filesystem that holds `/var/lib`, in bytes.
+    pub disk_bytes: u64,
+}
+
+/// What became of a kernel module that was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ModuleState {
+    /// In the kernel now, as a module or built in.
+    Loaded,
+    /// On the disk (`modules.dep`) and not loaded.
+    Loadable,
+    /// Neither: the kernel's package is a minimal one.
+    Missing,
+}
+
+/// A package, as `/var/lib/dpkg/status` has it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PackageFacts {
+    /// The installed version; `None` when it is known but not (wholly) installed.
+    pub installed: Option<String>,
+    /// Whether it is held (`apt-mark hold`).
+    pub is_held: bool,
+}
+
+/// A systemd unit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Default)]
+pub struct UnitFacts {
+    /// `LoadState` is not `not-found`.
+    pub exists: bool,
+    /// `ActiveState`, e.g. `active`.
+    pub active: String,
+    /// `UnitFileState`, e.g. `enabled`, `masked`; empty where there is none.
+    pub enabled: String,
+}
+
+/// A network interface.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InterfaceFacts {
+    /// Its name.
+    pub name: String,
+    /// Its MTU, in bytes.
+    pub mtu_bytes: u32,
+    /// Its addresses, without prefix lengths.
+    pub addresses: Vec<IpAddr>,
+}
+
+/// cloud-init and what it would rewrite at the next boot.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Default)]
+pub struct CloudInit {
+    /// Whether it is installed and not disabled (`/etc/cloud/cloud-init.disabled`).
+    pub is_active: bool,
+    /// Which of the provider's data say `manage_etc_hosts: true`, which goes before any file of the server's: `user-data`,
+    /// `vendor-data`, `vendor-data2`.
+    pub hosts_rewritten_by: Vec<String>,
+}
+
+/// Docker as a snap, which takes its data along when it is removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DockerSnap {
+    /// Not installed.
+    Absent,
+    /// Installed, without volumes or containers, and in no swarm.
+    Empty,
+    /// Installed, with volumes or containers or in a swarm, or with data that could not be looked into.
+    WithData,
+}

@@ -1,0 +1,170 @@
+//! Kernel parameters (manual 2.3): in a file of our own and live.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use crate::change::{Difference, Kind};
+use crate::config::{Config, NodeConfig};
+use crate::declare::{Declaration, Declare, Draft, Finding, Scope, View};
+use crate::facts::{FactsQuery, FileFacts};
+use serde::{Deserialize, Serialize};
+
+use crate::files::{HEADER, OwnedFile};
+
+pub(crate) const KIND: Kind = Kind::of("sysctl");
+/// The manual's file.
+const PATH: &str = "/etc/sysctl.d/99-swarm-tuning.conf";
+
+/// The manual's values. IPVS drops connections that are idle for 900 s: keep-alive stays below.
+const MANUAL: [(&str, &str); 9] = [
+    ("net.ipv4.ip_forward", "1"),
+    ("net.ipv4.conf.all.forwarding", "1"),
+    ("net.ipv4.neigh.default.gc_thresh1", "8192"),
+    ("net.ipv4.neigh.default.gc_thresh2", "12288"),
+    ("net.ipv4.neigh.default.gc_thresh3", "16384"),
+    ("net.ipv4.tcp_keepalive_time", "600"),
+    ("net.ipv4.tcp_keepalive_intvl", "30"),
+    ("net.ipv4.tcp_keepalive_probes", "5"),
+    ("net.core.somaxconn", "65535"),
+];
+
+/// Keys whose value is a floor. dockerd raises these three to 8192, 49152 and 65536 itself when the first overlay
+/// network comes (moby, `libnetwork/drivers/overlay/ostweaks_linux.go`), and lowers none.
+const FLOORS: [&str; 3] = [
+    "net.ipv4.neigh.default.gc_thresh1",
+    "net.ipv4.neigh.default.gc_thresh2",
+    "net.ipv4.neigh.default.gc_thresh3",
+];
+
+/// Where Debian and Ubuntu link `/etc/sysctl.conf` to. Files are read by name, the last one wins (sysctl.d(5)).
+const READ_LATER: &str = "/etc/sysctl.d/99-sysctl.conf";
+
+/// Keys of modules that are loaded before these values are set, at boot too (systemd-sysctl.service(8)).
+const WITH_A_MODULE: [&str; 3] = ["net.bridge.", "net.ipv4.vs.", "net.netfilter."];
+
+/// See the module.
+pub(crate) struct Sysctl;
+
+/// What to do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Action {
+    /// What is set at boot.
+    pub file: OwnedFile,
+    /// What is set now.
+    pub live: BTreeMap<String, String>,
+}
+
+fn wanted(config: &Config) -> BTreeMap<String, String> {
+    let mut values: BTreeMap<String, String> =
+        MANUAL.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+    values.extend(config.sysctl.iter().map(|(key, value)| (key.clone(), normalised(value))));
+    values
+}
+
+/// Whether the live value needs no change.
+fn serves(key: &str, now: &str, wanted: &str) -> bool {
+    let is_above =
+        || now.trim().parse::<u64>().ok().zip(wanted.parse().ok()).is_some_and(|(now, floor)| now >= floor);
+    normalised(now) == wanted || (FLOORS.contains(&key) && is_above())
+}
+
+fn comes_with_a_module(key: &str) -> bool {
+    WITH_A_MODULE.iter().any(|prefix| key.starts_with(prefix))
+}
+
+/// What a file of sysctl.d(5) sets: `key = value`, with an optional `-` before the key, `#` and `;` for comments, and `/`
+/// as good as `.`.
+fn settings(text: &str) -> BTreeMap<String, String> {
+    let lines = text.lines().map(str::trim).filter(|line| !line.starts_with(['#', ';']));
+    let pairs = lines.filter_map(|line| line.split_once('='));
+    pairs
+        .map(|(key, value)| {
+            let key = key.trim().trim_start_matches('-').trim_start();
+            (key.replace('/', "."), normalised(value))
+        })
+        .collect()
+}
+
+/// The kernel separates several numbers by tabs, people by blanks.
+fn normalised(value: &str) -> String {
+    value.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+impl Declare for Sysctl {
+    fn kind(&self) -> Kind {
+        KIND
+    }
+
+    fn section(&self) -> &'static str {
+        "2.3"
+    }
+
+    fn scope(&self) -> Scope {
+        Scope::Node
+    }
+
+    fn after(&self) -> &'static [Kind] {
+        const { &[super::kernel_modules::KIND] }
+    }
+
+    fn asks(&self, config: &Config, _: &NodeConfig) -> FactsQuery {
+        FactsQuery {
+            files: [PATH, READ_LATER].map(str::to_owned).into(),
+            sysctl: wanted(config).into_keys().collect(),
+            ..FactsQuery::default()
+        }
+    }
+
+    fn declare(&self, view: &View<'_>) -> Declaration {
+        let mut declaration = Declaration::nothing();
+        let mut text = HEADER.to_owned();
+        let mut live = BTreeMap::new();
+        let mut differences = Vec::new();
+        let overridden = view.facts.files.get(READ_LATER).and_then(FileFacts::content).map(settings);
+        let overridden = overridden.unwrap_or_default();
+        for (key, value) in wanted(view.config) {
+            match view.facts.sysctl.get(&key) {
+                Some(Some(now)) if serves(&key, now, &value) => {}
+                Some(Some(now)) => {
+                    differences.push(Difference::changed(format!("{key} (live)"), normalised(now), &value));
+                    live.insert(key.clone(), value.clone());
+                }
+                Some(None) | None if comes_with_a_module(&key) => {
+                    differences.push(Difference::added(format!("{key} (live)"), &value));
+                    live.insert(key.clone(), value.clone());
+                }
+                Some(None) | None => {
+                    declaration.findings.push(
+                        Finding::error(
+                            "2.3",
+                            format!("this kernel has no `{key}`"),
+                            "take it out of `sysctl:` or use the distribution's kernel",
+                        )
+                        .on(&view.node.name),
+                    );
+                    continue;
+                }
+            }
+            if let Some(other) = overridden.get(&key).filter(|other| **other != value) {
+                declaration.findings.push(
+                    Finding::warning(
+                        "2.3",
+                        format!("{READ_LATER} sets `{key}` to {other}, and is read after {PATH} at boot"),
+                        "take the line out of it (mostly it is /etc/sysctl.conf)",
+                    )
+                    .on(&view.node.name),
+                );
+            }
+            // Writing to a string does not fail.
+            let _ = writeln!(text, "{key} = {value}");
+        }
+        let file = OwnedFile::new(PATH, text);
+        differences.extend(file.differences(view.facts));
+        if !differences.is_empty() {
+            let reason = "the defaults are made for local networks: idle connections and bursts get lost";
+            let draft = Draft::new("tune the kernel for wide-area links", reason, Action { file, live });
+            declaration.change(draft.differing(differences));
+        }
+        declaration
+    }
+}

@@ -1,0 +1,195 @@
+//! Files that enxame owns, whole or as a marked block, and how they differ from what is there.
+
+use std::borrow::Cow;
+
+use crate::change::Difference;
+use crate::facts::{FileFacts, NodeFacts};
+use serde::{Deserialize, Serialize};
+use similar::{ChangeTag, TextDiff};
+
+/// The first line of files that enxame owns whole.
+pub const HEADER: &str = "# Written by enxame. Changes made here are undone by the next `enxame apply`.\n";
+
+const BLOCK_BEGIN: &str = "# BEGIN enxame (changes in this block are undone by the next `enxame apply`)";
+const BLOCK_END: &str = "# END enxame";
+
+/// A file that enxame owns whole.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OwnedFile {
+    /// Where it is.
+    pub path: String,
+    /// All of its text.
+    pub content: String,
+    /// Its permission bits.
+    pub mode: u32,
+}
+
+impl OwnedFile {
+    /// A file that everybody may read.
+    pub fn new(path: impl Into<String>, content: impl Into<String>) -> Self {
+        Self { path: path.into(), content: content.into(), mode: 0o644 }
+    }
+
+    /// How what is there differs; empty when it does not.
+    #[must_use]
+    pub fn differences(&self, facts: &NodeFacts) -> Vec<Difference> {
+        match facts.files.get(&self.path) {
+            Some(FileFacts::Text { content, mode, .. }) => {
+                let mut found = line_differences(self.path.clone(), content, &self.content);
+                if *mode != self.mode {
+                    found.push(Difference::changed(
+                        format!("{} (mode)", self.path),
+                        format!("{mode:04o}"),
+                        format!("{:04o}", self.mode),
+                    ));
+                }
+                found
+            }
+            Some(FileFacts::Unreadable(why)) => {
+                vec![Difference::changed(
+                    self.path.clone(),
+                    format!("({why})"),
+                    format!("{} lines", self.content.lines().count()),
+                )]
+            }
+            Some(FileFacts::Absent) | None => line_differences(self.path.clone(), "", &self.content),
+        }
+    }
+}
+
+/// The lines that go and come between two texts.
+#[must_use]
+pub fn line_differences(path: impl Into<Cow<'static, str>>, old: &str, new: &str) -> Vec<Difference> {
+    if old == new {
+        return Vec::new();
+    }
+    let path = path.into();
+    // What both begin and end with is most of a long file; where only one has lines between, there is nothing to match.
+    let (old, new) = without_common_ends(old, new);
+    if old.is_empty() || new.is_empty() {
+        let mut found = Vec::with_capacity(old.lines().count() + new.lines().count());
+        found.extend(old.lines().map(|line| Difference::removed(path.clone(), line)));
+        found.extend(new.lines().map(|line| Difference::added(path.clone(), line)));
+        return found;
+    }
+    let diff = TextDiff::from_lines(old, new);
+    diff.iter_all_changes()
+        .filter_map(|change| {
+            let line = change.value().trim_end_matches('\n').to_owned();
+            match change.tag() {
+                ChangeTag::Delete => Some(Difference::removed(path.clone(), line)),
+                ChangeTag::Insert => Some(Difference::added(path.clone(), line)),
+                ChangeTag::Equal => None,
+            }
+        })
+        .collect()
+}
+
+/// What is left of two texts without the whole lines that both begin and both end with.
+fn without_common_ends<'a>(old: &'a str, new: &'a str) -> (&'a str, &'a str) {
+    let same = |(old, new): &(&str, &str)| old == new;
+    let length = |pairs: &mut dyn Iterator<Item = (&str, &str)>| -> usize {
+        pairs.take_while(same).map(|(line, _)| line.len()).sum()
+    };
+    let start = length(&mut old.split_inclusive('\n').zip(new.split_inclusive('\n')));
+    let (old, new) = (old.get(start..).unwrap_or_default(), new.get(start..).unwrap_or_default());
+    let end = length(&mut old.split_inclusive('\n').rev().zip(new.split_inclusive('\n').rev()));
+    let head = |text: &'a str| text.get(..text.len() - end).unwrap_or_default();
+    (head(old), head(new))
+}
+
+/// A marked block that is not well-formed, so that nobody can say what is ours.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the enxame block is not well-formed: {0}")]
+pub struct BrokenBlock(pub &'static str);
+
+/// The text with its marked block replaced or, where there is none, added at the end. Everything else stays.
+///
+/// # Errors
+/// [`BrokenBlock`] when a mark is missing, doubled or out of order.
+pub fn with_block(text: &str, lines: &str) -> Result<String, BrokenBlock> {
+    let (mut before, mut after, mut seen) = (String::new(), String::new(), Seen::Nothing);
+    for line in text.split_inclusive('\n') {
+        let is_begin = line.starts_with("# BEGIN enxame");
+        let is_end = line.trim_end() == BLOCK_END;
+        seen = match (seen, is_begin, is_end) {
+            (Seen::Nothing, true, _) => Seen::Begin,
+            (Seen::Begin, _, true) => Seen::Both,
+            (Seen::Nothing, _, true) => return Err(BrokenBlock("its end stands before its beginning")),
+            (Seen::Begin | Seen::Both, true, _) => return Err(BrokenBlock("it begins twice")),
+            (Seen::Both, _, true) => return Err(BrokenBlock("it ends twice")),
+            (Seen::Nothing, ..) => {
+                before.push_str(line);
+                Seen::Nothing
+            }
+            (Seen::Begin, ..) => Seen::Begin,
+            (Seen::Both, ..) => {
+                after.push_str(line);
+                Seen::Both
+            }
+        };
+    }
+    if seen == Seen::Begin {
+        return Err(BrokenBlock("it does not end"));
+    }
+    if !before.is_empty() && !before.ends_with('\n') {
+        before.push('\n');
+    }
+    Ok(format!("{before}{BLOCK_BEGIN}\n{lines}{BLOCK_END}\n{after}"))
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Seen {
+    Nothing,
+    Begin,
+    Both,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_block_is_added_then_replaced_and_the_rest_stays() {
+        let first = with_block("127.0.0.1 localhost\n::1 localhost", "192.0.2.1 a\n").unwrap();
+        assert_eq!(
+            first,
+            format!("127.0.0.1 localhost\n::1 localhost\n{BLOCK_BEGIN}\n192.0.2.1 a\n{BLOCK_END}\n")
+        );
+        let second = with_block(&format!("{first}192.0.2.9 mine\n"), "192.0.2.2 b\n").unwrap();
+        assert_eq!(
+            second,
+            format!(
+                "127.0.0.1 localhost\n::1 localhost\n{BLOCK_BEGIN}\n192.0.2.2 b\n{BLOCK_END}\n192.0.2.9 mine\n"
+            )
+        );
+        assert_eq!(with_block(&second, "192.0.2.2 b\n").unwrap(), second);
+    }
+
+    #[test]
+    fn a_broken_block_is_refused_and_not_guessed_at() {
+        for (text, why) in [
+            ("# BEGIN enxame\nx\n", "it does not end"),
+            ("# END enxame\n", "its end stands before its beginning"),
+            ("# BEGIN enxame\n# BEGIN enxame\n# END enxame\n", "it begins twice"),
+            ("# BEGIN enxame\n# END enxame\n# END enxame\n", "it ends twice"),
+        ] {
+            assert_eq!(with_block(text, "a\n"), Err(BrokenBlock(why)));
+        }
+    }
+
+    #[test]
+    fn differences_are_the_lines_that_go_and_come() {
+        let found = line_differences("/f", "a\nb\nc\n", "a\nB\nc\n");
+        assert_eq!(found, [Difference::removed("/f", "b"), Difference::added("/f", "B")]);
+        assert_eq!(line_differences("/f", "same\n", "same\n"), []);
+        for (old, new) in [("a\n", "a\na\n"), ("", "a\n"), ("x\na\ny\n", "x\na\na\ny\n"), ("a", "a\n")] {
+            let (there, back) = (line_differences("/f", old, new), line_differences("/f", new, old));
+            assert_eq!(there.iter().filter(|one| one.new.is_some()).count(), 1, "{old:?} {new:?}");
+            assert_eq!(back.iter().filter(|one| one.old.is_some()).count(), 1, "{old:?} {new:?}");
+        }
+        let both = line_differences("/f", "a\nb\nc\nd\n", "a\nx\nc\ny\nd\n");
+        let added = |line: &str| Difference::added("/f", line);
+        assert_eq!(both, [Difference::removed("/f", "b"), added("x"), added("y")]);
+    }
+}

@@ -1,0 +1,143 @@
+//! Whole clusters, from `cluster.yaml` and facts to the plan.
+//!
+//! Each folder beside this file is a scenario: `cluster.yaml`, `facts.json` (a base and what is different from it, see
+//! [`facts`]) and `plan.snap`, the plan as text, compared byte for byte. `INSTA_UPDATE=always` writes it anew.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "helpers of tests, which clippy takes for tests only inside a `#[test]`"
+)]
+
+mod facts;
+mod text;
+mod variations;
+
+use std::path::{Path, PathBuf};
+
+use enxame_core::config::Config;
+use enxame_core::facts::ClusterFacts;
+use enxame_core::plan;
+
+fn directory() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios")
+}
+
+/// A question that the facts leave open would be answered by whatever a resource takes for absent.
+fn assert_answers(config: &Config, facts: &ClusterFacts) {
+    for node in &config.nodes {
+        let asked = plan::query_for(config, node, enxame_core::areas::resources());
+        let facts = &facts[&node.name];
+        let files = asked.files.iter().filter(|path| !facts.files.contains_key(*path));
+        let modules = asked.modules.iter().filter(|name| !facts.modules.contains_key(*name));
+        let sysctl = asked.sysctl.iter().filter(|key| !facts.sysctl.contains_key(*key));
+        let units = asked.units.iter().filter(|unit| !facts.units.contains_key(*unit));
+        let open: Vec<&String> = files.chain(modules).chain(sysctl).chain(units).collect();
+        assert!(open.is_empty(), "the facts of {} do not say what of {open:?} is there", node.name);
+        assert!(asked.peers.iter().all(|peer| facts.routes.contains_key(peer)));
+    }
+}
+
+fn check(scenario: &str) {
+    let folder = directory().join(scenario);
+    let yaml = std::fs::read_to_string(folder.join("cluster.yaml")).unwrap();
+    let config = Config::parse("cluster.yaml", &yaml).unwrap();
+    let facts = facts::read(&directory(), &folder.join("facts.json"));
+    assert_answers(&config, &facts);
+    let plan = plan::make(&config, &facts, None, enxame_core::areas::resources()).unwrap();
+
+    let mut settings = insta::Settings::new();
+    settings.set_snapshot_path(&folder);
+    settings.set_prepend_module_to_snapshot(false);
+    settings.set_omit_expression(true);
+    settings.bind(|| insta::assert_snapshot!("plan", text::of(&plan)));
+}
+
+macro_rules! scenarios {
+    ($($name:ident),* $(,)?) => {
+        $(#[test]
+        fn $name() {
+            check(stringify!($name));
+        })*
+
+        #[test]
+        fn every_folder_is_a_test() {
+            let mut folders: Vec<String> = std::fs::read_dir(directory())
+                .unwrap()
+                .map(|entry| entry.unwrap())
+                .filter(|entry| entry.path().join("cluster.yaml").exists())
+                .map(|entry| entry.file_name().into_string().unwrap())
+                .collect();
+            folders.sort();
+            let mut listed = vec![$(stringify!($name)),*];
+            listed.sort_unstable();
+            assert_eq!(folders, listed);
+        }
+    };
+}
+
+#[test]
+fn a_firewall_of_somebody_elses_that_could_not_be_looked_for_is_not_taken_for_absent() {
+    let folder = directory().join("a_converged_cluster_needs_nothing");
+    let yaml = std::fs::read_to_string(folder.join("cluster.yaml")).unwrap();
+    let config = Config::parse("cluster.yaml", &yaml).unwrap();
+    let mut facts = facts::read(&directory(), &folder.join("facts.json"));
+    facts.values_mut().next().unwrap().units.remove("firewalld.service").unwrap();
+    let plan = plan::make(&config, &facts, None, enxame_core::areas::resources()).unwrap();
+    assert!(plan.is_refused());
+    let text = text::of(&plan);
+    assert!(text.contains("whether firewalld.service is there could not be seen"), "{text}");
+}
+
+scenarios! {
+    a_bare_cluster_gets_everything_from_docker,
+    a_broken_daemon_json_is_refused_and_not_replaced,
+    a_clone_is_refused,
+    a_converged_cluster_needs_nothing,
+    a_dead_manager_goes_before_another_joins,
+    a_debian_kernel_without_xt_bpf_is_refused,
+    a_disruption_is_refused_while_a_manager_is_down,
+    a_firewall_of_somebody_elses_is_refused,
+    a_founder_that_stands_alone_goes_on,
+    a_hosts_line_that_contradicts_is_named,
+    a_later_sysctl_file_is_named,
+    a_leaking_engine_gives_way_to_dockers,
+    a_lost_label_is_set_again,
+    a_newcomer_across_the_odd_spi_is_refused,
+    a_node_in_another_swarm_is_refused,
+    a_pair_of_managers_is_warned,
+    a_prepared_cluster_is_founded_in_order,
+    a_route_from_another_address_is_refused,
+    a_secure_network_in_clear_is_made_again,
+    a_small_path_mtu_becomes_the_networks,
+    a_stopped_engine_is_started,
+    a_stranger_in_the_swarm_is_named,
+    a_swarm_on_other_ports_is_refused,
+    a_worker_is_promoted,
+    an_ipv6_cluster_leaves_room_for_the_longer_header,
+    an_ipv6_kernel_without_esp6_is_refused,
+    an_old_engine_is_replaced_before_it_leaks,
+    an_old_engine_on_another_port_is_refused,
+    an_open_ingress_in_use_is_refused,
+    an_open_ingress_is_made_again,
+    an_opening_for_an_interface_that_is_public_no_more_goes,
+    an_operator_in_a_tunnel_is_refused,
+    an_operator_in_a_tunnel_that_is_let_in_may_apply,
+    an_ubuntu_kernel_gets_its_extra_modules,
+    an_unknown_path_mtu_is_the_routes,
+    bookworm_marks_with_u32,
+    bookworm_moves_to_dockers_packages_in_one_go,
+    cloud_init_that_rewrites_hosts_is_named,
+    disruptions_go_one_by_one_and_the_founder_is_last,
+    engines_that_cannot_talk_are_made_alike,
+    engines_that_cannot_talk_are_refused,
+    rules_that_cannot_be_read_are_refused,
+    rules_of_others_in_front_are_named,
+    silent_engines_found_no_second_swarm,
+    slow_links_are_named,
+    the_data_of_a_lost_swarm_founds_no_other,
+    the_engine_moves_to_dockers_packages,
+    the_manuals_own_apt_source_is_taken_away,
+    the_users_own_engine_keys_stay,
+    what_the_firewall_would_take_from_services_is_named,
+}

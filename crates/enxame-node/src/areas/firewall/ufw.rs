@@ -1,0 +1,210 @@
+//! The host's firewall on a node (manual 3.2, corrected). Never `ufw reset`: the files are replaced and loaded at once.
+
+use std::path::Path;
+use std::time::Duration;
+
+use enxame_core::areas::firewall::guard_table::PUBLISHED_CHAIN;
+use enxame_core::areas::firewall::ufw::{
+    Action, CONF, DEFAULTS, SETTINGS, Wanted, after_rules, plain, setting, user_rules,
+};
+use enxame_core::areas::firewall::ufw_rules::{self as ufw, Family};
+use enxame_core::facts::{FileFacts, Observed, TableFacts};
+use enxame_core::files::with_block;
+
+use crate::actuate::{ActuateError, Context};
+use crate::deadman::{Step, WayBack};
+use crate::host::{Command, Host};
+
+/// ufw's own script: it loads the files, and starts no Python.
+const INIT: &str = "/lib/ufw/ufw-init";
+/// The mode that ufw gives its rules.
+const MODE: u32 = 0o640;
+/// Loading a table takes a moment; the dead-man switch waits for all of them together.
+const LOAD: Duration = Duration::from_secs(10);
+
+/// A file that is there already.
+fn read(host: &dyn Host, path: &str) -> Result<String, ActuateError> {
+    match host.read(Path::new(path)) {
+        FileFacts::Text { content, .. } => Ok(content),
+        FileFacts::Absent => Err(ActuateError::wrong(format!("{path} is not there"), "dpkg-reconfigure ufw")),
+        FileFacts::Unreadable(why) => Err(ActuateError::wrong(format!("cannot read {path}: {why}"), "")),
+    }
+}
+
+/// Docker holds the lock of legacy iptables now and then.
+const WAIT: &str = "--wait=5";
+
+fn restore(family: Family, text: String) -> Step {
+    Step::reading([family.restore(), WAIT, "--noflush"], text)
+}
+
+/// Whether it could be loaded.
+fn try_load(host: &dyn Host, family: Family, text: &str) -> Result<(), ActuateError> {
+    let command = Command::new([family.restore(), WAIT, "--noflush", "--test"]).reading(text);
+    Ok(host.run_ok(&command.within(LOAD)).map(drop)?)
+}
+
+fn load(on: &Context<'_>, family: Family, text: &str) -> Result<(), ActuateError> {
+    let command = Command::new([family.restore(), WAIT, "--noflush"]).reading(text).within(LOAD);
+    Ok(on.host.run_ok(&command).map(drop)?)
+}
+
+pub(super) fn way_back(host: &dyn Host) -> Result<WayBack, ActuateError> {
+    let now = crate::facts::filter(host);
+    let mut files: Vec<String> =
+        Family::ALL.into_iter().flat_map(|family| [user_rules(family), after_rules(family)]).collect();
+    files.extend([CONF, DEFAULTS].map(str::to_owned));
+    let is_on = matches!(&now.ipv4, Observed::Known(table) if table.user_input.is_some());
+    let mut reload = Vec::new();
+    if !is_on {
+        reload.push(Step::new([INIT, "force-stop"]));
+    }
+    for (family, table) in [(Family::V4, &now.ipv4), (Family::V6, &now.ipv6)] {
+        let Observed::Known(table) = table else {
+            let message = format!("cannot see what {} has loaded, and so could not go back", family.save());
+            return Err(ActuateError::wrong(message, ""));
+        };
+        // What is live, not what its files say: they may hold what was never loaded and would cut off SSH.
+        let saved = host.run_ok(&Command::new([family.save(), "-t", "filter"]))?;
+        let chain = |rules: &Option<Vec<String>>| rules.clone().unwrap_or_default();
+        let (docker, published) = (chain(&table.docker_user), chain(&table.published));
+        let docker = ufw::docker_tables(&docker, &published, PUBLISHED_CHAIN);
+        for text in [ufw::snapshot(&saved, family), docker] {
+            try_load(host, family, &text)?;
+            reload.push(restore(family, text));
+        }
+        // What the change adds to chains that are everybody's.
+        let program = family.restore().trim_end_matches("-restore");
+        let jumps = ufw::missing_jumps(&saved, family);
+        reload.extend(jumps.iter().map(|(from, to)| Step::where_done([program, WAIT, "-D", from, "-j", to])));
+    }
+    Ok(WayBack { files, reload })
+}
+
+pub(super) fn act(on: &mut Context<'_>, action: &Action) -> Result<(), ActuateError> {
+    let families = action.wanted().map_err(|error| ActuateError::wrong(error.to_string(), ""))?;
+    // Everything is made and tried before anything is written.
+    let mut files = Vec::new();
+    for (family, wanted) in &families {
+        let family = *family;
+        let (user, after) = (user_rules(family), after_rules(family));
+        let wrong = |path: &str, error: &dyn std::error::Error| {
+            ActuateError::wrong(format!("cannot change {path}: {error}"), "")
+        };
+        let rules = ufw::composed(&read(on.host, &user)?, &wanted.rules, action.foreign)
+            .map_err(|error| wrong(&user, &error))?;
+        let block =
+            with_block(&read(on.host, &after)?, &wanted.block()).map_err(|error| wrong(&after, &error))?;
+        for text in [&rules, &wanted.block()] {
+            try_load(on.host, family, text)?;
+        }
+        files.extend([(user, rules), (after, block)]);
+    }
+    for (path, text) in &files {
+        on.host.write(Path::new(path), text.as_bytes(), MODE)?;
+    }
+    let defaults = read(on.host, DEFAULTS)?;
+    let wanted = SETTINGS
+        .iter()
+        .filter(|(key, value)| setting(&defaults, key).map(plain) != Some(plain(value)))
+        .fold(defaults.clone(), |text, (key, value)| ufw::with_setting(&text, key, value));
+    on.host.write(Path::new(DEFAULTS), wanted.as_bytes(), 0o644)?;
+    follow(on, &families, defaults != wanted)?;
+    // Turning ufw on writes its files anew, and without the rules for IPv6 where the kernel has none.
+    for (family, wanted) in &families {
+        let path = user_rules(*family);
+        let now = read(on.host, &path)?;
+        let wrong = |error| ActuateError::wrong(format!("cannot change {path}: {error}"), "");
+        let rules = ufw::composed(&now, &wanted.rules, action.foreign).map_err(wrong)?;
+        if rules != now {
+            on.host.write(Path::new(&path), rules.as_bytes(), MODE)?;
+            load(on, *family, &rules)?;
+        }
+    }
+    Ok(())
+}
+
+/// Makes the kernel follow the files.
+fn follow(
+    on: &mut Context<'_>,
+    families: &[(Family, Wanted)],
+    is_other_policy: bool,
+) -> Result<(), ActuateError> {
+    let is_enabled = setting(&read(on.host, CONF)?, "ENABLED").map(plain) == Some("yes");
+    let now = crate::facts::filter(on.host);
+    let is_up = |table: &Observed<TableFacts>| {
+        table.known().is_some_and(|table| {
+            table.goes_through_ufw
+                && table.user_input.is_some()
+                && table.input_policy == "DROP"
+                && table.forward_policy == "DROP"
+        })
+    };
+    for family in Family::ALL {
+        let saved = on.host.run_ok(&Command::new([family.save(), "-t", "filter"]))?;
+        let jumps = ufw::missing_jumps(&saved, family);
+        if !jumps.is_empty() {
+            let rules: Vec<String> = jumps.iter().map(|(from, to)| format!("-A {from} -j {to}\n")).collect();
+            let rules = rules.concat();
+            load(on, family, &format!("*filter\n{rules}COMMIT\n"))?;
+        }
+    }
+    if !is_enabled {
+        (on.progress)("turning ufw on");
+        // It writes its rules again, with its logging; one start of Python.
+        on.host.run_ok(&Command::new(["ufw", "--force", "enable"]))?;
+    } else if is_other_policy || !is_up(&now.ipv4) || !is_up(&now.ipv6) {
+        (on.progress)("loading ufw from the start");
+        let is_there = now.ipv4.known().is_some_and(|table| table.user_input.is_some());
+        on.host.run_ok(&Command::new([INIT, if is_there { "force-reload" } else { "start" }]))?;
+    } else {
+        for family in Family::ALL {
+            load(on, family, &read(on.host, &user_rules(family))?)?;
+        }
+    }
+    for (family, wanted) in families {
+        let family = *family;
+        let before = match family {
+            Family::V4 => &now.ipv4,
+            Family::V6 => &now.ipv6,
+        };
+        // What others put there to drop stays in front; loading ufw from the start has taken it away.
+        let others = before.known().and_then(|table| table.docker_user.clone()).unwrap_or_default();
+        let jumps = ["RETURN", "ACCEPT", PUBLISHED_CHAIN].map(|target| format!("-j {target}"));
+        let is_others = |rule: &String| !jumps.iter().any(|jump| rule.ends_with(jump));
+        let mut docker_user: Vec<String> = others.into_iter().filter(is_others).collect();
+        docker_user.extend(wanted.docker_user.iter().cloned());
+        load(on, family, &ufw::docker_tables(&docker_user, &wanted.published, PUBLISHED_CHAIN))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::{FakeHost, Finished};
+
+    fn answer(code: i32, stdout: &str, stderr: &str) -> Finished {
+        Finished { code: Some(code), stdout: stdout.to_owned(), stderr: stderr.to_owned() }
+    }
+
+    #[test]
+    fn a_way_back_that_could_not_be_gone_is_refused_before_anything_is_changed() {
+        let saved = "*filter\n:INPUT ACCEPT [0:0]\n:FORWARD ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\nCOMMIT\n";
+        let host = FakeHost::default()
+            .with_file("/usr/sbin/iptables-save", "")
+            .with_file("/usr/sbin/ip6tables-save", "")
+            .answering("iptables-save", answer(0, saved, ""))
+            .answering("ip6tables-save", answer(0, saved, ""))
+            .answering("nft", answer(0, "", ""))
+            .answering("iptables-restore", answer(0, "", ""))
+            .answering("ip6tables-restore", answer(2, "", "line 7 failed"));
+        let refused = way_back(&host).expect_err("a refusal");
+        assert!(format!("{:?}", refused.failure()).contains("line 7 failed"), "{refused:?}");
+        let loads = |command: &&Command| command.argv.first().is_some_and(|name| name.ends_with("-restore"));
+        let ran = host.ran();
+        let loads: Vec<_> = ran.iter().filter(loads).collect();
+        assert_eq!(loads.len(), 3, "two of one family and the first of the other: {loads:?}");
+        assert!(loads.iter().all(|command| command.argv.contains(&"--test".to_owned())), "{loads:?}");
+    }
+}
