@@ -6,6 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::areas::Action;
+use crate::gate::Gate;
 use crate::names::NodeName;
 
 /// A kind of resource, e.g. `hosts`; also the name by which the node finds the code that acts.
@@ -124,6 +125,15 @@ pub struct Change {
     pub risk: Risk,
     /// The changes that must be done before.
     pub after: Vec<ChangeId>,
+    /// The changes that must have ended before, whatever became of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub behind: Vec<ChangeId>,
+    /// What must hold right before.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gates: Vec<Gate>,
+    /// What must come true before it counts as done.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub until: Vec<Gate>,
     /// What another node must hand over first.
     pub handover: Option<Handover>,
     /// What the node does.

@@ -36,6 +36,8 @@ pub struct View<'a> {
 pub struct Draft {
     /// The node that acts, when it is not the view's.
     pub node: Option<NodeName>,
+    /// The node it is about, where that is one: for the cluster's changes, those of other nodes do not wait for it.
+    pub about: Option<NodeName>,
     /// Tells changes of one kind on one node apart.
     pub item: Option<String>,
     /// What will be done, in the imperative.
@@ -59,6 +61,7 @@ impl Draft {
     pub fn new(summary: impl Into<String>, reason: impl Into<String>, action: impl Into<Action>) -> Self {
         Self {
             node: None,
+            about: None,
             item: None,
             summary: summary.into(),
             reason: reason.into(),
@@ -92,6 +95,13 @@ impl Draft {
     #[must_use]
     pub fn on(mut self, node: &NodeName) -> Self {
         self.node = Some(node.clone());
+        self
+    }
+
+    /// Says which node it is about.
+    #[must_use]
+    pub fn about(mut self, node: &NodeName) -> Self {
+        self.about = Some(node.clone());
         self
     }
 

@@ -23,6 +23,7 @@ pub use crate::areas::machine::facts::{
     CloudInit, DockerSnap, Hardware, InterfaceFacts, Kernel, ModuleState, OperatingSystem, PackageFacts,
     UnitFacts,
 };
+pub use crate::areas::swarm::Workloads;
 pub use cluster::{ClusterFacts, Look};
 pub use digest::{FactsDigest, digest_of};
 pub use query::FactsQuery;
@@ -197,6 +198,12 @@ pub struct VolatileFacts {
     pub clock_unix_ms: u64,
     /// Whether the kernel says that its clock is synchronised (`adjtimex`).
     pub clock_synchronised: bool,
+    /// `/proc/sys/kernel/random/boot_id`: another one after each boot.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub boot_id: String,
+    /// What runs in the swarm (managers with quorum only).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workloads: Option<Workloads>,
     /// Memory available, in bytes.
     pub memory_available_bytes: u64,
     /// Space free for root on the engine's filesystem, in bytes.

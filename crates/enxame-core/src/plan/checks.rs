@@ -5,6 +5,7 @@ mod access;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use crate::areas::Action;
 use crate::change::{Change, Risk};
 use crate::config::{Config, EngineSource, NodeConfig};
 use crate::declare::{Finding, Severity};
@@ -74,7 +75,7 @@ pub(super) fn of_changes(config: &Config, facts: &ClusterFacts, changes: &[Chang
         .filter_map(|facts| facts.engine.swarm()?.settings.as_ref())
         .any(|settings| settings.autolock);
     let restarts = changes.iter().filter(|change| matches!(change.risk, Risk::Disruptive(_)));
-    for change in restarts.filter(|change| is_locking && change.kind.0.starts_with("engine_")) {
+    for change in restarts.filter(|change| is_locking && matches!(change.action, Action::Engine(_))) {
         let message =
             "docker would restart, and autolock keeps it out of the swarm until it is unlocked".to_owned();
         let hint = "take `swarm.autolock` away, apply, and set it again; or change this node by hand";
@@ -87,7 +88,7 @@ pub(super) fn of_changes(config: &Config, facts: &ClusterFacts, changes: &[Chang
     let is_disruptive = changes.iter().any(|change| matches!(change.risk, Risk::Disruptive(_)));
     let Some((ready, managers)) = managers(facts).filter(|_| is_disruptive) else { return found.0 };
     let quorum = managers / 2 + 1;
-    if ready < managers && ready.saturating_sub(1) < quorum {
+    if ready < managers && ready.saturating_sub(1) < quorum && facts.is_whole() {
         let message = format!(
             "{ready} of {managers} managers are ready: disturbing one more would lose the quorum of {quorum}"
         );

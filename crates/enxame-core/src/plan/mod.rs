@@ -5,14 +5,18 @@
 
 mod checks;
 mod order;
+mod withheld;
 
 use serde::{Deserialize, Serialize};
 
-use crate::change::{Change, ChangeId};
+use self::order::Placed;
+use crate::change::{Change, ChangeId, Risk};
 use crate::config::{Config, NodeConfig};
 use crate::declare::{Declare, Draft, Finding, Scope, Severity, View, Waiver};
 use crate::edge::{self, EdgeChange, EdgeFacts};
 use crate::facts::{ClusterFacts, FactsDigest, FactsQuery, NodeFacts, digest_of};
+use crate::gate;
+use crate::names::NodeName;
 
 /// What is to be done, in an order that may be followed from top to bottom.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -25,6 +29,34 @@ pub struct Plan {
     pub edge: Option<EdgeChange>,
     /// What no change can mend, worst first.
     pub findings: Vec<Finding>,
+    /// What is not done, because of a node that does not answer.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub withheld: Vec<Withheld>,
+    /// What somebody began and nobody ended.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unfinished: Vec<Unfinished>,
+}
+
+/// Something that waits for a node that does not answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Withheld {
+    /// The node that does not answer.
+    pub because_of: NodeName,
+    /// What is not done, in the imperative.
+    pub what: String,
+    /// Why not.
+    pub why: String,
+}
+
+/// A procedure that was begun and not ended, by what it left in the swarm.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unfinished {
+    /// The node it is about.
+    pub node: NodeName,
+    /// What was begun, e.g. `reboot`.
+    pub verb: String,
+    /// Since when, in seconds since 1970.
+    pub since_unix_s: Option<u64>,
 }
 
 /// Why there is no plan.
@@ -39,10 +71,16 @@ pub enum PlanError {
 }
 
 impl Plan {
-    /// Whether nothing is to be done.
+    /// Whether nothing is to be done now. Something may be withheld or unfinished all the same ([`Plan::is_settled`]).
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.changes.is_empty() && self.edge.is_none()
+    }
+
+    /// Whether everything is as it is to be: nothing is to be done, and nothing waits for anybody.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.is_empty() && self.withheld.is_empty() && self.unfinished.is_empty()
     }
 
     /// Makes warnings of the errors that the user has seen and goes on in spite of.
@@ -82,43 +120,60 @@ pub fn make(
     seen_edge: Option<&EdgeFacts>,
     registry: &[&dyn Declare],
 ) -> Result<Plan, PlanError> {
-    let mut findings = Vec::new();
-    let (changes, edge) = declared(config, facts, seen_edge, registry, &mut findings)?;
-    Ok(Plan { facts: digest_of(facts), changes, edge, findings })
-}
-
-/// What there is to do, in order, on the nodes and at the edge.
-fn declared(
-    config: &Config,
-    facts: &ClusterFacts,
-    seen_edge: Option<&EdgeFacts>,
-    registry: &[&dyn Declare],
-    findings: &mut Vec<Finding>,
-) -> Result<(Vec<Change>, Option<EdgeChange>), PlanError> {
-    findings.extend(checks::all(config, facts));
+    let mut plan = Plan {
+        facts: digest_of(facts),
+        changes: Vec::new(),
+        edge: None,
+        findings: checks::all(config, facts),
+        withheld: withheld::of_holes(config, facts),
+        unfinished: withheld::unfinished(config, facts),
+    };
     let (edge, of_the_edge) = seen_edge.map(|seen| edge::difference(config, facts, seen)).unwrap_or_default();
-    findings.extend(of_the_edge);
-    let mut changes = Vec::new();
+    plan.edge = edge;
+    plan.findings.extend(of_the_edge);
+    let mut placed = Vec::new();
     for resource in registry {
-        let views: Vec<View<'_>> = match resource.scope() {
-            Scope::Node => config.nodes.iter().filter_map(|node| view(config, facts, node)).collect(),
-            // Without quorum nothing can be seen or changed: what is not seen is not absent.
-            Scope::Cluster if checks::has_lost_quorum(facts) => Vec::new(),
-            Scope::Cluster => {
-                executor(config, facts).and_then(|node| view(config, facts, node)).into_iter().collect()
-            }
-        };
-        for view in &views {
-            let declaration = resource.declare(view);
-            findings.extend(declaration.findings);
-            let drafts = declaration.drafts.into_iter();
-            changes.extend(drafts.map(|draft| placed(*resource, view, draft)));
+        for view in views(config, facts, resource.scope()) {
+            let declaration = resource.declare(&view);
+            plan.findings.extend(declaration.findings);
+            placed.extend(declaration.drafts.into_iter().map(|draft| self::placed(*resource, &view, draft)));
         }
     }
-    findings.extend(checks::of_changes(config, facts, &changes));
-    findings.sort_by(|a, b| b.severity.cmp(&a.severity).then_with(|| a.node.cmp(&b.node)));
-    let changes = order::in_order(config, registry, changes)?;
-    Ok((changes, edge))
+    plan.changes = order::in_order(config, registry, placed)?;
+    gate(facts, registry, &mut plan.changes);
+    withheld::withhold(config, facts, &mut plan);
+    plan.findings.extend(checks::of_changes(config, facts, &plan.changes));
+    plan.findings.sort_by(|a, b| b.severity.cmp(&a.severity).then_with(|| a.node.cmp(&b.node)));
+    Ok(plan)
+}
+
+/// What resources of a scope are shown, one after the other.
+fn views<'a>(config: &'a Config, facts: &'a ClusterFacts, scope: Scope) -> Vec<View<'a>> {
+    match scope {
+        Scope::Node => config.nodes.iter().filter_map(|node| view(config, facts, node)).collect(),
+        // Without quorum nothing can be seen or changed: what is not seen is not absent.
+        Scope::Cluster if checks::has_lost_quorum(facts) => Vec::new(),
+        // And a node that does not answer may be in the swarm that nobody else knows of.
+        Scope::Cluster if withheld::may_hide_a_swarm(facts) => Vec::new(),
+        Scope::Cluster => {
+            executor(config, facts).and_then(|node| view(config, facts, node)).into_iter().collect()
+        }
+    }
+}
+
+/// Says what must hold right before a member of the swarm is disturbed.
+fn gate(facts: &ClusterFacts, registry: &[&dyn Declare], changes: &mut [Change]) {
+    let is_of_node = |change: &Change| {
+        let resource = registry.iter().find(|resource| resource.kind() == change.kind);
+        resource.is_some_and(|resource| resource.scope() == Scope::Node)
+    };
+    let services = gate::running_now(facts);
+    for change in changes.iter_mut().filter(|change| matches!(change.risk, Risk::Disruptive(_))) {
+        if !is_of_node(change) || !facts.get(&change.node).is_some_and(NodeFacts::is_swarm_member) {
+            continue;
+        }
+        change.gates = gate::before_disturbing(&change.node, &services);
+    }
 }
 
 /// What a resource sees of a node; `None` where that was not seen.
@@ -138,14 +193,14 @@ fn manages_with_quorum(facts: &NodeFacts) -> bool {
     facts.engine.swarm().is_some_and(|swarm| swarm.is_manager_with_quorum)
 }
 
-fn placed(resource: &dyn Declare, view: &View<'_>, draft: Draft) -> Change {
+fn placed(resource: &dyn Declare, view: &View<'_>, draft: Draft) -> Placed {
     let node = draft.node.unwrap_or_else(|| view.node.name.clone());
     let kind = resource.kind();
     let id = match &draft.item {
         Some(item) => format!("{node}/{kind}/{item}"),
         None => format!("{node}/{kind}"),
     };
-    Change {
+    let change = Change {
         id: ChangeId(id),
         node,
         kind,
@@ -155,9 +210,13 @@ fn placed(resource: &dyn Declare, view: &View<'_>, draft: Draft) -> Change {
         differences: draft.differences,
         risk: draft.risk,
         after: Vec::new(),
+        behind: Vec::new(),
+        gates: Vec::new(),
+        until: Vec::new(),
         handover: draft.handover,
         action: draft.action,
-    }
+    };
+    Placed { change, about: draft.about }
 }
 
 #[cfg(test)]

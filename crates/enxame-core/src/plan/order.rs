@@ -1,8 +1,10 @@
-//! The order of changes.
+//! The order of changes: one graph over those of nodes and those of the cluster.
 //!
-//! On one node a change comes after those of the kinds its own kind comes after. Disruptive changes of all nodes
-//! form one sequence, the founder's last, so that one node at a time is disturbed. Changes of the cluster form
-//! one sequence too, in the registry's order, behind every change of a node.
+//! A change *needs* others (`after`: they must be done) or only has its turn behind them (`behind`: they must have ended,
+//! whatever became of them), so that what fails holds up what needs it and nothing else. On one node a change needs those of
+//! the kinds its own kind comes after. A change of the cluster needs all changes of the node that acts and of the node it
+//! is about, and the cluster's of the kinds before it that are about the same node or about none. Changes that disturb
+//! nodes have their turns one after the other, the founder's last, and so have the cluster's, in the registry's order.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,11 +14,20 @@ use crate::config::Config;
 use crate::declare::{Declare, Scope};
 use crate::names::NodeName;
 
+/// A change and the node it is about; the cluster's may be about none.
+pub(super) struct Placed {
+    pub(super) change: Change,
+    pub(super) about: Option<NodeName>,
+}
+
 pub(super) fn in_order(
     config: &Config,
     registry: &[&dyn Declare],
-    mut changes: Vec<Change>,
+    placed: Vec<Placed>,
 ) -> Result<Vec<Change>, PlanError> {
+    let abouts: BTreeMap<ChangeId, Option<NodeName>> =
+        placed.iter().map(|placed| (placed.change.id.clone(), placed.about.clone())).collect();
+    let mut changes: Vec<Change> = placed.into_iter().map(|placed| placed.change).collect();
     if let Some(twice) = first_repeated(&changes) {
         return Err(PlanError::Twice(twice));
     }
@@ -25,11 +36,19 @@ pub(super) fn in_order(
         .filter(|resource| resource.scope() == Scope::Cluster)
         .map(|resource| resource.kind())
         .collect();
-    order_on_nodes(registry, &of_cluster, &mut changes);
+    let ancestors: BTreeMap<Kind, BTreeSet<Kind>> =
+        registry.iter().map(|resource| (resource.kind(), ancestors(registry, &resource.kind()))).collect();
+    order_on_nodes(&ancestors, &of_cluster, &mut changes);
+    order_cluster(&ancestors, &of_cluster, &abouts, &mut changes);
+    // As declared: a kind asks for none that the registry has behind it.
+    let cluster: Vec<usize> = (0..changes.len())
+        .filter(|index| changes.get(*index).is_some_and(|change| of_cluster.contains(&change.kind)))
+        .collect();
+    chain(&mut changes, &cluster);
     // What is chained next must not go against what stands now.
     let mut changes = sorted(changes)?;
-    order_disruptions(config, &of_cluster, &mut changes);
-    order_cluster(&of_cluster, &mut changes);
+    let disturbing = disturbing(config, &of_cluster, &changes);
+    chain(&mut changes, &disturbing);
     sorted(changes)
 }
 
@@ -38,9 +57,11 @@ fn first_repeated(changes: &[Change]) -> Option<ChangeId> {
     changes.iter().find(|change| !seen.insert(&change.id)).map(|change| change.id.clone())
 }
 
-fn order_on_nodes(registry: &[&dyn Declare], of_cluster: &BTreeSet<Kind>, changes: &mut [Change]) {
-    let ancestors: BTreeMap<Kind, BTreeSet<Kind>> =
-        registry.iter().map(|resource| (resource.kind(), ancestors(registry, &resource.kind()))).collect();
+fn order_on_nodes(
+    ancestors: &BTreeMap<Kind, BTreeSet<Kind>>,
+    of_cluster: &BTreeSet<Kind>,
+    changes: &mut [Change],
+) {
     let mut by_node: BTreeMap<NodeName, Vec<(Kind, ChangeId)>> = BTreeMap::new();
     for change in changes.iter().filter(|change| !of_cluster.contains(&change.kind)) {
         by_node.entry(change.node.clone()).or_default().push((change.kind.clone(), change.id.clone()));
@@ -51,6 +72,42 @@ fn order_on_nodes(registry: &[&dyn Declare], of_cluster: &BTreeSet<Kind>, change
         };
         change.after =
             others.iter().filter(|(kind, _)| before.contains(kind)).map(|(_, id)| id.clone()).collect();
+    }
+}
+
+fn order_cluster(
+    ancestors: &BTreeMap<Kind, BTreeSet<Kind>>,
+    of_cluster: &BTreeSet<Kind>,
+    abouts: &BTreeMap<ChangeId, Option<NodeName>>,
+    changes: &mut [Change],
+) {
+    struct Other {
+        id: ChangeId,
+        node: NodeName,
+        kind: Kind,
+        about: Option<NodeName>,
+    }
+    let others: Vec<Other> = changes
+        .iter()
+        .map(|change| Other {
+            id: change.id.clone(),
+            node: change.node.clone(),
+            kind: change.kind.clone(),
+            about: abouts.get(&change.id).cloned().flatten(),
+        })
+        .collect();
+    for change in changes.iter_mut().filter(|change| of_cluster.contains(&change.kind)) {
+        let about = abouts.get(&change.id).cloned().flatten();
+        let before = ancestors.get(&change.kind);
+        let needs = |other: &&Other| {
+            if of_cluster.contains(&other.kind) {
+                let is_before = before.is_some_and(|before| before.contains(&other.kind));
+                is_before && (other.about.is_none() || other.about == about)
+            } else {
+                other.node == change.node || Some(&other.node) == about.as_ref()
+            }
+        };
+        change.after = others.iter().filter(needs).map(|other| other.id.clone()).collect();
     }
 }
 
@@ -69,7 +126,8 @@ fn ancestors(registry: &[&dyn Declare], kind: &Kind) -> BTreeSet<Kind> {
     found
 }
 
-fn order_disruptions(config: &Config, of_cluster: &BTreeSet<Kind>, changes: &mut [Change]) {
+/// The places of the changes that disturb a node, node by node, the founder's last.
+fn disturbing(config: &Config, of_cluster: &BTreeSet<Kind>, changes: &[Change]) -> Vec<usize> {
     let places: BTreeMap<&NodeName, usize> =
         config.nodes.iter().enumerate().map(|(place, node)| (&node.name, place)).collect();
     let founder = config.founder().map(|node| &node.name);
@@ -82,22 +140,10 @@ fn order_disruptions(config: &Config, of_cluster: &BTreeSet<Kind>, changes: &mut
         .collect();
     // Within a node the order stays, which is that of `after` already.
     sequence.sort_unstable();
-    let sequence: Vec<usize> = sequence.into_iter().map(|(_, index)| index).collect();
-    chain(changes, &sequence);
+    sequence.into_iter().map(|(_, index)| index).collect()
 }
 
-fn order_cluster(of_cluster: &BTreeSet<Kind>, changes: &mut [Change]) {
-    let (cluster, nodes): (Vec<usize>, Vec<usize>) = (0..changes.len())
-        .partition(|index| changes.get(*index).is_some_and(|change| of_cluster.contains(&change.kind)));
-    let before: Vec<ChangeId> =
-        nodes.iter().filter_map(|index| changes.get(*index)).map(|change| change.id.clone()).collect();
-    if let Some(first) = cluster.first().and_then(|index| changes.get_mut(*index)) {
-        first.after = before;
-    }
-    chain(changes, &cluster);
-}
-
-/// Makes each change of the sequence come after the one before it.
+/// Gives each change of the sequence its turn behind the one before it.
 fn chain(changes: &mut [Change], sequence: &[usize]) {
     let mut previous: Option<ChangeId> = None;
     for index in sequence {
@@ -105,7 +151,7 @@ fn chain(changes: &mut [Change], sequence: &[usize]) {
         if let Some(previous) = previous.replace(change.id.clone())
             && !change.after.contains(&previous)
         {
-            change.after.push(previous);
+            change.behind.push(previous);
         }
     }
 }
@@ -118,7 +164,8 @@ fn sorted(changes: Vec<Change>) -> Result<Vec<Change>, PlanError> {
     let mut missing: BTreeMap<usize, usize> = BTreeMap::new();
     let mut ready: BTreeSet<usize> = BTreeSet::new();
     for (index, change) in changes.iter().enumerate() {
-        let before: BTreeSet<usize> = change.after.iter().filter_map(|id| places.get(id).copied()).collect();
+        let before: BTreeSet<usize> =
+            change.after.iter().chain(&change.behind).filter_map(|id| places.get(id).copied()).collect();
         if before.is_empty() {
             ready.insert(index);
         } else {

@@ -19,6 +19,12 @@ pub(crate) fn of(plan: &Plan) -> String {
         line(&mut out, 0, &format!("{severity} [{}] {node}: {}", finding.section, finding.message));
         line(&mut out, 1, &format!("hint: {}", finding.hint));
     }
+    for one in &plan.withheld {
+        line(&mut out, 0, &format!("WITHHELD because of {}: {} ({})", one.because_of, one.what, one.why));
+    }
+    for one in &plan.unfinished {
+        line(&mut out, 0, &format!("UNFINISHED on {}: {} since {:?}", one.node, one.verb, one.since_unix_s));
+    }
     let verdict = if plan.is_refused() { "refused" } else { "may be applied" };
     line(&mut out, 0, &format!("= {} changes, {verdict}", plan.changes.len()));
     for one in &plan.changes {
@@ -44,6 +50,13 @@ fn change(out: &mut String, change: &Change) {
     if !change.after.is_empty() {
         let after: Vec<String> = change.after.iter().map(ToString::to_string).collect();
         line(out, 1, &format!("after {}", after.join(" ")));
+    }
+    if !change.behind.is_empty() {
+        let behind: Vec<String> = change.behind.iter().map(ToString::to_string).collect();
+        line(out, 1, &format!("behind {}", behind.join(" ")));
+    }
+    for gate in &change.gates {
+        line(out, 1, &format!("only while {gate}"));
     }
     if change.differences.len() > MANY && change.risk == Risk::MayCutSsh {
         counts(out, &change.differences);

@@ -4,7 +4,7 @@
 
 mod engine;
 pub(crate) mod firewall;
-mod machine;
+pub(crate) mod machine;
 mod swarm;
 
 use enxame_core::areas::Action;

@@ -8,12 +8,14 @@ use std::future::Future;
 use std::time::Duration;
 
 use bollard::models::SystemInfo;
-use bollard::query_parameters::{ListNetworksOptions, ListNodesOptions, ListServicesOptions};
-use enxame_core::facts::{EngineFacts, EngineState};
+use bollard::query_parameters::{
+    ListNetworksOptions, ListNodesOptions, ListServicesOptions, ListTasksOptions,
+};
+use enxame_core::facts::{EngineFacts, EngineState, Workloads};
 use enxame_core::version::EngineVersion;
 use tokio::time::timeout;
 
-use super::{exists, swarm, text};
+use super::{exists, swarm, text, workloads};
 use crate::engine::{Engine, EngineError, SOCKET};
 use crate::host::Host;
 
@@ -26,25 +28,28 @@ const CALL: Duration = Duration::from_secs(10);
 const INFO_CALL: Duration = Duration::from_secs(25);
 
 /// Looks at the engine.
-pub(super) fn look(host: &dyn Host) -> EngineFacts {
-    EngineFacts { state: state(host) }
+pub(super) fn look(host: &dyn Host) -> (EngineFacts, Option<Workloads>) {
+    let (state, workloads) = match answers(host) {
+        Ok(Answers { api_version, info, swarm, workloads }) => (running(api_version, info, swarm), workloads),
+        Err(state) => (state, None),
+    };
+    (EngineFacts { state }, workloads)
 }
 
-fn state(host: &dyn Host) -> EngineState {
+fn answers(host: &dyn Host) -> Result<Answers, EngineState> {
     if !exists(host, SOCKET) {
         return if DAEMONS.iter().any(|daemon| exists(host, daemon)) {
-            EngineState::NotAnswering(format!("{SOCKET} is not there"))
+            Err(EngineState::NotAnswering(format!("{SOCKET} is not there")))
         } else {
-            EngineState::Absent
+            Err(EngineState::Absent)
         };
     }
     if !daemon_runs(host) {
-        return EngineState::NotAnswering("dockerd is not running".to_owned());
+        return Err(EngineState::NotAnswering("dockerd is not running".to_owned()));
     }
-    match Engine::connect().and_then(|engine| ask(&engine)) {
-        Ok(answers) => running(answers),
-        Err(error) => EngineState::NotAnswering(chain(&error)),
-    }
+    Engine::connect()
+        .and_then(|engine| ask(&engine))
+        .map_err(|error| EngineState::NotAnswering(chain(&error)))
 }
 
 /// Whether a dockerd runs: the one its pid file names or, where that is elsewhere (snap), any.
@@ -67,6 +72,7 @@ struct Answers {
     api_version: String,
     info: SystemInfo,
     swarm: swarm::Lists,
+    workloads: Option<Workloads>,
 }
 
 /// Two trips: what every engine tells, then what only a manager with quorum does.
@@ -93,16 +99,21 @@ fn ask(engine: &Engine) -> Result<Answers, EngineError> {
         }
     };
     let mut swarm = swarm::Lists { networks, ..swarm::Lists::default() };
+    let mut workloads = None;
     if has_quorum {
-        (swarm.nodes, swarm.services) = engine.call("tell its nodes and services", CALL * 2, async {
-            let (nodes, services) = futures::join!(
-                within(CALL, api.list_nodes(None::<ListNodesOptions>)),
-                within(CALL, api.list_services(None::<ListServicesOptions>)),
-            );
-            Ok((nodes?, services?))
-        })?;
+        let tasks;
+        (swarm.nodes, swarm.services, tasks) =
+            engine.call("tell its nodes and services", CALL * 2, async {
+                let (nodes, services, tasks) = futures::join!(
+                    within(CALL, api.list_nodes(None::<ListNodesOptions>)),
+                    within(CALL, api.list_services(None::<ListServicesOptions>)),
+                    within(CALL, api.list_tasks(None::<ListTasksOptions>)),
+                );
+                Ok((nodes?, services?, tasks?))
+            })?;
+        workloads = Some(workloads::workloads(&swarm.nodes, &swarm.services, tasks));
     }
-    Ok(Answers { api_version: engine.api_version().to_owned(), info, swarm })
+    Ok(Answers { api_version: engine.api_version().to_owned(), info, swarm, workloads })
 }
 
 async fn within<T>(
@@ -112,8 +123,7 @@ async fn within<T>(
     timeout(deadline, call).await.unwrap_or(Err(bollard::errors::Error::RequestTimeoutError))
 }
 
-fn running(answers: Answers) -> EngineState {
-    let Answers { api_version, info, swarm } = answers;
+fn running(api_version: String, info: SystemInfo, swarm: swarm::Lists) -> EngineState {
     let version_text = info.server_version.unwrap_or_default();
     EngineState::Running {
         version: EngineVersion::parse(&version_text),
@@ -143,18 +153,18 @@ mod tests {
 
     #[test]
     fn an_engine_is_absent_without_daemon_and_socket() {
-        assert_eq!(look(&FakeHost::default()).state, EngineState::Absent);
+        assert_eq!(look(&FakeHost::default()).0.state, EngineState::Absent);
     }
 
     #[test]
     fn a_daemon_without_its_socket_does_not_answer() {
         let host = FakeHost::default().with_file("/usr/sbin/dockerd", "");
-        assert_eq!(look(&host).state, EngineState::NotAnswering(format!("{SOCKET} is not there")));
+        assert_eq!(look(&host).0.state, EngineState::NotAnswering(format!("{SOCKET} is not there")));
     }
 
     #[test]
     fn a_socket_whose_daemon_rests_is_left_alone() {
         let host = FakeHost::default().with_file(SOCKET, "").with_file("/run/docker.pid", "");
-        assert_eq!(look(&host).state, EngineState::NotAnswering("dockerd is not running".to_owned()));
+        assert_eq!(look(&host).0.state, EngineState::NotAnswering("dockerd is not running".to_owned()));
     }
 }

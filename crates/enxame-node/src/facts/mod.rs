@@ -20,6 +20,7 @@ mod routes;
 mod swarm;
 mod sysctl;
 mod units;
+mod workloads;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -30,6 +31,7 @@ use enxame_core::facts::{
     EngineFacts, EngineState, FactsQuery, FileFacts, FilterFacts, NodeFacts, Observed, VolatileFacts,
 };
 
+use crate::areas::machine::reboot::BOOT_ID;
 use crate::host::Host;
 use crate::journal;
 
@@ -78,6 +80,8 @@ pub fn gather(host: &dyn Host, query: &FactsQuery) -> NodeFacts {
             volatile: VolatileFacts {
                 clock_unix_ms,
                 clock_synchronised,
+                boot_id: text(host, BOOT_ID).trim().to_owned(),
+                workloads: None,
                 memory_available_bytes: hardware.memory_available_bytes,
                 disk_available_bytes: hardware.disk_available_bytes,
                 round_trip_us: BTreeMap::new(),
@@ -87,8 +91,9 @@ pub fn gather(host: &dyn Host, query: &FactsQuery) -> NodeFacts {
         facts.units = units.join().unwrap_or_default();
         facts.filter = filter.join().unwrap_or_default();
         facts.esp = esp.join().unwrap_or_else(|_| gave_up());
-        facts.engine = engine.join().unwrap_or_else(|_| EngineFacts {
-            state: EngineState::NotAnswering("the look at it ended early".to_owned()),
+        (facts.engine, facts.volatile.workloads) = engine.join().unwrap_or_else(|_| {
+            let why = "the look at it ended early".to_owned();
+            (EngineFacts { state: EngineState::NotAnswering(why) }, None)
         });
         let peers = peers.join().unwrap_or_default();
         facts.routes = peers.routes;

@@ -5,6 +5,7 @@ pub(crate) mod facts;
 pub mod hostname;
 pub mod hosts;
 pub mod kernel_modules;
+pub mod reboot;
 pub mod sysctl;
 pub mod time_sync;
 
@@ -22,4 +23,6 @@ super::actions! {
     Sysctl(sysctl),
     /// Kernel modules.
     KernelModules(kernel_modules),
+    /// Starting it anew.
+    Reboot(reboot),
 }

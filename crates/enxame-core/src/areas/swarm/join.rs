@@ -56,7 +56,9 @@ impl Declare for SwarmJoin {
 
     fn declare(&self, view: &View<'_>) -> Declaration {
         let mut declaration = Declaration::nothing();
-        for node in view.config.peers_of(&view.node.name) {
+        // What a node that does not answer belongs to is not known.
+        let seen = |node: &&NodeConfig| view.all.get(&node.name).is_some();
+        for node in view.config.peers_of(&view.node.name).filter(seen) {
             let own = view.all.get(&node.name).and_then(|facts| facts.engine.swarm());
             match (own.map(|swarm| swarm.local), super::member(view, node)) {
                 (None, None) | (Some(LocalSwarmState::Inactive), _) => declaration.change(join(view, node)),
@@ -87,6 +89,7 @@ fn join(view: &View<'_>, node: &NodeConfig) -> Draft {
     let summary = format!("join {} as a manager", node.name);
     Draft::new(summary, "three managers survive the loss of one", action)
         .on(&node.name)
+        .about(&node.name)
         .handed(Handover::ManagerToken { from: view.node.name.clone() })
         .differing(differences)
 }
@@ -108,7 +111,7 @@ fn member(view: &View<'_>, node: &NodeConfig, seen: Option<&SwarmNodeFacts>, dec
                 Action::Promote { node_id: seen.id.clone() },
             );
             let difference = Difference::changed("role", "worker", "manager");
-            declaration.change(draft.item(node.name.as_str()).differing([difference]));
+            declaration.change(draft.about(&node.name).item(node.name.as_str()).differing([difference]));
         }
         Some(_) => {}
     }
@@ -124,6 +127,7 @@ fn other_address(view: &View<'_>, node: &NodeConfig) -> Option<Finding> {
             format!("is in the swarm with the address {other}, not {}", node.address),
             "write the address it has into cluster.yaml, or let the node leave and join again",
         )
+        .on(&node.name)
         .on(&node.name)
     })
 }

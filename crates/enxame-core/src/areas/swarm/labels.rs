@@ -42,7 +42,7 @@ impl Declare for Labels {
     }
 
     fn after(&self) -> &'static [Kind] {
-        &[]
+        const { &[super::join::KIND] }
     }
 
     fn asks(&self, _: &Config, _: &NodeConfig) -> FactsQuery {
@@ -91,5 +91,5 @@ fn labelled(node: &NodeConfig, now: &BTreeMap<String, String>) -> Option<Draft> 
     let reason = "stacks choose nodes by these labels, not by host names";
     let action = Action { address: node.address, set, remove };
     let draft = Draft::new(format!("label {}", node.name), reason, action);
-    Some(draft.item(node.name.as_str()).differing(differences))
+    Some(draft.about(&node.name).item(node.name.as_str()).differing(differences))
 }

@@ -1,5 +1,6 @@
 //! The swarm (manual 5.2 and 5.3).
 
+pub mod availability;
 pub mod ingress;
 pub mod init;
 pub mod join;
@@ -8,8 +9,10 @@ mod members;
 pub mod networks;
 pub mod overlay;
 pub mod settings;
+mod workloads;
 
 pub use members::{endpoint, member};
+pub use workloads::{Resources, ServiceFacts, TaskFacts, Workloads};
 
 super::actions! {
     Swarm:
@@ -25,4 +28,6 @@ super::actions! {
     Labels(labels),
     /// Its networks.
     Network(networks),
+    /// Whether tasks are given to a node.
+    Availability(availability),
 }

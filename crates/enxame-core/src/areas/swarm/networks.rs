@@ -34,7 +34,7 @@ impl Declare for Networks {
     }
 
     fn after(&self) -> &'static [Kind] {
-        &[]
+        const { &[super::ingress::KIND] }
     }
 
     fn asks(&self, _: &Config, _: &NodeConfig) -> FactsQuery {

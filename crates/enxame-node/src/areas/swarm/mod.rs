@@ -1,5 +1,6 @@
 //! The swarm.
 
+mod availability;
 mod ingress;
 mod init;
 mod join;
@@ -20,5 +21,6 @@ pub(super) fn act(on: &mut Context<'_>, action: &Action) -> Result<(), ActuateEr
         Action::Join(action) => join::act(on, action),
         Action::Labels(action) => labels::act(on, action),
         Action::Network(action) => networks::act(on, action),
+        Action::Availability(action) => availability::act(on, action),
     }
 }

@@ -1,0 +1,78 @@
+//! What a plan leaves undone because of nodes that do not answer, and what others left unfinished.
+
+use std::collections::BTreeSet;
+
+use super::{Plan, Unfinished, Withheld};
+use crate::areas::swarm::availability::RECORD;
+use crate::change::{ChangeId, Risk};
+use crate::config::Config;
+use crate::facts::{ClusterFacts, NodeFacts};
+use crate::gate::Shut;
+
+/// What of a node that does not answer is not done.
+pub(super) fn of_holes(config: &Config, facts: &ClusterFacts) -> Vec<Withheld> {
+    let mut withheld: Vec<Withheld> = facts
+        .holes()
+        .filter(|(node, _)| config.node(node).is_some())
+        .map(|(node, why)| Withheld {
+            because_of: node.clone(),
+            what: "look at it, and change what differs there".to_owned(),
+            why: why.to_owned(),
+        })
+        .collect();
+    if let Some((node, _)) = facts.holes().next().filter(|_| may_hide_a_swarm(facts)) {
+        withheld.push(Withheld {
+            because_of: node.clone(),
+            what: "found the swarm".to_owned(),
+            why:
+                "no node that answers is in one, and this one may be: two swarms could not be made one again"
+                    .to_owned(),
+        });
+    }
+    withheld
+}
+
+/// Whether a node that does not answer may be the only one that knows of a swarm.
+pub(super) fn may_hide_a_swarm(facts: &ClusterFacts) -> bool {
+    !facts.is_whole() && !facts.values().any(NodeFacts::is_swarm_member)
+}
+
+/// Takes out what must not be done while a node does not answer: what disturbs another one, and what needs that.
+pub(super) fn withhold(config: &Config, facts: &ClusterFacts, plan: &mut Plan) {
+    let Some((missing, _)) = facts.holes().next() else { return };
+    let mut left_out: BTreeSet<ChangeId> = BTreeSet::new();
+    for change in &plan.changes {
+        let shut = match &change.risk {
+            Risk::Disruptive(_) => change.gates.iter().find_map(|gate| gate.check(config, facts).err()),
+            Risk::Safe | Risk::Restarts(_) | Risk::MayCutSsh => None,
+        };
+        let why = match shut {
+            Some(Shut(why)) => why,
+            None if change.after.iter().any(|id| left_out.contains(id)) => {
+                "it comes after something that is withheld".to_owned()
+            }
+            None => continue,
+        };
+        left_out.insert(change.id.clone());
+        let what = format!("{}: {}", change.node, change.summary);
+        plan.withheld.push(Withheld { because_of: missing.clone(), what, why });
+    }
+    plan.changes.retain(|change| !left_out.contains(&change.id));
+    for change in &mut plan.changes {
+        change.behind.retain(|id| !left_out.contains(id));
+    }
+}
+
+/// Nodes that a procedure has drained and not brought back.
+pub(super) fn unfinished(config: &Config, facts: &ClusterFacts) -> Vec<Unfinished> {
+    let mut swarms = facts.values().filter_map(|facts| facts.engine.swarm());
+    let Some(leading) = swarms.find(|swarm| swarm.is_manager_with_quorum) else { return Vec::new() };
+    let of_member = |node: &crate::config::NodeConfig| {
+        let member = leading.nodes.iter().find(|member| {
+            member.address.parse() == Ok(node.address) && member.labels.contains_key(RECORD)
+        })?;
+        let (verb, since) = member.labels.get(RECORD)?.split_once(' ').unwrap_or_default();
+        Some(Unfinished { node: node.name.clone(), verb: verb.to_owned(), since_unix_s: since.parse().ok() })
+    };
+    config.nodes.iter().filter_map(of_member).collect()
+}

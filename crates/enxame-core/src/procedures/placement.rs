@@ -1,0 +1,93 @@
+//! Where tasks can go: constraints and reservations against the nodes there are, as swarmkit's scheduler sees them.
+
+use crate::areas::swarm::{Resources, ServiceFacts};
+use crate::facts::SwarmNodeFacts;
+
+use super::Subject;
+
+/// What becomes of a service whose tasks leave a node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// Its tasks start elsewhere.
+    Moves,
+    /// It runs once on every node: the one here ends.
+    EndsHere,
+    /// No other node satisfies its constraints.
+    Pinned,
+    /// Others would do, and none has room for what it reserves.
+    DoesNotFit,
+    /// A constraint is not understood.
+    Untold(String),
+}
+
+/// Whether a node satisfies a constraint; `None` where that cannot be told.
+fn satisfies(node: &SwarmNodeFacts, constraint: &str) -> Option<bool> {
+    let (key, value, is_wanted) = match constraint.split_once("!=") {
+        Some((key, value)) => (key.trim(), value.trim(), false),
+        None => {
+            let (key, value) = constraint.split_once("==")?;
+            (key.trim(), value.trim(), true)
+        }
+    };
+    // swarmkit compares without case (manager/constraint/constraint.go).
+    let is = |text: &str| text.eq_ignore_ascii_case(value);
+    let found = match key {
+        "node.id" => is(&node.id),
+        "node.hostname" => is(&node.hostname),
+        "node.role" => is(if node.is_manager { "manager" } else { "worker" }),
+        _ => {
+            let label = key.strip_prefix("node.labels.")?;
+            is(node.labels.get(label).map_or("", String::as_str))
+        }
+    };
+    Some(found == is_wanted)
+}
+
+/// What becomes of a service's tasks on the subject's node when that is drained. `room` is what the others have left, by id;
+/// it is taken from.
+pub(super) fn fate(subject: &Subject<'_>, service: &ServiceFacts, room: &mut [(String, Resources)]) -> Fate {
+    if service.wanted.is_none() {
+        return Fate::EndsHere;
+    }
+    let mut fitting: Vec<&str> = Vec::new();
+    for node in subject.swarm.nodes.iter().filter(|node| node.id != subject.member.id) {
+        if node.state != "ready" || node.availability != "active" {
+            continue;
+        }
+        let mut is_fit = true;
+        for constraint in &service.constraints {
+            match satisfies(node, constraint) {
+                Some(does) => is_fit &= does,
+                None => return Fate::Untold(constraint.clone()),
+            }
+        }
+        if is_fit {
+            fitting.push(&node.id);
+        }
+    }
+    if fitting.is_empty() {
+        return Fate::Pinned;
+    }
+    let leaving = service.tasks.iter().filter(|task| task.node_id == subject.member.id).count();
+    for _ in 0..leaving {
+        let place = room
+            .iter_mut()
+            .filter(|(id, left)| fitting.contains(&id.as_str()) && left.holds(service.reserved))
+            .max_by_key(|(_, left)| left.memory_bytes);
+        let Some((_, left)) = place else { return Fate::DoesNotFit };
+        *left = left.less(service.reserved);
+    }
+    Fate::Moves
+}
+
+/// What every node but the subject's has left beside what is reserved there.
+pub(super) fn room(subject: &Subject<'_>) -> Vec<(String, Resources)> {
+    let taken = |id: &str| {
+        let tasks = subject.workloads.services.values().flat_map(|service| {
+            service.tasks.iter().filter(|task| task.node_id == id).map(|_| service.reserved)
+        });
+        tasks.fold(Resources::default(), Resources::plus)
+    };
+    let capacities = subject.workloads.capacity.iter().filter(|(id, _)| **id != subject.member.id);
+    capacities.map(|(id, capacity)| (id.clone(), capacity.less(taken(id)))).collect()
+}

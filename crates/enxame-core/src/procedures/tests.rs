@@ -1,0 +1,3 @@
+//! Procedures, over three managers.
+
+use super::*;
