@@ -60,11 +60,11 @@ fn main() -> ExitCode {
 
 fn run(cli: Cli) -> anyhow::Result<Ending> {
     match cli.verb {
-        // No runtime: the agent is one thread that does one thing at a time.
+        // No runtime: the agent has a thread for everything that it does at the same time.
         Verb::Agent { build, ssh } => {
             let operator = enxame_node::operator_channel::Patient::of_standard_input()?;
             let session = SshSession::parse(&ssh);
-            enxame_node::agent::serve(&build, session, operator, std::io::stdout().lock())?;
+            enxame_node::agent::serve(&build, session, operator, std::io::stdout())?;
             Ok(Ending::Done)
         }
         Verb::PutBack { at_boot } => {

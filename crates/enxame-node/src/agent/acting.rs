@@ -1,0 +1,136 @@
+//! What changes the node: under the operator's lock, one thing after the other, each written into the journal.
+
+use std::fs::File;
+use std::path::PathBuf;
+
+use enxame_core::change::{ChangeId, Kind};
+use enxame_core::journal::Event;
+use enxame_core::protocol::{Failure, Reply, Request};
+use enxame_core::secret::Secret;
+use nix::fcntl::Flock;
+
+use super::lock;
+use crate::actuate::{ActuateError, Context, Resource};
+use crate::deadman::{self, When};
+use crate::host::Host;
+use crate::{journal, resources};
+
+/// What acting needs to remember.
+#[derive(Debug)]
+pub(super) struct Acting {
+    lock_path: PathBuf,
+    lock: Option<Flock<File>>,
+    operator: String,
+    package_lists_are_fresh: bool,
+}
+
+impl Acting {
+    pub(super) fn locking(lock_path: PathBuf) -> Self {
+        Self { lock_path, lock: None, operator: "unknown".to_owned(), package_lists_are_fresh: false }
+    }
+
+    pub(super) fn unlock(&mut self) {
+        self.lock = None;
+    }
+
+    pub(super) fn act(
+        &mut self,
+        request: Request,
+        host: &dyn Host,
+        progress: &mut dyn FnMut(&str),
+    ) -> Result<Reply, Failure> {
+        match request {
+            Request::Lock { operator } => {
+                self.lock = Some(lock::take(&self.lock_path, &operator)?);
+                self.operator = operator;
+                // Whoever was to confirm it is gone.
+                let back = deadman::put_back(host, When::Now).map_err(|error| error.failure())?;
+                if let Some(change) = back {
+                    progress(&format!("put back `{change}`, which an earlier run did not confirm"));
+                }
+                Ok(Reply::Done)
+            }
+            Request::Execute { change, kind, action, handed } => {
+                self.execute((&change, &kind), (&action, handed.as_ref()), host, progress)
+            }
+            Request::Confirm { change } => {
+                deadman::confirm(host, &change).map_err(|error| error.failure())?;
+                Ok(Reply::Done)
+            }
+            Request::PutBack { change, kind, action } => {
+                let was = deadman::put_back(host, When::Now).map_err(|error| error.failure())?;
+                // It may have been confirmed by a connection that broke before it heard so.
+                if was.is_none() && journal::is_done(host, &change) {
+                    return Ok(Reply::Done);
+                }
+                Ok(Reply::WasPutBack { why: find(&kind)?.why_cut(&action) })
+            }
+            Request::Settle => {
+                journal::settle(host, &self.operator).map_err(|error| Failure::of(&error))?;
+                Ok(Reply::Done)
+            }
+            Request::Gather(_) | Request::ManagerToken | Request::Probe(_) => {
+                Err(failure("a look was taken for an act", "this is a defect of enxame"))
+            }
+        }
+    }
+
+    fn execute(
+        &mut self,
+        (change, kind): (&ChangeId, &Kind),
+        (action, handed): (&serde_json::Value, Option<&Secret>),
+        host: &dyn Host,
+        progress: &mut dyn FnMut(&str),
+    ) -> Result<Reply, Failure> {
+        if self.lock.is_none() {
+            return Err(failure("the node was not locked for this operator", "this is a defect of enxame"));
+        }
+        let resource = find(kind)?;
+        let record =
+            |event| journal::record(&self.operator, change, event).map_err(|error| Failure::of(&error));
+        record(Event::Begun)?;
+        let armed = resource.way_back(host, action).and_then(|way| {
+            let Some(way) = way else { return Ok(None) };
+            progress("making sure of the way back");
+            deadman::arm(host, change, &self.operator, &way).map(Some)
+        });
+        let making = armed.map_err(|error| error.failure()).inspect_err(|failure| {
+            // Nothing was done; that the line may not be written changes nothing of it.
+            drop(record(Event::Failed(failure.causes.first().cloned().unwrap_or_default())));
+        })?;
+        let mut context = Context {
+            host,
+            handed,
+            progress,
+            package_lists_are_fresh: &mut self.package_lists_are_fresh,
+        };
+        let outcome = resource.actuate(&mut context, action).map_err(|error| error.failure());
+        let is_guarded = making.is_some();
+        // From here on the dead-man switch may go back.
+        drop(making);
+        match outcome {
+            // Written down by whoever confirms it or puts it back.
+            Ok(()) if is_guarded => Ok(Reply::Unconfirmed),
+            Ok(()) => record(Event::Done).map(|()| Reply::Done),
+            Err(failure) if is_guarded => {
+                progress("it did not work: putting back what was there");
+                deadman::put_back(host, When::Now).map_err(|error| error.failure())?;
+                Err(failure)
+            }
+            Err(failure) => {
+                record(Event::Failed(failure.causes.first().cloned().unwrap_or_default()))?;
+                Err(failure)
+            }
+        }
+    }
+}
+
+fn find(kind: &Kind) -> Result<&'static dyn Resource, Failure> {
+    let unknown =
+        || failure(&format!("this agent knows no resource `{kind}`"), "use one build on both sides");
+    resources::find(kind).ok_or_else(unknown)
+}
+
+fn failure(message: &str, hint: &str) -> Failure {
+    ActuateError::wrong(message, hint).failure()
+}
