@@ -288,7 +288,9 @@ mod tests {
         for id in [2, 1] {
             let frame = read_frame::<FromAgent>(&mut from).unwrap().unwrap();
             assert_eq!(frame.id, RequestId(id));
-            assert!(matches!(frame.say, Say::Reply(Reply::WasPutBack { why }) if why == Some(id.to_string())));
+            assert!(
+                matches!(frame.say, Say::Reply(Reply::WasPutBack { why }) if why == Some(id.to_string()))
+            );
         }
         let error = read_frame::<FromAgent>(&mut from).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::InvalidData);

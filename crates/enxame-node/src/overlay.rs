@@ -110,7 +110,7 @@ impl WantedNetwork {
         }
         remove(engine, &self.name)?;
         // The manager refuses while it still lets go of the old one.
-        wait_for(REMOVAL_DEADLINE, || {
+        wait_for(REMOVAL_DEADLINE, EngineError::is_final, || {
             let attempt = format!("make the network {}", self.name);
             match engine.call(&attempt, swarm::WRITE, engine.api().create_network(self.request())) {
                 Ok(_) => Ok(()),
@@ -118,7 +118,7 @@ impl WantedNetwork {
                 Err(error) => Err(error),
             }
         })?;
-        wait_for(swarm::WRITE, || {
+        wait_for(swarm::WRITE, ActuateError::is_final, || {
             let why = "it was made and is not as it was asked for";
             self.is_as_wanted(engine)?.then_some(()).ok_or_else(|| {
                 ActuateError::wrong(
@@ -155,7 +155,7 @@ fn wait_for_ingress(engine: &Engine) {
         networks.iter().any(|network| network.ingress == Some(true)).then_some(())
     };
     // Its absence at the end is no error: there is nothing to remove then.
-    let _ = wait_for(INGRESS_APPEARS, || is_there().ok_or(()));
+    let _ = wait_for(INGRESS_APPEARS, |()| false, || is_there().ok_or(()));
 }
 
 /// Removes the swarm's network of that name and waits until the manager has let go of it. A node's own is left alone.
@@ -176,7 +176,7 @@ fn remove(engine: &Engine, name: &str) -> Result<(), ActuateError> {
             None
         }
     };
-    let gone = wait_for(REMOVAL_DEADLINE, || {
+    let gone = wait_for(REMOVAL_DEADLINE, ActuateError::is_final, || {
         let networks = engine.api().list_networks(None::<ListNetworksOptions>);
         let networks = engine.call("list the networks", swarm::LOOK, networks)?;
         if networks.iter().any(|network| network.id.as_deref() == Some(&id)) {

@@ -29,6 +29,8 @@ pub(crate) enum Ending {
     Changes,
     /// A check or proof failed or could not be made.
     Unproven,
+    /// The user asked to stop, and it was ended in order.
+    Interrupted,
 }
 
 impl From<Ending> for ExitCode {
@@ -38,6 +40,8 @@ impl From<Ending> for ExitCode {
             Ending::Failed => 1,
             Ending::Changes => 2,
             Ending::Unproven => 3,
+            // What a shell says of a program that SIGINT ended.
+            Ending::Interrupted => 130,
         })
     }
 }

@@ -98,12 +98,8 @@ impl Acting {
             // Nothing was done; that the line may not be written changes nothing of it.
             drop(record(Event::Failed(failure.causes.first().cloned().unwrap_or_default())));
         })?;
-        let mut context = Context {
-            host,
-            handed,
-            progress,
-            package_lists_are_fresh: &mut self.package_lists_are_fresh,
-        };
+        let mut context =
+            Context { host, handed, progress, package_lists_are_fresh: &mut self.package_lists_are_fresh };
         let outcome = resource.actuate(&mut context, action).map_err(|error| error.failure());
         let is_guarded = making.is_some();
         // From here on the dead-man switch may go back.

@@ -77,11 +77,7 @@ pub fn serve(
     dispatch(&Arc::new(Session::new(Box::new(RealHost::new()), ssh)), from, to)
 }
 
-fn dispatch(
-    work: &Arc<impl Work>,
-    mut from: impl Read,
-    to: impl Write + Send + 'static,
-) -> io::Result<()> {
+fn dispatch(work: &Arc<impl Work>, mut from: impl Read, to: impl Write + Send + 'static) -> io::Result<()> {
     let office = Arc::new(Office::new(to));
     let acting = Queue::start("act", work)?;
     let probing = Queue::start("probe", work)?;

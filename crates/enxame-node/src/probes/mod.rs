@@ -152,11 +152,7 @@ pub fn paths(
 ///
 /// # Errors
 /// [`ScanError`].
-pub fn scan(
-    order: &Scan,
-    cancel: &Cancel,
-    progress: &mut dyn FnMut(&str),
-) -> Result<ProbeReply, ScanError> {
+pub fn scan(order: &Scan, cancel: &Cancel, progress: &mut dyn FnMut(&str)) -> Result<ProbeReply, ScanError> {
     let effort = Effort { window: scan::window(1), cancelled: cancel.flag() };
     let mut tell = |percent| progress(&format!("scanning {}: {percent} %", order.target));
     scan::scan(order, effort, &mut tell).map(ProbeReply::Scanned)
