@@ -81,11 +81,10 @@ impl ActuateError {
         match self {
             Self::Host(HostError::File { source, .. } | HostError::Start { source, .. })
             | Self::System { source, .. } => is_forbidden(source),
-            Self::Host(HostError::Refused { .. } | HostError::TimedOut { .. }) => false,
             Self::Engine(error) => error.is_final(),
             Self::Action(_) => true,
-            // What is not as it must be may become so.
-            Self::Wrong { .. } => false,
+            // What a command refuses or is not as it must be may come right.
+            Self::Host(HostError::Refused { .. } | HostError::TimedOut { .. }) | Self::Wrong { .. } => false,
         }
     }
 

@@ -1,7 +1,5 @@
 //! What the `ssh` that `enxame` starts is given.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by it")]
-
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;

@@ -78,7 +78,7 @@ pub fn serve(
 }
 
 fn dispatch(work: &Arc<impl Work>, mut from: impl Read, to: impl Write + Send + 'static) -> io::Result<()> {
-    let office = Arc::new(Office::new(to));
+    let office = Arc::new(Office::new(to)?);
     let acting = Queue::start("act", work)?;
     let probing = Queue::start("probe", work)?;
     let outcome = loop {
@@ -110,6 +110,7 @@ fn dispatch(work: &Arc<impl Work>, mut from: impl Read, to: impl Write + Send + 
     probing.end();
     acting.end();
     work.end();
+    office.close();
     outcome
 }
 

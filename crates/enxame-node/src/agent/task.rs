@@ -1,17 +1,30 @@
 //! One request on its way from the operator's word to the one reply.
 
 use std::collections::BTreeMap;
-use std::io::Write;
+use std::io::{self, Write};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
 
 use enxame_core::protocol::{Event, Failure, FromAgent, Reply, RequestId, Say, write_frame};
 
 use crate::cancel::Cancel;
 
-/// The way back to the operator, and who is still on it.
+/// How long an operator who reads may take for the last frames.
+const LAST_FRAMES: Duration = Duration::from_secs(1);
+
+/// The way back to the operator, and who is still on it. One thread writes, so that an operator who no longer reads holds up
+/// nobody: neither a change nor the end of the session.
 pub(super) struct Office {
-    out: Mutex<Box<dyn Write + Send>>,
+    out: Sender<Said>,
     open: Mutex<BTreeMap<RequestId, Cancel>>,
+}
+
+enum Said {
+    Frame(FromAgent),
+    /// All that is to be written; whoever waits for it is told.
+    Last(Sender<()>),
 }
 
 /// A request that is not answered yet. Whoever drops it without an answer has answered that it ended early.
@@ -28,8 +41,19 @@ fn held<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Office {
-    pub(super) fn new(out: impl Write + Send + 'static) -> Self {
-        Self { out: Mutex::new(Box::new(out)), open: Mutex::default() }
+    pub(super) fn new(to: impl Write + Send + 'static) -> io::Result<Self> {
+        let (out, said) = channel();
+        thread::Builder::new().name("write".to_owned()).spawn(move || write(to, &said))?;
+        Ok(Self { out, open: Mutex::default() })
+    }
+
+    /// Waits until what was said is written, where somebody reads it.
+    pub(super) fn close(&self) {
+        let (tell, told) = channel();
+        if self.out.send(Said::Last(tell)).is_ok() {
+            // Either way the session is over.
+            let _ = told.recv_timeout(LAST_FRAMES);
+        }
     }
 
     /// Opens a request; `None` when there is one of that id.
@@ -57,8 +81,22 @@ impl Office {
     }
 
     fn say(&self, id: RequestId, say: Say) {
-        // An operator who is gone does not stop what was begun; the reader learns of it.
-        drop(write_frame(&mut *held(&self.out), &FromAgent { id, say }));
+        // Where nobody writes any more the session is over.
+        drop(self.out.send(Said::Frame(FromAgent { id, say })));
+    }
+}
+
+fn write(mut to: impl Write, said: &Receiver<Said>) {
+    for said in said {
+        match said {
+            // An operator who is gone does not stop what was begun; the reader learns of it.
+            Said::Frame(frame) => drop(write_frame(&mut to, &frame)),
+            // Whoever waited for it may have stopped.
+            Said::Last(tell) => {
+                let _ = tell.send(());
+                return;
+            }
+        }
     }
 }
 

@@ -112,6 +112,14 @@ impl Work for Scripted {
                 let reply = probes::paths(&order, task.cancel(), &mut |_| ());
                 reply.map(Reply::Probe).map_err(|error| Failure::of(&error))
             }
+            Request::Probe(ProbeRequest::WatchRead) => {
+                let text = "at it ".repeat(10_000);
+                for _ in 0..100 {
+                    task.progress(&text);
+                }
+                self.note("told all");
+                Ok(Reply::Done)
+            }
             Request::Probe(ProbeRequest::Clean) => panic!("a defect"),
             other => panic!("nobody asks for {other:?} here"),
         }
@@ -326,6 +334,24 @@ fn the_end_of_the_channel_waits_for_the_change_that_is_made_and_then_frees_the_l
     assert!(begun.elapsed() < Duration::from_secs(5) && !work.is_locked());
     let log = work.log.lock().unwrap().clone();
     assert_eq!(log, ["begun first", "ended first", "end"]);
+}
+
+#[test]
+fn an_operator_who_reads_nothing_holds_up_neither_the_change_nor_the_end() {
+    let mut served = Served::begin();
+    served.ask(1, lock_request());
+    assert_eq!(served.reply(), (1, vec![]));
+    // More than the kernel keeps for somebody who does not read.
+    served.ask(2, Request::Probe(ProbeRequest::WatchRead));
+    served.ask(3, execute("first"));
+    served.work.until_noted("begun first");
+    served.work.let_go_on("execute");
+    served.work.until_noted("told all");
+    let (work, _deaf) = (Arc::clone(&served.work), served.to.try_clone().unwrap());
+    let begun = Instant::now();
+    served.hang_up();
+    served.until_ended().unwrap();
+    assert!(begun.elapsed() < Duration::from_secs(5) && !work.is_locked());
 }
 
 #[test]

@@ -26,9 +26,9 @@ pub(super) struct Line {
     frames: UnboundedSender<Vec<u8>>,
     waiting: Arc<Mutex<Waiting>>,
     next_id: AtomicU64,
-    writing: JoinSet<()>,
+    writer: JoinSet<()>,
     /// Ends with this value.
-    _reading: JoinSet<()>,
+    reader: JoinSet<()>,
 }
 
 /// Who waits for what.
@@ -46,10 +46,10 @@ impl Line {
     ) -> Self {
         let waiting = Arc::new(Mutex::new(Waiting::For(BTreeMap::new())));
         let (frames, to_write) = unbounded_channel();
-        let (mut writing, mut reading) = (JoinSet::new(), JoinSet::new());
-        writing.spawn(write(to, to_write, Arc::clone(&waiting)));
-        reading.spawn(read(from, Arc::clone(&waiting)));
-        Self { frames, waiting, next_id: AtomicU64::new(1), writing, _reading: reading }
+        let (mut writer, mut reader) = (JoinSet::new(), JoinSet::new());
+        writer.spawn(write(to, to_write, Arc::clone(&waiting)));
+        reader.spawn(read(from, Arc::clone(&waiting)));
+        Self { frames, waiting, next_id: AtomicU64::new(1), writer, reader }
     }
 
     /// Asks, and waits for the reply. Can be dropped at any point, and has cancelled then.
@@ -103,10 +103,10 @@ impl Line {
     /// Says what is still to be said, and closes the way to the agent. The way back stays open as long as the line that is
     /// given.
     pub(super) async fn hang_up(self) -> JoinSet<()> {
-        let Self { frames, mut writing, _reading: reading, .. } = self;
+        let Self { frames, mut writer, reader, .. } = self;
         drop(frames);
-        drop(writing.join_next().await);
-        reading
+        drop(writer.join_next().await);
+        reader
     }
 }
 

@@ -64,8 +64,10 @@ impl Probing for Scripted {
         let is_endless = self.endless == Some(step(&request));
         let reply = if fails { Err("scripted".to_owned()) } else { Ok(self.reply(node, request)) };
         async move {
-            while is_endless {
-                tokio::task::yield_now().await;
+            if is_endless {
+                loop {
+                    tokio::task::yield_now().await;
+                }
             }
             reply
         }
