@@ -1,8 +1,10 @@
 //! What the operator's side and the agent say to each other over the SSH channel's two pipes.
 //!
 //! A frame is a 32-bit big-endian length and that many bytes of JSON. The agent speaks first ([`Hello`]); a
-//! different protocol or build is replaced, never negotiated with. One request is answered by any number of
-//! [`Reply::Progress`] and exactly one other reply. A frame without a body ([`STILL_HERE`]) asks nothing.
+//! different protocol or build is replaced, never negotiated with. After that every frame of the operator's side is a
+//! [`ToAgent`] and every frame of the agent's a [`FromAgent`]. A request has an id, which no other of that channel has; it
+//! is answered by any number of events and exactly one reply under that id, cancelled or not. Replies come in the order in
+//! which they are ready. A frame without a body ([`STILL_HERE`]) asks nothing.
 
 use std::io::{self, Read, Write};
 use std::time::Duration;
@@ -17,7 +19,7 @@ use crate::probe::{ProbeReply, ProbeRequest};
 use crate::secret::Secret;
 
 /// The protocol's number: raised whenever a frame's meaning changes.
-pub const PROTOCOL: u32 = 3;
+pub const PROTOCOL: u32 = 4;
 
 /// The largest frame either side accepts, in bytes.
 pub const MAX_FRAME_BYTES: u32 = 64 * 1024 * 1024;
@@ -35,6 +37,58 @@ pub struct Hello {
     pub protocol: u32,
     /// The build the agent was started as, which is its file's SHA-256.
     pub build: String,
+}
+
+/// What the operator's side calls a request by; never used twice on one channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct RequestId(pub u64);
+
+/// A frame of the operator's side.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ToAgent {
+    /// A request.
+    Ask {
+        /// What its events and its reply are marked with.
+        id: RequestId,
+        /// What is asked for.
+        ask: Request,
+    },
+    /// Nobody waits for that reply any more. What can be ended is ended, and what has not begun is not begun; a change
+    /// that is being made ends by itself. It is answered all the same. Of a request that has been answered it means
+    /// nothing: the two may have met on the way.
+    Cancel {
+        /// The request.
+        id: RequestId,
+    },
+}
+
+/// A frame of the agent.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct FromAgent {
+    /// Whose request it is about.
+    pub id: RequestId,
+    /// What it says of it.
+    pub say: Say,
+}
+
+/// What an agent says of a request.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Say {
+    /// Something happens; the reply is still to come.
+    Event(Event),
+    /// The request is done with.
+    Reply(Reply),
+}
+
+/// What happens while a request is carried out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Event {
+    /// Still at it; the text is for people.
+    Progress(String),
 }
 
 /// What the operator's side asks for.
@@ -79,8 +133,6 @@ pub enum Request {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reply {
-    /// Still at it; the text is for people.
-    Progress(String),
     /// Done, with nothing to tell.
     Done,
     /// Done, and undone again soon unless a new connection confirms it.
@@ -195,6 +247,46 @@ pub fn checked_length(head: [u8; 4]) -> io::Result<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn on_the_wire(value: &impl Serialize) -> String {
+        let frame = encode(value).unwrap();
+        let (head, body) = frame.split_first_chunk::<4>().unwrap();
+        assert_eq!(checked_length(*head).unwrap(), body.len());
+        String::from_utf8(body.to_vec()).unwrap()
+    }
+
+    #[test]
+    fn every_frame_after_the_first_names_its_request() {
+        let id = RequestId(7);
+        let ask = ToAgent::Ask { id, ask: Request::ManagerToken };
+        assert_eq!(on_the_wire(&ask), r#"{"ask":{"id":7,"ask":"manager_token"}}"#);
+        assert_eq!(on_the_wire(&ToAgent::Cancel { id }), r#"{"cancel":{"id":7}}"#);
+        let event = FromAgent { id, say: Say::Event(Event::Progress("at it".into())) };
+        assert_eq!(on_the_wire(&event), r#"{"id":7,"say":{"event":{"progress":"at it"}}}"#);
+        let reply = FromAgent { id, say: Say::Reply(Reply::Done) };
+        assert_eq!(on_the_wire(&reply), r#"{"id":7,"say":{"reply":"done"}}"#);
+    }
+
+    #[test]
+    fn replies_out_of_order_keep_their_ids_and_a_frame_without_one_is_refused() {
+        let mut pipe = Vec::new();
+        for id in [2, 1] {
+            let say = Say::Reply(Reply::Failed(Failure { causes: vec![id.to_string()], hint: None }));
+            write_frame(&mut pipe, &FromAgent { id: RequestId(id), say }).unwrap();
+            pipe.extend(STILL_HERE);
+        }
+        write_frame(&mut pipe, &serde_json::json!({ "say": { "reply": "done" } })).unwrap();
+        let mut from = pipe.as_slice();
+        for id in [2, 1] {
+            let frame = read_frame::<FromAgent>(&mut from).unwrap().unwrap();
+            assert_eq!(frame.id, RequestId(id));
+            assert!(
+                matches!(frame.say, Say::Reply(Reply::Failed(failure)) if failure.causes == [id.to_string()])
+            );
+        }
+        let error = read_frame::<FromAgent>(&mut from).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+    }
 
     #[test]
     fn frames_come_back_as_they_went() {

@@ -346,7 +346,9 @@ fn lock() -> Result<Flock<File>, ActuateError> {
     let failed = |source| ActuateError::System { attempt: format!("lock {LOCK}"), source };
     fs::create_dir_all(DIRECTORY).map_err(failed)?;
     fs::set_permissions(DIRECTORY, fs::Permissions::from_mode(0o700)).map_err(failed)?;
-    wait_for(Duration::from_secs(60), || {
+    // Whoever has it lets go of it; all else stays as it is.
+    let is_final = |error: &ActuateError| !matches!(error, ActuateError::System { source, .. } if source.kind() == io::ErrorKind::WouldBlock);
+    wait_for(Duration::from_secs(60), is_final, || {
         let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(LOCK);
         Flock::lock(file.map_err(failed)?, FlockArg::LockExclusiveNonblock)
             .map_err(|(_, errno)| failed(errno.into()))

@@ -8,12 +8,17 @@ use std::time::Duration;
 
 use bollard::{API_DEFAULT_VERSION, ClientVersion, Docker};
 
+use crate::actuate::is_forbidden;
+
 /// Where every engine listens.
 pub const SOCKET: &str = "/var/run/docker.sock";
 
 /// How long it may take to say that it is there.
 const PING: Duration = Duration::from_secs(10);
 const LONGEST_PING_BYTES: u64 = 16 * 1024;
+/// Refusals of the client's kind (RFC 9110, 15.5; RFC 6585) that may be taken back: forbidden while in use, not found, request
+/// timeout, conflict, locked, too early, too many requests.
+const PASSING: [u16; 7] = [403, 404, 408, 409, 423, 425, 429];
 
 /// Why the engine did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -50,6 +55,21 @@ impl EngineError {
                 ..
             } => Some(*status_code),
             _ => None,
+        }
+    }
+
+    /// Whether asking again cannot help: the request itself is at fault, or this process may not reach the engine. A
+    /// conflict (409), something in use (403, moby `daemon/delete.go` and `libnetwork`) and what is missing (404) pass; an
+    /// engine that is starting has no socket, and a manager without quorum says 500 or 503.
+    #[must_use]
+    pub fn is_final(&self) -> bool {
+        match self {
+            Self::Runtime(_) => true,
+            Self::Refused { source: bollard::errors::Error::IOError { err }, .. } => is_forbidden(err),
+            Self::Refused { .. } => {
+                matches!(self.status(), Some(status) if (400..500).contains(&status) && !PASSING.contains(&status))
+            }
+            Self::TimedOut { .. } => false,
         }
     }
 
@@ -170,6 +190,24 @@ mod tests {
         assert_eq!(spoken("1.9"), (1, 9));
         assert_eq!(spoken("2.0"), ours);
         assert_eq!(spoken("what?"), ours);
+    }
+
+    #[test]
+    fn a_request_at_fault_is_final_and_a_state_that_passes_is_not() {
+        let refused = |source| EngineError::Refused { attempt: "do it".to_owned(), source };
+        let said = |status_code| {
+            let message = String::new();
+            refused(bollard::errors::Error::DockerResponseServerError { status_code, message }).is_final()
+        };
+        for status in [400, 401, 405, 406, 415] {
+            assert!(said(status), "{status}");
+        }
+        for status in [403, 404, 408, 409, 423, 425, 429, 500, 503] {
+            assert!(!said(status), "{status}");
+        }
+        let reached = |kind: io::ErrorKind| refused(io::Error::from(kind).into()).is_final();
+        assert!(reached(io::ErrorKind::PermissionDenied));
+        assert!(!reached(io::ErrorKind::NotFound) && !reached(io::ErrorKind::ConnectionRefused));
     }
 
     fn answering(answer: &'static [u8]) -> io::Result<String> {

@@ -4,6 +4,7 @@ pub mod actuate;
 pub mod agent;
 pub mod apt;
 pub mod areas;
+pub mod cancel;
 pub mod deadman;
 pub mod engine;
 pub mod facts;

@@ -28,7 +28,7 @@ pub fn local(engine: &Engine) -> Result<SwarmInfo, EngineError> {
 /// # Errors
 /// The state it was in when the deadline was over.
 pub fn wait_until_manager(engine: &Engine, deadline: Duration) -> Result<(), ActuateError> {
-    wait_for(deadline, || {
+    wait_for(deadline, ActuateError::is_final, || {
         let swarm = local(engine)?;
         let is_active = swarm.local_node_state == Some(LocalNodeState::ACTIVE);
         if is_active && swarm.control_available == Some(true) && nodes(engine).is_ok() {
@@ -76,7 +76,7 @@ pub fn node_at(nodes: &[Node], address: IpAddr) -> Option<&Node> {
 /// # Errors
 /// When the engine refuses for another reason, or the version kept moving for 30 s.
 pub fn update_node(engine: &Engine, id: &str, change: impl Fn(&mut NodeSpec)) -> Result<(), EngineError> {
-    wait_for(Duration::from_secs(30), || {
+    wait_for(Duration::from_secs(30), EngineError::is_final, || {
         let node = engine.call("show the node", LOOK, engine.api().inspect_node(id))?;
         let version = node.version.and_then(|version| version.index).unwrap_or_default();
         let mut spec = node.spec.unwrap_or_default();

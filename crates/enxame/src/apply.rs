@@ -16,7 +16,7 @@ use tokio::sync::watch;
 
 use crate::fleet::{Doors, Fleet, QUICK_DEADLINE, causes};
 use crate::render::progress::Progress;
-use crate::transport::{Agent, TransportError};
+use crate::transport::{Channel, TransportError};
 
 /// More than the node's own deadlines for one change together, so that the node is the one to give up.
 const CHANGE_DEADLINE: Duration = Duration::from_secs(3 * 60 * 60);
@@ -51,8 +51,12 @@ pub(crate) enum Outcome {
 /// What became of each change.
 pub(crate) type Outcomes = BTreeMap<ChangeId, Outcome>;
 
-struct Running {
-    agents: BTreeMap<NodeName, Agent>,
+/// The agents that a change needs.
+type Channels<'a> = BTreeMap<&'a NodeName, &'a dyn Channel>;
+
+struct Running<'a> {
+    /// Of the nodes on which nothing is being done.
+    agents: Channels<'a>,
     waiting: Vec<Change>,
     outcomes: Outcomes,
 }
@@ -60,13 +64,13 @@ struct Running {
 /// Applies the plan until everything that can be done is done. `stop` turning true lets what runs end and starts
 /// nothing more.
 pub(crate) async fn apply(
-    fleet: &mut Fleet,
+    fleet: &Fleet,
     plan: &Plan,
     progress: &Progress,
     mut stop: watch::Receiver<bool>,
 ) -> Outcomes {
     let mut state = Running {
-        agents: std::mem::take(&mut fleet.agents),
+        agents: fleet.agents.iter().map(|(node, agent)| (node, agent as &dyn Channel)).collect(),
         waiting: plan.changes.clone(),
         outcomes: Outcomes::new(),
     };
@@ -92,14 +96,13 @@ pub(crate) async fn apply(
             }
         }
     }
-    fleet.agents = state.agents;
     state.outcomes
 }
 
-impl Running {
+impl<'a> Running<'a> {
     /// Takes the next change that may begin and the agents it needs. Changes that can no longer be made are settled
     /// on the way.
-    fn next(&mut self, is_stopping: bool) -> Option<(Change, BTreeMap<NodeName, Agent>)> {
+    fn next(&mut self, is_stopping: bool) -> Option<(Change, Channels<'a>)> {
         if is_stopping {
             let rest = self.waiting.drain(..).map(|change| (change.id, Outcome::Stopped));
             self.outcomes.extend(rest);
@@ -144,13 +147,13 @@ fn needs(change: &Change) -> impl Iterator<Item = &NodeName> {
     std::iter::once(&change.node).chain(from)
 }
 
-async fn make(
+async fn make<'a>(
     change: Change,
-    mut agents: BTreeMap<NodeName, Agent>,
+    agents: Channels<'a>,
     doors: &Doors,
     progress: &Progress,
-) -> (Change, BTreeMap<NodeName, Agent>, Outcome) {
-    let outcome = match execute(&change, &mut agents, doors, progress).await {
+) -> (Change, Channels<'a>, Outcome) {
+    let outcome = match execute(&change, &agents, doors, progress).await {
         Ok(Made::AsPlanned) => Outcome::Done,
         Ok(Made::CutSsh { causes }) => Outcome::Failed { causes, hint: Some(CUT_HINT.to_owned()) },
         Err(error) => {
@@ -176,19 +179,22 @@ enum Made {
 
 async fn execute(
     change: &Change,
-    agents: &mut BTreeMap<NodeName, Agent>,
+    agents: &Channels<'_>,
     doors: &Doors,
     progress: &Progress,
 ) -> Result<Made, TransportError> {
     let handed = match &change.handover {
-        Some(Handover::ManagerToken { from }) => Some(manager_token(agents.get_mut(from)).await?),
+        Some(Handover::ManagerToken { from }) => {
+            Some(manager_token(*agents.get(from).ok_or(TransportError::OutOfTurn)?).await?)
+        }
         None => None,
     };
-    let agent = agents.get_mut(&change.node).ok_or(TransportError::OutOfTurn)?;
+    let agent = *agents.get(&change.node).ok_or(TransportError::OutOfTurn)?;
     let request =
         Request::Execute { change: change.id.clone(), action: Box::new(change.action.clone()), handed };
     let deadline = if change.risk == Risk::MayCutSsh { CUTTING_DEADLINE } else { CHANGE_DEADLINE };
-    match agent.request(&request, deadline, |text| progress.tell(&change.node, text)).await? {
+    let mut told = |text: &str| progress.tell(&change.node, text);
+    match agent.request(&request, deadline, &mut told).await? {
         Reply::Done => Ok(Made::AsPlanned),
         Reply::Unconfirmed => confirm(change, agent, doors, progress).await,
         _ => Err(TransportError::OutOfTurn),
@@ -198,7 +204,7 @@ async fn execute(
 /// Shows that SSH still works, over a connection that knows nothing of the old one; if it does not, the node goes back.
 async fn confirm(
     change: &Change,
-    agent: &mut Agent,
+    agent: &dyn Channel,
     doors: &Doors,
     progress: &Progress,
 ) -> Result<Made, TransportError> {
@@ -216,7 +222,8 @@ async fn confirm(
     let mut told = vec!["no new SSH connection came through".to_owned(), causes(&refused)];
     progress.tell(&change.node, "no new connection comes through: putting back what was there");
     let request = Request::PutBack { change: change.id.clone() };
-    match agent.request(&request, QUICK_DEADLINE, |text| progress.tell(&change.node, text)).await {
+    let mut tell = |text: &str| progress.tell(&change.node, text);
+    match agent.request(&request, QUICK_DEADLINE, &mut tell).await {
         Ok(Reply::Done) => return Ok(Made::AsPlanned),
         Ok(Reply::WasPutBack) => {
             told.extend(change.action.why_cut());
@@ -233,9 +240,8 @@ async fn confirm(
     Ok(Made::CutSsh { causes: told })
 }
 
-async fn manager_token(agent: Option<&mut Agent>) -> Result<Secret, TransportError> {
-    let agent = agent.ok_or(TransportError::OutOfTurn)?;
-    match agent.request(&Request::ManagerToken, QUICK_DEADLINE, |_| ()).await? {
+async fn manager_token(agent: &dyn Channel) -> Result<Secret, TransportError> {
+    match agent.request(&Request::ManagerToken, QUICK_DEADLINE, &mut |_| ()).await? {
         Reply::ManagerToken(token) => Ok(token),
         _ => Err(TransportError::OutOfTurn),
     }

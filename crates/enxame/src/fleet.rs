@@ -14,7 +14,7 @@ use enxame_core::protocol::{Failure, Reply, Request};
 use futures::future::join_all;
 
 use crate::render::progress::Progress;
-use crate::transport::{Agent, OwnBinary, Sharing, Target, TransportError};
+use crate::transport::{Agent, Channel, OwnBinary, Sharing, Target, TransportError};
 
 /// Facts of a slow node that finds peers not answering.
 const GATHER_DEADLINE: Duration = Duration::from_secs(90);
@@ -57,9 +57,9 @@ impl Doors {
     /// # Errors
     /// [`TransportError`].
     pub(crate) async fn confirm(&self, node: &NodeName, change: &ChangeId) -> Result<(), TransportError> {
-        let mut agent = self.open(node).await?;
+        let agent = self.open(node).await?;
         let request = Request::Confirm { change: change.clone() };
-        let reply = agent.request(&request, QUICK_DEADLINE, |_| ()).await;
+        let reply = agent.request(&request, QUICK_DEADLINE, &mut |_| ()).await;
         agent.close().await;
         reply.map(drop)
     }
@@ -142,15 +142,16 @@ impl Fleet {
                 let failed = |attempt| move |source| NodeError { node: node.name.clone(), attempt, source };
                 progress.tell(&node.name, "connecting");
                 let target = Target::of_node(config, node, directory);
-                let mut agent =
+                let agent =
                     Agent::connect(&target, Sharing::Allowed, own).await.map_err(failed("connect"))?;
                 if locking == Locking::Locked {
                     let request = Request::Lock { operator: operator.clone() };
-                    let told = |text: &str| progress.note(&format!("{:<14} {text}", node.name.as_str()));
-                    agent.request(&request, LOCK_DEADLINE, told).await.map_err(failed("lock the node"))?;
+                    let mut told = |text: &str| progress.note(&format!("{:<14} {text}", node.name.as_str()));
+                    let locked = agent.request(&request, LOCK_DEADLINE, &mut told).await;
+                    locked.map_err(failed("lock the node"))?;
                 }
                 let query = plan::query_for(config, node, declarations);
-                let facts = gather(&mut agent, &node.name, query, progress).await?;
+                let facts = gather(&agent, &node.name, query, progress).await?;
                 Ok((node.name.clone(), (agent, facts, Instant::now())))
             }
         });
@@ -173,9 +174,10 @@ impl Fleet {
     ///
     /// # Errors
     /// [`FleetError`].
-    pub(crate) async fn settle(&mut self) -> anyhow::Result<()> {
-        let settling = self.agents.iter_mut().map(|(node, agent)| async move {
-            at(node, "close the journal", agent.request(&Request::Settle, QUICK_DEADLINE, |_| ()).await)
+    pub(crate) async fn settle(&self) -> anyhow::Result<()> {
+        let settling = self.agents.iter().map(|(node, agent)| async move {
+            let settled = agent.request(&Request::Settle, QUICK_DEADLINE, &mut |_| ()).await;
+            at(node, "close the journal", settled)
         });
         all(join_all(settling).await)?;
         Ok(())
@@ -185,13 +187,9 @@ impl Fleet {
     ///
     /// # Errors
     /// [`FleetError`].
-    pub(crate) async fn gather(
-        &mut self,
-        config: &Config,
-        progress: &Progress,
-    ) -> anyhow::Result<ClusterFacts> {
+    pub(crate) async fn gather(&self, config: &Config, progress: &Progress) -> anyhow::Result<ClusterFacts> {
         let declarations = enxame_core::areas::resources();
-        let looking = self.agents.iter_mut().filter_map(|(name, agent)| {
+        let looking = self.agents.iter().filter_map(|(name, agent)| {
             let query = plan::query_for(config, config.node(name)?, &declarations);
             Some(async move { Ok((name.clone(), gather(agent, name, query, progress).await?)) })
         });
@@ -205,14 +203,15 @@ impl Fleet {
 }
 
 async fn gather(
-    agent: &mut Agent,
+    agent: &dyn Channel,
     name: &NodeName,
     query: FactsQuery,
     progress: &Progress,
 ) -> Result<NodeFacts, NodeError> {
     progress.tell(name, "gathering facts");
     let request = Request::Gather(query);
-    let source = match agent.request(&request, GATHER_DEADLINE, |text| progress.tell(name, text)).await {
+    let mut told = |text: &str| progress.tell(name, text);
+    let source = match agent.request(&request, GATHER_DEADLINE, &mut told).await {
         Ok(Reply::Facts(facts)) => return Ok(*facts),
         Ok(_) => TransportError::OutOfTurn,
         Err(error) => error,

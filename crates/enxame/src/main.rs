@@ -29,6 +29,8 @@ pub(crate) enum Ending {
     Changes,
     /// A check or proof failed or could not be made.
     Unproven,
+    /// The user asked to stop, and it was ended in order.
+    Interrupted,
 }
 
 impl From<Ending> for ExitCode {
@@ -38,6 +40,8 @@ impl From<Ending> for ExitCode {
             Ending::Failed => 1,
             Ending::Changes => 2,
             Ending::Unproven => 3,
+            // What a shell says of a program that SIGINT ended.
+            Ending::Interrupted => 130,
         })
     }
 }
@@ -60,11 +64,11 @@ fn main() -> ExitCode {
 
 fn run(cli: Cli) -> anyhow::Result<Ending> {
     match cli.verb {
-        // No runtime: the agent is one thread that does one thing at a time.
+        // No runtime: the agent has a thread for everything that it does at the same time.
         Verb::Agent { build, ssh } => {
             let operator = enxame_node::operator_channel::Patient::of_standard_input()?;
             let session = SshSession::parse(&ssh);
-            enxame_node::agent::serve(&build, session, operator, std::io::stdout().lock())?;
+            enxame_node::agent::serve(&build, session, operator, std::io::stdout())?;
             Ok(Ending::Done)
         }
         Verb::PutBack { at_boot } => {

@@ -4,13 +4,13 @@ use std::io::{self, Read};
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicU16, Ordering};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::libc;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::path_mtu::Echo;
+use crate::cancel::{Cancel, TICK};
 
 /// Type, code, checksum, identifier, sequence.
 const ECHO_HEADER_BYTES: usize = 8;
@@ -75,27 +75,31 @@ impl EchoSocket {
     }
 
     /// Sends small requests at an interval and gives the round-trip time of each that came back, in the order they were
-    /// sent; the last has `patience` to do so.
+    /// sent; the last has `patience` to do so. Ends soon after it is cancelled.
     pub(crate) fn series(
         &mut self,
-        count: u16,
-        interval: Duration,
+        (count, interval): (u16, Duration),
         patience: Duration,
+        cancel: &Cancel,
     ) -> Vec<Option<Duration>> {
         let mut buffer = vec![0; 65_536];
         let mut sent = Vec::new();
         let mut times = Vec::new();
         let begun = Instant::now();
         for number in 1..=count {
+            if cancel.is_set() {
+                break;
+            }
             // What cannot be sent does not come back.
             sent.push((self.send(self.smallest_bytes()).ok(), Instant::now()));
             times.push(None);
             let wait = if number == count { patience } else { Duration::ZERO };
             let next = begun + interval * u32::from(number) + wait;
-            while times.iter().any(Option::is_none)
+            while !cancel.is_set()
+                && times.iter().any(Option::is_none)
                 && let Some(left) = next.checked_duration_since(Instant::now())
             {
-                let Some(sequence) = self.receive(left, &mut buffer) else { continue };
+                let Some(sequence) = self.receive(left.min(TICK), &mut buffer) else { continue };
                 let answered = sent.iter().position(|(number, _)| *number == Some(sequence));
                 if let Some((time, (_, sent))) =
                     answered.and_then(|place| times.get_mut(place).zip(sent.get(place)))
@@ -103,7 +107,7 @@ impl EchoSocket {
                     *time = Some(sent.elapsed());
                 }
             }
-            thread::sleep(next.saturating_duration_since(Instant::now()).saturating_sub(wait));
+            cancel.sleep(next.saturating_duration_since(Instant::now()).saturating_sub(wait));
         }
         times
     }
@@ -148,7 +152,7 @@ impl Echo for EchoSocket {
             let Some(left) = end.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) else {
                 break;
             };
-            let Some(sequence) = self.receive(left, &mut buffer) else {
+            let Some(sequence) = self.receive(left.min(TICK), &mut buffer) else {
                 continue;
             };
             if let Some(place) = waiting.iter().position(|(waited, ..)| *waited == sequence) {

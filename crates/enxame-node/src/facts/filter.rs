@@ -129,10 +129,14 @@ fn table(host: &dyn Host, family: Family) -> Observed<TableFacts> {
         Ok(text) => Observed::Known(parse(&text, family)),
         Err(error) => Observed::Unknown(error.to_string()),
     };
-    let settled = wait_for(REARRANGING, || {
-        let seen = ask();
-        if is_being_rearranged(&seen, family) { Err(()) } else { Ok(seen) }
-    });
+    let settled = wait_for(
+        REARRANGING,
+        |()| false,
+        || {
+            let seen = ask();
+            if is_being_rearranged(&seen, family) { Err(()) } else { Ok(seen) }
+        },
+    );
     settled.unwrap_or_else(|()| ask())
 }
 

@@ -50,7 +50,6 @@ pub fn gather(host: &dyn Host, query: &FactsQuery) -> NodeFacts {
         let kernel = machine::kernel();
         let distribution = distribution::look(host, &query.packages);
         let hardware = machine::hardware(host);
-        let (clock_unix_ms, clock_synchronised) = (clock::unix_ms(), clock::is_synchronised());
         let mut facts = NodeFacts {
             os: machine::operating_system(&text(host, "/etc/os-release")),
             modules: modules::look(host, &kernel.release, &query.modules),
@@ -78,8 +77,8 @@ pub fn gather(host: &dyn Host, query: &FactsQuery) -> NodeFacts {
             filter: FilterFacts::default(),
             interrupted: journal::interrupted(host),
             volatile: VolatileFacts {
-                clock_unix_ms,
-                clock_synchronised,
+                clock_unix_ms: 0,
+                clock_synchronised: clock::is_synchronised(),
                 boot_id: text(host, BOOT_ID).trim().to_owned(),
                 workloads: None,
                 memory_available_bytes: hardware.memory_available_bytes,
@@ -98,6 +97,8 @@ pub fn gather(host: &dyn Host, query: &FactsQuery) -> NodeFacts {
         let peers = peers.join().unwrap_or_default();
         facts.routes = peers.routes;
         facts.volatile.round_trip_us = peers.round_trip_us;
+        // Last: the operator's side counts on from when the facts arrive, and what was waited for is not skew.
+        facts.volatile.clock_unix_ms = clock::unix_ms();
         facts
     })
 }

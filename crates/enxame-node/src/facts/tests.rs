@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 use enxame_core::facts::ModuleState;
 
 use super::*;
-use crate::host::RealHost;
+use crate::host::{Command, Finished, HostError, RealHost};
 
 /// Nobody has this address: of TEST-NET-1 (RFC 5737), as high as a host's can be.
 const NOBODY: &str = "192.0.2.254";
@@ -53,6 +53,47 @@ fn a_node_without_anything_is_described_without_failing() {
     assert_eq!(facts.engine.state, EngineState::Absent);
     assert_eq!((facts.machine_id.as_str(), facts.docker_group_members), ("", None));
     assert!(facts.esp.known().is_none());
+}
+
+/// A host whose systemd takes its time, and says when it was done.
+#[derive(Default)]
+struct Slow {
+    host: crate::host::FakeHost,
+    done_unix_ms: std::sync::atomic::AtomicU64,
+}
+
+impl Host for Slow {
+    fn read(&self, path: &Path) -> FileFacts {
+        self.host.read(path)
+    }
+
+    fn write(&self, path: &Path, content: &[u8], mode: u32) -> Result<(), HostError> {
+        self.host.write(path, content, mode)
+    }
+
+    fn remove(&self, path: &Path) -> Result<(), HostError> {
+        self.host.remove(path)
+    }
+
+    fn run(&self, command: &Command) -> Result<Finished, HostError> {
+        if command.argv.iter().any(|word| word == "slow.service") {
+            thread::sleep(Duration::from_millis(200));
+            self.done_unix_ms.store(clock::unix_ms(), std::sync::atomic::Ordering::Relaxed);
+        }
+        self.host.run(command)
+    }
+}
+
+#[test]
+fn the_clock_is_read_when_everything_else_was_seen() {
+    let host = Slow {
+        host: crate::host::FakeHost::default().with_file("/etc/systemd/system/slow.service", "[Unit]"),
+        ..Slow::default()
+    };
+    let query = FactsQuery { units: ["slow.service".to_owned()].into(), ..FactsQuery::default() };
+    let facts = gather(&host, &query);
+    let done = host.done_unix_ms.load(std::sync::atomic::Ordering::Relaxed);
+    assert!(done > 0 && facts.volatile.clock_unix_ms >= done, "{done}: {:?}", facts.volatile);
 }
 
 /// Raw sockets need a right that whoever runs the tests may lack.

@@ -24,6 +24,9 @@ pub enum ProbeError {
         #[source]
         source: std::io::Error,
     },
+    /// Nobody waits for it any more.
+    #[error("it was cancelled")]
+    Cancelled,
     /// Something did not come true in time.
     #[error("{what} did not happen within {seconds} s")]
     TimedOut {

@@ -6,11 +6,18 @@
 //! not know the marker gets no answer.
 
 use std::io::{self, Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
+use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use enxame_core::probe::Marker;
+use nix::errno::Errno;
+use nix::libc;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use sha2::{Digest, Sha256};
+use socket2::{Domain, Socket, Type};
+
+use crate::cancel::{Cancel, TICK};
 
 /// The most one side sends in one exchange, in bytes.
 pub(super) const MOST_BYTES: u32 = 64 * 1024 * 1024;
@@ -18,19 +25,47 @@ pub(super) const MOST_BYTES: u32 = 64 * 1024 * 1024;
 /// Length of what comes before the client's payload, in bytes.
 pub(super) const HEAD_BYTES: usize = Marker::LENGTH + 8;
 
-/// A point in time by which something must have happened.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Deadline(Instant);
+/// A point in time by which something must have happened, unless nobody waits for it any more.
+#[derive(Clone, Debug)]
+pub(super) struct Deadline {
+    end: Instant,
+    cancel: Cancel,
+}
 
 impl Deadline {
     pub(super) fn after(duration: Duration) -> Self {
-        Self(Instant::now() + duration)
+        Self::unless(&Cancel::new(), duration)
+    }
+
+    /// The same, and nothing is left once it is cancelled.
+    pub(super) fn unless(cancel: &Cancel, duration: Duration) -> Self {
+        Self { end: Instant::now() + duration, cancel: cancel.clone() }
+    }
+
+    /// The same that something else must have happened by, where that is sooner.
+    pub(super) fn or_after(&self, duration: Duration) -> Self {
+        Self { end: self.end.min(Instant::now() + duration), cancel: self.cancel.clone() }
     }
 
     /// What is left.
-    pub(super) fn left(self) -> io::Result<Duration> {
-        let left = self.0.saturating_duration_since(Instant::now());
-        if left.is_zero() { Err(io::ErrorKind::TimedOut.into()) } else { Ok(left) }
+    pub(super) fn left(&self) -> io::Result<Duration> {
+        let left = self.end.saturating_duration_since(Instant::now());
+        if self.cancel.is_set() {
+            Err(io::Error::other("it was cancelled"))
+        } else if left.is_zero() {
+            Err(io::ErrorKind::TimedOut.into())
+        } else {
+            Ok(left)
+        }
+    }
+
+    /// How long to wait before it is looked at again.
+    pub(super) fn tick(&self) -> io::Result<Duration> {
+        self.left().map(|left| left.min(TICK))
+    }
+
+    pub(super) fn sleep(&self, duration: Duration) {
+        self.cancel.sleep(duration);
     }
 }
 
@@ -43,15 +78,25 @@ pub(super) struct Connection {
 
 impl Read for Connection {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.stream.set_read_timeout(Some(self.deadline.left()?))?;
-        self.stream.read(buffer).map_err(as_timeout)
+        loop {
+            self.stream.set_read_timeout(Some(self.deadline.tick()?))?;
+            match self.stream.read(buffer) {
+                Err(error) if is_over(&error) => {}
+                outcome => return outcome,
+            }
+        }
     }
 }
 
 impl Write for Connection {
     fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
-        self.stream.set_write_timeout(Some(self.deadline.left()?))?;
-        self.stream.write(buffer).map_err(as_timeout)
+        loop {
+            self.stream.set_write_timeout(Some(self.deadline.tick()?))?;
+            match self.stream.write(buffer) {
+                Err(error) if is_over(&error) => {}
+                outcome => return outcome,
+            }
+        }
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -59,9 +104,30 @@ impl Write for Connection {
     }
 }
 
-/// A socket's timeout is reported as `WouldBlock`, whose text is about something else.
-fn as_timeout(error: io::Error) -> io::Error {
-    if error.kind() == io::ErrorKind::WouldBlock { io::ErrorKind::TimedOut.into() } else { error }
+/// Whether it is a socket's own timeout, which is reported as `WouldBlock`.
+pub(super) fn is_over(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::WouldBlock
+}
+
+/// Connects by the deadline.
+pub(super) fn connect(at: SocketAddr, deadline: &Deadline) -> io::Result<TcpStream> {
+    let socket = Socket::new(Domain::for_address(at), Type::STREAM.nonblocking().cloexec(), None)?;
+    match socket.connect(&at.into()) {
+        Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => loop {
+            let tick = PollTimeout::try_from(deadline.tick()?).unwrap_or(PollTimeout::MAX);
+            match poll(&mut [PollFd::new(socket.as_fd(), PollFlags::POLLOUT)], tick) {
+                Ok(0) | Err(Errno::EINTR) => {}
+                Ok(_) => break,
+                Err(errno) => return Err(errno.into()),
+            }
+        },
+        outcome => outcome?,
+    }
+    if let Some(error) = socket.take_error()? {
+        return Err(error);
+    }
+    socket.set_nonblocking(false)?;
+    Ok(socket.into())
 }
 
 /// The hash both sides compare.

@@ -14,19 +14,20 @@ mod service;
 mod traffic;
 mod watch;
 
-use std::sync::atomic::AtomicBool;
-
-use enxame_core::probe::{ProbeReply, ProbeRequest, Scan};
+use enxame_core::probe::{Echoes, ProbeReply, ProbeRequest, Scan};
 
 pub use error::ProbeError;
 
 use self::watch::Watcher;
-use crate::engine::Engine;
+use crate::cancel::Cancel;
+use crate::engine::{Engine, EngineError};
 use crate::scan::{self, Effort, ScanError};
 
 /// What this agent has running for a proof.
 #[derive(Debug, Default)]
 pub struct Probes {
+    /// Connected to when it is first needed.
+    engine: Option<Engine>,
     watcher: Option<Watcher>,
     /// The run whose service this agent deployed.
     deployed: Option<String>,
@@ -40,45 +41,45 @@ impl Probes {
         Self::default()
     }
 
-    /// Does one part of a proof. `progress` gets short texts for people.
+    /// Does one part of a proof. `progress` gets short texts for people. What takes long ends soon after it is cancelled;
+    /// what it has put up by then is taken away by the parts that do so.
     ///
     /// # Errors
-    /// [`ProbeError`]: the part could not be done. What a part saw, good or bad, is in its reply.
+    /// [`ProbeError`]: the part could not be done, or was cancelled. What a part saw, good or bad, is in its reply.
     pub fn handle(
         &mut self,
         request: &ProbeRequest,
-        engine: &Engine,
+        cancel: &Cancel,
         progress: &mut dyn FnMut(&str),
     ) -> Result<ProbeReply, ProbeError> {
         match request {
-            ProbeRequest::Paths(order) => {
-                progress(&format!("sending {} echo requests to {} peers", order.count, order.peers.len()));
-                Ok(ProbeReply::Paths(paths::measure(order)))
-            }
+            ProbeRequest::Paths(order) => paths(order, cancel, progress),
             ProbeRequest::PrepareImage => {
                 progress("loading the probe's image");
                 self.has_image = true;
-                Ok(ProbeReply::Image { id: service::load_image(engine)? })
+                Ok(ProbeReply::Image { id: service::load_image(self.engine()?, cancel)? })
             }
             ProbeRequest::WatchStart(watch) => {
                 self.watcher = None;
                 self.watcher.insert(Watcher::start(watch)?).read().map(ProbeReply::Wire)
             }
             ProbeRequest::Deploy(deployment) => {
-                service::remove_leftovers(engine, progress)?;
+                service::remove_leftovers(self.engine()?, progress)?;
                 self.deployed = Some(deployment.run.clone());
-                service::deploy(engine, deployment, progress).map(ProbeReply::Deployed)
+                let engine = self.engine()?;
+                service::deploy(engine, deployment, cancel, progress).map(ProbeReply::Deployed)
             }
-            ProbeRequest::Locate { run } => service::locate(engine, run).map(ProbeReply::Located),
+            ProbeRequest::Locate { run } => service::locate(self.engine()?, run).map(ProbeReply::Located),
             ProbeRequest::WatchRead => self.watcher()?.read().map(ProbeReply::Wire),
             ProbeRequest::Traffic(order) => {
                 progress(&format!("talking to {} peers on {}", order.peers.len(), order.network.name));
-                let process = service::process_of(engine, &order.container)?;
-                namespace::inside_of(process, || traffic::traffic(order)).map(ProbeReply::Traffic)
+                let process = service::process_of(self.engine()?, &order.container)?;
+                let outcome = namespace::inside_of(process, || traffic::traffic(order, cancel))?;
+                unless(cancel, ProbeReply::Traffic(outcome))
             }
             ProbeRequest::Mesh(order) => {
                 progress(&format!("talking to port {} through the routing mesh", order.port));
-                Ok(ProbeReply::Mesh(traffic::mesh(order)))
+                unless(cancel, ProbeReply::Mesh(traffic::mesh(order, cancel)))
             }
             ProbeRequest::WatchStop => {
                 let view = self.watcher()?.read();
@@ -86,20 +87,28 @@ impl Probes {
                 view.map(ProbeReply::Wire)
             }
             ProbeRequest::RemoveService { run } => {
-                service::remove_service(engine, run)?;
+                service::remove_service(self.engine()?, run)?;
                 self.deployed = None;
                 Ok(ProbeReply::Cleaned)
             }
             ProbeRequest::Clean => {
                 self.watcher = None;
                 progress("waiting for the probe's containers to go");
-                service::await_no_containers(engine)?;
-                service::remove_images(engine, None)?;
+                service::await_no_containers(self.engine()?)?;
+                service::remove_images(self.engine()?, None)?;
                 self.has_image = false;
                 Ok(ProbeReply::Cleaned)
             }
-            ProbeRequest::Scan(order) => Ok(scan(order, progress)?),
+            ProbeRequest::Scan(order) => Ok(scan(order, cancel, progress)?),
         }
+    }
+
+    fn engine(&mut self) -> Result<&Engine, EngineError> {
+        let engine = match self.engine.take() {
+            Some(engine) => engine,
+            None => Engine::connect()?,
+        };
+        Ok(self.engine.insert(engine))
     }
 
     fn watcher(&self) -> Result<&Watcher, ProbeError> {
@@ -121,12 +130,30 @@ impl Probes {
     }
 }
 
+/// What a part saw, but not what it saw of half of it.
+fn unless(cancel: &Cancel, reply: ProbeReply) -> Result<ProbeReply, ProbeError> {
+    if cancel.is_set() { Err(ProbeError::Cancelled) } else { Ok(reply) }
+}
+
+/// Sends echo requests to peers. Nothing is left of it, and no engine is asked.
+///
+/// # Errors
+/// [`ProbeError::Cancelled`].
+pub fn paths(
+    order: &Echoes,
+    cancel: &Cancel,
+    progress: &mut dyn FnMut(&str),
+) -> Result<ProbeReply, ProbeError> {
+    progress(&format!("sending {} echo requests to {} peers", order.count, order.peers.len()));
+    unless(cancel, ProbeReply::Paths(paths::measure(order, cancel)))
+}
+
 /// Tries the ports of an address from this node. Nothing is left of it, and no engine is asked.
 ///
 /// # Errors
 /// [`ScanError`].
-pub fn scan(order: &Scan, progress: &mut dyn FnMut(&str)) -> Result<ProbeReply, ScanError> {
-    let effort = Effort { window: scan::window(1), cancelled: &AtomicBool::new(false) };
+pub fn scan(order: &Scan, cancel: &Cancel, progress: &mut dyn FnMut(&str)) -> Result<ProbeReply, ScanError> {
+    let effort = Effort { window: scan::window(1), cancelled: cancel.flag() };
     let mut tell = |percent| progress(&format!("scanning {}: {percent} %", order.target));
     scan::scan(order, effort, &mut tell).map(ProbeReply::Scanned)
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use simple_dns::rdata::RData;
 use simple_dns::{CLASS, Name, Packet, PacketFlag, Question, RCODE, TYPE};
 
-use super::exchange::Deadline;
+use super::exchange::{Deadline, is_over};
 
 /// Where the engine's resolver answers in every container on a network of its own making (libnetwork).
 pub(super) const RESOLVER: SocketAddr =
@@ -19,7 +19,7 @@ const TRY: Duration = Duration::from_secs(2);
 
 /// The IPv4 addresses of a name, asked again until there is an answer or the time is over. A name that is not
 /// known has none.
-pub(super) fn resolve(resolver: SocketAddr, name: &str, deadline: Deadline) -> io::Result<BTreeSet<IpAddr>> {
+pub(super) fn resolve(resolver: SocketAddr, name: &str, deadline: &Deadline) -> io::Result<BTreeSet<IpAddr>> {
     let mut id = 1;
     loop {
         match ask(resolver, name, id, deadline) {
@@ -29,7 +29,7 @@ pub(super) fn resolve(resolver: SocketAddr, name: &str, deadline: Deadline) -> i
     }
 }
 
-fn ask(resolver: SocketAddr, name: &str, id: u16, deadline: Deadline) -> io::Result<BTreeSet<IpAddr>> {
+fn ask(resolver: SocketAddr, name: &str, id: u16, deadline: &Deadline) -> io::Result<BTreeSet<IpAddr>> {
     let mut query = Packet::new_query(id);
     query.set_flags(PacketFlag::RECURSION_DESIRED);
     let name = Name::new(name).map_err(io::Error::other)?;
@@ -38,15 +38,13 @@ fn ask(resolver: SocketAddr, name: &str, id: u16, deadline: Deadline) -> io::Res
     let socket = UdpSocket::bind(("0.0.0.0", 0))?;
     socket.connect(resolver)?;
     socket.send(&query)?;
-    let patience = Deadline::after(TRY.min(deadline.left()?));
+    let patience = deadline.or_after(TRY);
     let mut buffer = vec![0; 64 * 1024];
     loop {
-        socket.set_read_timeout(Some(patience.left()?))?;
+        socket.set_read_timeout(Some(patience.tick()?))?;
         let length = match socket.recv(&mut buffer) {
             Ok(length) => length,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                return Err(io::ErrorKind::TimedOut.into());
-            }
+            Err(error) if is_over(&error) => continue,
             Err(error) => return Err(error),
         };
         if let Some(answer) = addresses(buffer.get(..length).unwrap_or_default(), id)? {
@@ -120,7 +118,7 @@ mod tests {
     fn a_resolver_that_is_silent_is_given_up_on_in_time() {
         let silent = UdpSocket::bind(("127.0.0.1", 0)).unwrap();
         let deadline = Deadline::after(Duration::from_millis(50));
-        let error = resolve(silent.local_addr().unwrap(), "tasks.x", deadline).unwrap_err();
+        let error = resolve(silent.local_addr().unwrap(), "tasks.x", &deadline).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     }
 
@@ -135,7 +133,7 @@ mod tests {
             resolver.send_to(&answer(id + 1, RCODE::NoError, &[[1, 1, 1, 1]]), from).unwrap();
             resolver.send_to(&answer(id, RCODE::NoError, &[[10, 0, 0, 1]]), from).unwrap();
         });
-        let found = resolve(address, "tasks.x.net", Deadline::after(Duration::from_secs(5))).unwrap();
+        let found = resolve(address, "tasks.x.net", &Deadline::after(Duration::from_secs(5))).unwrap();
         assert_eq!(found, BTreeSet::from([IpAddr::from([10, 0, 0, 1])]));
         thread.join().unwrap();
     }

@@ -7,20 +7,21 @@ use std::time::Duration;
 
 use enxame_core::probe::{Echoes, PathQuality};
 
+use crate::cancel::Cancel;
 use crate::facts::echo::EchoSocket;
 
 /// How long after the last request an answer still counts.
 const LAST_ANSWER: Duration = Duration::from_secs(2);
 
-/// Sends them, and counts what comes back.
-pub(super) fn measure(order: &Echoes) -> BTreeMap<IpAddr, Result<PathQuality, String>> {
+/// Sends them, and counts what comes back; of what is cancelled, what came back by then.
+pub(super) fn measure(order: &Echoes, cancel: &Cancel) -> BTreeMap<IpAddr, Result<PathQuality, String>> {
     let interval = Duration::from_millis(order.interval_ms);
     thread::scope(|scope| {
         let series = |peer: IpAddr| {
             move || {
                 let mut socket = EchoSocket::open(peer)
                     .map_err(|error| format!("cannot send echo requests to {peer}: {error}"))?;
-                Ok(quality(&socket.series(order.count, interval, LAST_ANSWER)))
+                Ok(quality(&socket.series((order.count, interval), LAST_ANSWER, cancel)))
             }
         };
         let running: Vec<_> = order.peers.iter().map(|peer| (*peer, scope.spawn(series(*peer)))).collect();
@@ -68,7 +69,7 @@ mod tests {
     fn every_echo_to_the_loopback_comes_back() {
         let order = Echoes { peers: [[127, 0, 0, 1].into()].into(), count: 20, interval_ms: 1 };
         // Raw sockets are root's.
-        if let Some(Ok(found)) = measure(&order).into_values().next() {
+        if let Some(Ok(found)) = measure(&order, &Cancel::new()).into_values().next() {
             assert_eq!((found.sent, found.returned), (20, 20));
         }
     }

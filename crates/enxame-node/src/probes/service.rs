@@ -20,6 +20,7 @@ use futures::{TryStreamExt, stream};
 use super::ProbeError;
 use super::exchange::Deadline;
 use super::image::Archive;
+use crate::cancel::{Cancel, TICK};
 use crate::engine::Engine;
 
 /// How long the engine may take for a small request.
@@ -47,18 +48,30 @@ pub(super) fn service_name(run: &str) -> String {
 }
 
 /// Loads this very binary as an image and gives its id. Images of other builds are removed.
-pub(super) fn load_image(engine: &Engine) -> Result<String, ProbeError> {
+pub(super) fn load_image(engine: &Engine, cancel: &Cancel) -> Result<String, ProbeError> {
     let binary = File::open("/proc/self/exe").map_err(ProbeError::system("open /proc/self/exe"))?;
     let archive = Archive::of(binary).map_err(ProbeError::system("read /proc/self/exe"))?;
     let reference = archive.reference.clone();
     let options = ImportImageOptionsBuilder::default().quiet(true).build();
     let load = engine.api().import_image_stream(options, stream::iter(archive.pieces()), None);
-    engine.call("load the probe's image", LOAD, load.try_for_each(|_| async { Ok(()) }))?;
+    let load = async {
+        tokio::select! {
+            loaded = load.try_for_each(|_| async { Ok(()) }) => loaded.map(Some),
+            () = said(cancel) => Ok(None),
+        }
+    };
+    engine.call("load the probe's image", LOAD, load)?.ok_or(ProbeError::Cancelled)?;
     let image = engine.call("inspect the probe's image", SHORT, engine.api().inspect_image(&reference))?;
     let id = image.id.ok_or(ProbeError::Incomplete("image id"))?;
     // An image still in use by another run stays.
     let _ = remove_images(engine, Some(&id));
     Ok(id)
+}
+
+async fn said(cancel: &Cancel) {
+    while !cancel.is_set() {
+        tokio::time::sleep(TICK).await;
+    }
 }
 
 /// Removes the probe's images, except one.
@@ -77,6 +90,7 @@ pub(super) fn remove_images(engine: &Engine, except: Option<&str>) -> Result<(),
 pub(super) fn deploy(
     engine: &Engine,
     deployment: &Deployment,
+    cancel: &Cancel,
     progress: &mut dyn FnMut(&str),
 ) -> Result<Deployed, ProbeError> {
     let service = service_name(&deployment.run);
@@ -88,6 +102,9 @@ pub(super) fn deploy(
     let deadline = Deadline::after(Duration::from_secs(deployment.wait_seconds));
     let mut told = None;
     loop {
+        if cancel.is_set() {
+            return Err(ProbeError::Cancelled);
+        }
         let tasks = tasks(engine, &service)?;
         let running: BTreeSet<String> = tasks
             .iter()
@@ -106,7 +123,7 @@ pub(super) fn deploy(
             progress(&format!("the probe runs on {} of {} nodes", running.len(), deployment.nodes.len()));
             told = Some(running.len());
         }
-        std::thread::sleep(PAUSE);
+        cancel.sleep(PAUSE);
     }
 }
 

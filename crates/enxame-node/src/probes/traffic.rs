@@ -2,15 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
 use enxame_core::probe::{
     Exchange, Exchanged, Marker, Mesh, MeshOutcome, PeerOutcome, RESPONDER_PORT, Traffic, TrafficOutcome,
 };
 
-use super::exchange::{Answer, Connection, Deadline, exchange};
+use super::exchange::{Answer, Connection, Deadline, connect, exchange, is_over};
 use super::names::{RESOLVER, resolve};
+use crate::cancel::Cancel;
 
 /// How long one try to connect may take; on a network that is still being set up a later try gets through.
 const CONNECT: Duration = Duration::from_secs(3);
@@ -27,19 +28,19 @@ const DATAGRAM_BYTES: usize = 1200;
 /// After so many failed requests in a row the mesh is not asked again.
 const GIVE_UP_AFTER: u32 = 3;
 
-/// Talks to every peer, in the calling thread's network namespace.
-pub(super) fn traffic(traffic: &Traffic) -> TrafficOutcome {
+/// Talks to every peer, in the calling thread's network namespace. Of what is cancelled the rest counts as failed.
+pub(super) fn traffic(traffic: &Traffic, cancel: &Cancel) -> TrafficOutcome {
     let name = format!("tasks.{}.{}", traffic.service, traffic.network.name);
-    let deadline = Deadline::after(Duration::from_secs(traffic.exchange.wait_seconds));
-    let resolved = resolve_until(&name, &traffic.expected, deadline)
+    let deadline = Deadline::unless(cancel, Duration::from_secs(traffic.exchange.wait_seconds));
+    let resolved = resolve_until(&name, &traffic.expected, &deadline)
         .map_err(|error| format!("`{name}` could not be asked for: {error}"));
     let mut peers = BTreeMap::new();
     for address in traffic.peers.keys() {
         let at = SocketAddr::new(*address, RESPONDER_PORT);
-        let tcp = talk(at, &traffic.exchange)
+        let tcp = talk(at, &traffic.exchange, cancel)
             .map_err(|error| format!("the exchange over TCP with {at} failed: {error}"));
         let udp_echoes = (0..traffic.datagrams)
-            .map(|number| u32::from(echoes(at, &traffic.exchange.marker, number).unwrap_or(false)))
+            .map(|number| u32::from(echoes(at, (&traffic.exchange.marker, number), cancel).unwrap_or(false)))
             .sum();
         peers.insert(*address, PeerOutcome { tcp, udp_echoes, udp_sent: traffic.datagrams });
     }
@@ -50,7 +51,7 @@ pub(super) fn traffic(traffic: &Traffic) -> TrafficOutcome {
 fn resolve_until(
     name: &str,
     expected: &BTreeSet<IpAddr>,
-    deadline: Deadline,
+    deadline: &Deadline,
 ) -> io::Result<BTreeSet<IpAddr>> {
     loop {
         let answer = resolve(RESOLVER, name, deadline);
@@ -58,13 +59,13 @@ fn resolve_until(
         if is_expected || deadline.left().map_or(true, |left| left < PAUSE) {
             return answer;
         }
-        std::thread::sleep(PAUSE);
+        deadline.sleep(PAUSE);
     }
 }
 
-fn talk(at: SocketAddr, what: &Exchange) -> io::Result<Exchanged> {
+fn talk(at: SocketAddr, what: &Exchange, cancel: &Cancel) -> io::Result<Exchanged> {
     let started = Instant::now();
-    let answer = one_exchange(at, what)?;
+    let answer = one_exchange(at, what, cancel)?;
     Ok(Exchanged {
         answered_by: answer.answered_by,
         sent_bytes: answer.sent_bytes,
@@ -74,20 +75,20 @@ fn talk(at: SocketAddr, what: &Exchange) -> io::Result<Exchanged> {
 }
 
 /// Connects, again and again if need be, and exchanges once.
-fn one_exchange(at: SocketAddr, what: &Exchange) -> io::Result<Answer> {
-    let deadline = Deadline::after(Duration::from_secs(what.wait_seconds));
+fn one_exchange(at: SocketAddr, what: &Exchange, cancel: &Cancel) -> io::Result<Answer> {
+    let deadline = Deadline::unless(cancel, Duration::from_secs(what.wait_seconds));
     let stream = loop {
-        match TcpStream::connect_timeout(&at, CONNECT.min(deadline.left()?)) {
+        match connect(at, &deadline.or_after(CONNECT)) {
             Ok(stream) => break stream,
             Err(error) if deadline.left().map_or(true, |left| left < PAUSE) => return Err(error),
-            Err(_) => std::thread::sleep(PAUSE),
+            Err(_) => deadline.sleep(PAUSE),
         }
     };
     exchange(&mut Connection { stream, deadline }, &what.marker, what.payload_bytes)
 }
 
 /// Whether a datagram comes back as it went.
-fn echoes(at: SocketAddr, marker: &Marker, number: u32) -> io::Result<bool> {
+fn echoes(at: SocketAddr, (marker, number): (&Marker, u32), cancel: &Cancel) -> io::Result<bool> {
     let any: IpAddr = match at {
         SocketAddr::V4(_) => [0; 4].into(),
         SocketAddr::V6(_) => [0; 16].into(),
@@ -96,30 +97,36 @@ fn echoes(at: SocketAddr, marker: &Marker, number: u32) -> io::Result<bool> {
     socket.connect(at)?;
     let datagram = marker.payload(number.into(), DATAGRAM_BYTES);
     socket.send(&datagram)?;
-    socket.set_read_timeout(Some(ECHO))?;
+    let deadline = Deadline::unless(cancel, ECHO);
     let mut buffer = vec![0; 2 * DATAGRAM_BYTES];
-    let length = socket.recv(&mut buffer)?;
+    let length = loop {
+        socket.set_read_timeout(Some(deadline.tick()?))?;
+        match socket.recv(&mut buffer) {
+            Err(error) if is_over(&error) => {}
+            outcome => break outcome?,
+        }
+    };
     Ok(buffer.get(..length) == Some(&datagram))
 }
 
 /// Talks to the published port on the node's own address, in the calling thread's network namespace.
-pub(super) fn mesh(mesh: &Mesh) -> MeshOutcome {
+pub(super) fn mesh(mesh: &Mesh, cancel: &Cancel) -> MeshOutcome {
     let at = SocketAddr::new(mesh.address, mesh.port);
     let mut outcome = MeshOutcome { answered: BTreeMap::new(), failed: 0, last_error: None };
     let mut failed_in_a_row = 0;
     let mut requests = 0;
     // A new task is known to every node's IPVS a moment later only.
-    let patience = Deadline::after(Duration::from_secs(mesh.exchange.wait_seconds));
+    let patience = Deadline::unless(cancel, Duration::from_secs(mesh.exchange.wait_seconds));
     loop {
         let all_answered = mesh.nodes.iter().all(|node| outcome.answered.contains_key(node));
         if requests >= mesh.requests {
             if all_answered || patience.left().is_err() {
                 break;
             }
-            std::thread::sleep(PAUSE);
+            patience.sleep(PAUSE);
         }
         requests += 1;
-        match one_exchange(at, &mesh.exchange) {
+        match one_exchange(at, &mesh.exchange, cancel) {
             Ok(answer) => {
                 failed_in_a_row = 0;
                 let answers = outcome.answered.entry(answer.answered_by).or_default();
@@ -154,27 +161,47 @@ mod tests {
     #[test]
     fn an_exchange_says_who_answered_and_how_much_went_each_way() {
         let at = serve_on_loopback(Marker::new(MARKER), "node-7");
-        let exchanged = talk(at, &what(MARKER)).unwrap();
+        let exchanged = talk(at, &what(MARKER), &Cancel::new()).unwrap();
         assert_eq!(exchanged.answered_by, "node-7");
         assert_eq!((exchanged.sent_bytes, exchanged.received_bytes), (400_000, 400_000));
-        assert!(echoes(at, &Marker::new(MARKER), 3).unwrap());
+        assert!(echoes(at, (&Marker::new(MARKER), 3), &Cancel::new()).unwrap());
     }
 
     #[test]
     fn who_does_not_know_the_marker_gets_no_answer() {
         let at = serve_on_loopback(Marker::new(MARKER), "node-7");
-        let error = talk(at, &what([7; 32])).unwrap_err();
+        let error = talk(at, &what([7; 32]), &Cancel::new()).unwrap_err();
         let kinds = [io::ErrorKind::UnexpectedEof, io::ErrorKind::ConnectionReset, io::ErrorKind::BrokenPipe];
         assert!(kinds.contains(&error.kind()), "{error:?}");
-        assert!(echoes(at, &Marker::new([7; 32]), 3).is_err());
+        assert!(echoes(at, (&Marker::new([7; 32]), 3), &Cancel::new()).is_err());
     }
 
     #[test]
     fn a_peer_that_swallows_the_payload_is_given_up_on_in_time() {
         let deaf = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let exchange = Exchange { wait_seconds: 1, payload_bytes: 40, ..what(MARKER) };
-        let error = talk(deaf.local_addr().unwrap(), &exchange).unwrap_err();
+        let error = talk(deaf.local_addr().unwrap(), &exchange, &Cancel::new()).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[test]
+    fn a_load_that_is_cancelled_ends_at_once_wherever_it_is() {
+        // Takes the payload and says nothing; and nobody at all (TEST-NET-1, RFC 5737).
+        let deaf = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        for at in [deaf.local_addr().unwrap(), "192.0.2.254:9".parse().unwrap()] {
+            let cancel = Cancel::new();
+            let exchange = Exchange { wait_seconds: 60, payload_bytes: 40, ..what(MARKER) };
+            let loading = std::thread::spawn({
+                let cancel = cancel.clone();
+                move || talk(at, &exchange, &cancel)
+            });
+            std::thread::sleep(Duration::from_millis(200));
+            assert!(!loading.is_finished(), "{at}");
+            let said = Instant::now();
+            cancel.set();
+            loading.join().unwrap().expect_err("nobody answered");
+            assert!(said.elapsed() < Duration::from_millis(700), "{at}");
+        }
     }
 
     #[test]
@@ -187,21 +214,21 @@ mod tests {
             nodes: BTreeSet::from(["node-7".to_owned()]),
             exchange: Exchange { payload_bytes: 400, wait_seconds: 1, ..what(MARKER) },
         };
-        let outcome = mesh(&request);
+        let outcome = mesh(&request, &Cancel::new());
         assert_eq!(outcome.failed, 0, "{:?}", outcome.last_error);
         assert_eq!(outcome.answered["node-7"].requests, 3);
         assert_eq!(outcome.answered["node-7"].sent_bytes, 1200);
 
         // A node that never answers is asked for until the time is over, and then no more.
         request.nodes.insert("node-8".to_owned());
-        let outcome = mesh(&request);
+        let outcome = mesh(&request, &Cancel::new());
         assert!(outcome.answered["node-7"].requests > 3, "{outcome:?}");
         assert!(!outcome.answered.contains_key("node-8"));
 
         let nobody = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap();
         request.port = nobody.port();
         request.requests = 100;
-        let outcome = mesh(&request);
+        let outcome = mesh(&request, &Cancel::new());
         assert_eq!((outcome.failed, outcome.answered.len()), (GIVE_UP_AFTER, 0));
     }
 }

@@ -42,8 +42,8 @@ pub enum ScanError {
         #[source]
         source: io::Error,
     },
-    /// The user had enough.
-    #[error("the scan was interrupted")]
+    /// Nobody waits for it any more.
+    #[error("the scan was cancelled")]
     Cancelled,
 }
 

@@ -14,14 +14,13 @@ use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, 
 use socket2::{Socket, Type};
 
 use super::{Effort, ScanError, domain};
+use crate::cancel::TICK;
 
 /// How long a port may take. The kernel repeats a SYN after 1 s (RFC 6298, 2.1; Linux, `TCP_TIMEOUT_INIT`), so that one
 /// loss is forgiven and half a second is left for the way.
 const PATIENCE: Duration = Duration::from_millis(1500);
 /// How often the control is tried meanwhile: rarely enough for filters that count logins (ufw's `limit`: six in 30 s).
 const CONTROL_INTERVAL: Duration = Duration::from_secs(10);
-/// How soon an end that is asked for is noticed.
-const TICK: Duration = Duration::from_millis(100);
 /// How long to wait for descriptors and local ports that others have, in ticks.
 const PATIENT_TICKS: u32 = 100;
 

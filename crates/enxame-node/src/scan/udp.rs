@@ -15,6 +15,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use socket2::{Socket, Type};
 
 use super::{ScanError, domain, is_rejection};
+use crate::cancel::TICK;
 
 /// How often a port is asked that does not answer.
 const TRIES: u8 = 3;
@@ -54,9 +55,6 @@ pub(super) fn ask(
     let mut kept_in = BTreeMap::<u16, u8>::new();
     for _ in 0..TRIES {
         for (port, socket) in &asked {
-            if cancelled.load(Ordering::Relaxed) {
-                return Err(ScanError::Cancelled);
-            }
             if answers.get(port) != Some(&UdpAnswer::Silent) {
                 continue;
             }
@@ -68,10 +66,10 @@ pub(super) fn ask(
                     .map_err(|()| ScanError::system(format!("send to UDP {port} of {target}"))(error))?;
                 answers.extend(answer.map(|answer| (*port, answer)));
             }
-            listen(&asked, PAUSE, &mut answers)?;
+            listen(&asked, PAUSE, cancelled, &mut answers)?;
         }
     }
-    listen(&asked, LAST_ANSWER, &mut answers)?;
+    listen(&asked, LAST_ANSWER, cancelled, &mut answers)?;
     let never_left = kept_in.into_iter().filter(|(_, times)| *times == TRIES).map(|(port, _)| port);
     answers.extend(never_left.map(|port| (port, UdpAnswer::Unsent)));
     Ok(answers)
@@ -94,10 +92,14 @@ fn question(port: u16) -> Vec<u8> {
 fn listen(
     asked: &[(u16, Socket)],
     time: Duration,
+    cancelled: &AtomicBool,
     answers: &mut BTreeMap<u16, UdpAnswer>,
 ) -> Result<(), ScanError> {
     let end = Instant::now() + time;
     loop {
+        if cancelled.load(Ordering::Relaxed) {
+            return Err(ScanError::Cancelled);
+        }
         let quiet: Vec<&(u16, Socket)> =
             asked.iter().filter(|(port, _)| answers.get(port) == Some(&UdpAnswer::Silent)).collect();
         let left = end.saturating_duration_since(Instant::now());
@@ -106,7 +108,7 @@ fn listen(
         }
         let mut waiting: Vec<PollFd<'_>> =
             quiet.iter().map(|(_, socket)| PollFd::new(socket.as_fd(), PollFlags::POLLIN)).collect();
-        match poll(&mut waiting, PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)) {
+        match poll(&mut waiting, PollTimeout::try_from(left.min(TICK)).unwrap_or(PollTimeout::MAX)) {
             Ok(_) | Err(nix::errno::Errno::EINTR) => {}
             Err(errno) => return Err(ScanError::system("wait for datagrams (poll)")(errno)),
         }

@@ -15,6 +15,7 @@ use enxame_core::names::NodeName;
 use futures::future::LocalBoxFuture;
 
 pub(crate) use error::EdgeError;
+pub(crate) use token::VARIABLE as TOKEN_VARIABLE;
 
 /// A provider with an API.
 pub(crate) trait Edge {

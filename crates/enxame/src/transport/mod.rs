@@ -4,31 +4,34 @@
 //! process, one channel, one remote command; nothing else is opened, in the first run and in every other.
 
 mod bootstrap;
+mod line;
+mod process;
 mod ssh;
+#[cfg(test)]
+mod tests;
 
 use std::io;
-use std::process::{ExitStatus, Stdio};
-use std::sync::Arc;
+use std::process::ExitStatus;
 use std::time::Duration;
 
-use enxame_core::protocol::{
-    Failure, Hello, KEEP_ALIVE, PROTOCOL, Reply, Request, STILL_HERE, checked_length, encode,
-};
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::process::{Child, ChildStdin, ChildStdout};
-use tokio::sync::Mutex;
-use tokio::task::{JoinHandle, JoinSet};
+use enxame_core::protocol::{Failure, Hello, PROTOCOL, Reply, Request};
+use futures::future::LocalBoxFuture;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::process::{ChildStdin, ChildStdout};
 use tokio::time::timeout;
 
 pub(crate) use bootstrap::OwnBinary;
 pub(crate) use ssh::{Sharing, Target};
 
+use self::line::Line;
+use self::process::Process;
+
 /// From starting `ssh` to the agent's first word.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(60);
 /// The same when the binary has to be copied first.
 const UPLOAD_DEADLINE: Duration = Duration::from_secs(300);
-/// How much of what ssh and the remote side write to their standard error is kept.
-const KEPT_LINES: usize = 20;
+/// From hanging up to the end of ssh.
+const CLOSE_DEADLINE: Duration = Duration::from_secs(10);
 
 /// Why an agent could not be reached or did not answer.
 #[derive(Debug, thiserror::Error)]
@@ -61,9 +64,6 @@ pub(crate) enum TransportError {
     /// The agent did not do what it was asked.
     #[error("{}", .0.causes.join(": "))]
     Failed(Failure),
-    /// An earlier request was never answered.
-    #[error("the agent was given up after an earlier request")]
-    Lost,
     /// The agent answered something else than what was asked.
     #[error("the agent answered out of turn")]
     OutOfTurn,
@@ -112,19 +112,26 @@ fn ended(status: Option<ExitStatus>, words: &str) -> String {
     if words.is_empty() { how } else { format!("{how}: {words}") }
 }
 
+/// Whoever carries out requests on a node: an agent, or one that is scripted in its place. Any number of them may be under
+/// way at once; one that is dropped is cancelled.
+pub(crate) trait Channel {
+    /// Asks, and waits for the reply. `progress` gets short texts for people.
+    ///
+    /// # Errors
+    /// [`TransportError`].
+    fn request<'a>(
+        &'a self,
+        request: &'a Request,
+        deadline: Duration,
+        progress: &'a mut dyn FnMut(&str),
+    ) -> LocalBoxFuture<'a, Result<Reply, TransportError>>;
+}
+
 /// A node's agent.
 #[derive(Debug)]
 pub(crate) struct Agent {
-    child: Child,
-    stdin: Arc<Mutex<ChildStdin>>,
-    stdout: BufReader<ChildStdout>,
-    words: Arc<Mutex<Vec<String>>>,
-    /// Keeps `words` until nobody can say any more.
-    hearing: JoinHandle<()>,
-    /// Whether a reply may still be on its way that nobody waits for: the next one would be taken for another's.
-    is_lost: bool,
-    /// Tells the agent now and then that we are here; ends with this value.
-    keep_alive: JoinSet<()>,
+    process: Process,
+    line: Line,
 }
 
 impl Agent {
@@ -137,138 +144,67 @@ impl Agent {
         sharing: Sharing,
         own: &OwnBinary,
     ) -> Result<Self, TransportError> {
-        let mut command = tokio::process::Command::new("ssh");
-        command
-            .args(target.arguments(sharing))
-            .arg(own.remote_command())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            // Ctrl-C at the terminal is for enxame, which ends its agents in order.
-            .process_group(0);
-        let mut child = command.spawn().map_err(TransportError::NoSsh)?;
-        let lost = || TransportError::Channel(io::ErrorKind::BrokenPipe.into());
-        let stdin = child.stdin.take().ok_or_else(lost)?;
-        let stdout = BufReader::new(child.stdout.take().ok_or_else(lost)?);
-        let stderr = child.stderr.take().ok_or_else(lost)?;
-        let words = Arc::new(Mutex::new(Vec::new()));
-        let hearing = tokio::spawn(keep_last_lines(stderr, Arc::clone(&words)));
-        let stdin = Arc::new(Mutex::new(stdin));
-        let mut agent =
-            Self { child, stdin, stdout, words, hearing, is_lost: false, keep_alive: JoinSet::new() };
-        let hello = agent.greet(own).await?;
+        let (process, mut stdin, mut stdout) = process::start("ssh".as_ref(), target, sharing, own)?;
+        let hello = match greet(&mut stdin, &mut stdout, own).await {
+            Err(TransportError::Channel(error)) => return Err(process.broken(error).await),
+            outcome => outcome?,
+        };
         if hello.protocol == PROTOCOL && hello.build == own.build() {
-            agent.keep_alive.spawn(say_still_here(Arc::clone(&agent.stdin)));
-            Ok(agent)
+            Ok(Self { process, line: Line::over(stdout, stdin) })
         } else {
             Err(TransportError::OtherBuild(hello.build))
         }
     }
 
-    async fn greet(&mut self, own: &OwnBinary) -> Result<Hello, TransportError> {
-        let slow = |after| move |_| TransportError::TimedOut { attempt: "connect", after };
-        let mut head = [0; 4];
-        let first = timeout(CONNECT_DEADLINE, self.stdout.read_exact(&mut head)).await;
-        match first.map_err(slow(CONNECT_DEADLINE))? {
-            Ok(_) => {}
-            Err(error) => return Err(self.broken(error).await),
-        }
-        if head == bootstrap::WANTS_THE_BINARY {
-            let sent = timeout(UPLOAD_DEADLINE, self.upload(own, &mut head)).await;
-            match sent.map_err(slow(UPLOAD_DEADLINE))? {
-                Ok(()) => {}
-                Err(error) => return Err(self.broken(error).await),
-            }
-        }
-        let hello = timeout(CONNECT_DEADLINE, self.read_body(head)).await;
-        match hello.map_err(slow(CONNECT_DEADLINE))? {
-            Ok(hello) => Ok(hello),
-            Err(error) => Err(self.broken(error).await),
-        }
-    }
-
-    async fn upload(&mut self, own: &OwnBinary, head: &mut [u8; 4]) -> io::Result<()> {
-        let mut stdin = self.stdin.lock().await;
-        stdin.write_all(&own.packed()?).await?;
-        stdin.flush().await?;
-        self.stdout.read_exact(head).await.map(drop)
-    }
-
-    async fn read_body<T: serde::de::DeserializeOwned>(&mut self, head: [u8; 4]) -> io::Result<T> {
-        let mut body = vec![0; checked_length(head)?];
-        self.stdout.read_exact(&mut body).await?;
-        Ok(serde_json::from_slice(&body)?)
-    }
-
-    async fn read_reply(&mut self) -> io::Result<Reply> {
-        let mut head = [0; 4];
-        self.stdout.read_exact(&mut head).await?;
-        self.read_body(head).await
-    }
-
-    /// Asks, and waits for the one reply that is not progress.
-    ///
-    /// # Errors
-    /// [`TransportError`]; after anything but [`TransportError::Failed`] the agent is of no more use.
-    pub(crate) async fn request(
-        &mut self,
-        request: &Request,
-        deadline: Duration,
-        mut progress: impl FnMut(&str),
-    ) -> Result<Reply, TransportError> {
-        if self.is_lost {
-            return Err(TransportError::Lost);
-        }
-        let frame = encode(request).map_err(TransportError::Channel)?;
-        // Until the reply is here; a caller that stops waiting leaves it so.
-        self.is_lost = true;
-        let exchange = async {
-            say(&self.stdin, &frame).await?;
-            loop {
-                match self.read_reply().await? {
-                    Reply::Progress(text) => progress(&text),
-                    reply => return Ok(reply),
-                }
-            }
-        };
-        let outcome = timeout(deadline, exchange).await;
-        match outcome {
-            Ok(Ok(reply)) => {
-                self.is_lost = false;
-                if let Reply::Failed(failure) = reply {
-                    Err(TransportError::Failed(failure))
-                } else {
-                    Ok(reply)
-                }
-            }
-            Ok(Err(error)) => Err(self.broken(error).await),
-            Err(_) => Err(TransportError::TimedOut { attempt: attempt(request), after: deadline }),
-        }
-    }
-
     /// Closes the channel and waits until ssh has ended, so that the agent has let go of the node.
     pub(crate) async fn close(self) {
-        let Self { mut child, stdin, mut keep_alive, .. } = self;
-        keep_alive.shutdown().await;
-        drop(stdin);
+        let Self { process, line } = self;
+        let ending = async {
+            // What the agent still says is read to its end, so that nothing keeps it from ending.
+            let _reading = line.hang_up().await;
+            process.end().await;
+        };
         // An agent that does not end in time is ended by the drop of its ssh.
-        drop(timeout(Duration::from_secs(10), child.wait()).await);
+        drop(timeout(CLOSE_DEADLINE, ending).await);
     }
+}
 
-    /// What a broken channel means: mostly that ssh ended, and why.
-    async fn broken(&mut self, error: io::Error) -> TransportError {
-        let has_closed = matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::BrokenPipe);
-        if !has_closed {
-            return TransportError::Channel(error);
-        }
-        let status = timeout(Duration::from_secs(5), self.child.wait()).await.ok().and_then(Result::ok);
-        if !self.hearing.is_finished() {
-            // A master of shared connections keeps it open: what came until then counts.
-            let _ = timeout(Duration::from_secs(1), &mut self.hearing).await;
-        }
-        TransportError::Ended { status, words: self.words.lock().await.join(" | ") }
+impl Channel for Agent {
+    fn request<'a>(
+        &'a self,
+        request: &'a Request,
+        deadline: Duration,
+        progress: &'a mut dyn FnMut(&str),
+    ) -> LocalBoxFuture<'a, Result<Reply, TransportError>> {
+        Box::pin(async move {
+            match self.line.request(request, deadline, progress).await {
+                Err(TransportError::Channel(error)) => Err(self.process.broken(error).await),
+                outcome => outcome,
+            }
+        })
     }
+}
+
+async fn greet(
+    stdin: &mut ChildStdin,
+    stdout: &mut BufReader<ChildStdout>,
+    own: &OwnBinary,
+) -> Result<Hello, TransportError> {
+    let slow = |after| move |_| TransportError::TimedOut { attempt: "connect", after };
+    let mut head = [0; 4];
+    let first = timeout(CONNECT_DEADLINE, stdout.read_exact(&mut head)).await;
+    first.map_err(slow(CONNECT_DEADLINE))?.map_err(TransportError::Channel)?;
+    if head == bootstrap::WANTS_THE_BINARY {
+        let upload = async {
+            stdin.write_all(&own.packed()?).await?;
+            stdin.flush().await?;
+            stdout.read_exact(&mut head).await
+        };
+        let sent = timeout(UPLOAD_DEADLINE, upload).await;
+        sent.map_err(slow(UPLOAD_DEADLINE))?.map_err(TransportError::Channel)?;
+    }
+    let hello = timeout(CONNECT_DEADLINE, line::read_body(stdout, head)).await;
+    hello.map_err(slow(CONNECT_DEADLINE))?.map_err(TransportError::Channel)
 }
 
 /// What a request tries, for messages.
@@ -282,35 +218,5 @@ fn attempt(request: &Request) -> &'static str {
         Request::Settle => "close the journal",
         Request::ManagerToken => "fetch the join token",
         Request::Probe(_) => "take part in a proof",
-    }
-}
-
-/// Writes one whole frame: nobody else's comes between its bytes.
-async fn say(stdin: &Mutex<ChildStdin>, frame: &[u8]) -> io::Result<()> {
-    let mut stdin = stdin.lock().await;
-    stdin.write_all(frame).await?;
-    stdin.flush().await
-}
-
-/// Until the channel breaks, which the next request will find out.
-async fn say_still_here(stdin: Arc<Mutex<ChildStdin>>) {
-    loop {
-        tokio::time::sleep(KEEP_ALIVE).await;
-        if say(&stdin, &STILL_HERE).await.is_err() {
-            return;
-        }
-    }
-}
-
-async fn keep_last_lines(stderr: impl tokio::io::AsyncRead + Unpin, words: Arc<Mutex<Vec<String>>>) {
-    let mut lines = BufReader::new(stderr).lines();
-    while let Ok(Some(line)) = lines.next_line().await {
-        let mut words = words.lock().await;
-        if words.len() == KEPT_LINES {
-            words.remove(0);
-        }
-        if !line.trim().is_empty() {
-            words.push(line.trim().to_owned());
-        }
     }
 }

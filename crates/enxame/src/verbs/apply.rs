@@ -51,7 +51,7 @@ pub(super) async fn apply(arguments: &ApplyArgs) -> anyhow::Result<Ending> {
     }
     if look.plan.is_empty() {
         if look.facts.values().any(|facts| !facts.interrupted.is_empty()) {
-            settle(&mut look.fleet).await;
+            settle(&look.fleet).await;
         }
         look.fleet.close().await;
         return finish(arguments, &look.config, &look.plan, &Outcomes::new(), &look.plan);
@@ -68,7 +68,7 @@ pub(super) async fn apply(arguments: &ApplyArgs) -> anyhow::Result<Ending> {
     let stop = interrupts()?;
     let of_the_edge = at_the_edge(&look, &progress, stop.clone()).await;
     let outcomes = if of_the_edge.values().all(|outcome| *outcome == Outcome::Done) {
-        let mut outcomes = apply::apply(&mut look.fleet, &look.plan, &progress, stop).await;
+        let mut outcomes = apply::apply(&look.fleet, &look.plan, &progress, stop).await;
         outcomes.extend(of_the_edge);
         outcomes
     } else {
@@ -86,7 +86,7 @@ pub(super) async fn apply(arguments: &ApplyArgs) -> anyhow::Result<Ending> {
         Err(error) => Err(error),
     };
     if after.as_ref().is_ok_and(|(is_interrupted, plan)| *is_interrupted && plan.is_empty()) {
-        settle(&mut look.fleet).await;
+        settle(&look.fleet).await;
     }
     look.fleet.close().await;
     match after {
@@ -105,7 +105,7 @@ pub(super) async fn apply(arguments: &ApplyArgs) -> anyhow::Result<Ending> {
 }
 
 /// Closes what earlier applies left open in the journals. The nodes are as planned, whether that can be written or not.
-async fn settle(fleet: &mut Fleet) {
+async fn settle(fleet: &Fleet) {
     if let Err(error) = fleet.settle().await {
         output::note(&format!("warning: a journal keeps changes that were interrupted: {error:#}"));
     }

@@ -7,7 +7,7 @@ use enxame_core::protocol::{Reply, Request};
 
 use crate::cli::InitArgs;
 use crate::fleet::{QUICK_DEADLINE, causes};
-use crate::transport::{Agent, OwnBinary, Sharing, Target, TransportError};
+use crate::transport::{Agent, Channel, OwnBinary, Sharing, Target, TransportError};
 use crate::{Ending, output};
 
 pub(super) async fn init(arguments: &InitArgs) -> anyhow::Result<Ending> {
@@ -23,11 +23,13 @@ pub(super) async fn init(arguments: &InitArgs) -> anyhow::Result<Ending> {
                 port: None,
                 config_file: arguments.ssh_config.clone(),
             };
-            let mut agent =
+            let agent =
                 Agent::connect(&target, Sharing::Allowed, own).await.map_err(|error| told(word, &error))?;
             let request = Request::Gather(FactsQuery::default());
-            let reply =
-                agent.request(&request, QUICK_DEADLINE, |_| ()).await.map_err(|error| told(word, &error))?;
+            let reply = agent
+                .request(&request, QUICK_DEADLINE, &mut |_| ())
+                .await
+                .map_err(|error| told(word, &error))?;
             agent.close().await;
             match reply {
                 Reply::Facts(facts) => {

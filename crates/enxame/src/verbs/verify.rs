@@ -53,9 +53,9 @@ pub(super) async fn verify(arguments: &VerifyArgs) -> anyhow::Result<Ending> {
     // Before anybody is asked: a run takes minutes, and its evidence must have a place.
     let file = arguments.evidence.as_deref().map(NewFile::make).transpose()?;
     // Under the lock of apply: a change in the middle of a proof would make it say nothing.
-    let mut look = look_at_nodes(&arguments.common, Locking::Locked).await?;
+    let look = look_at_nodes(&arguments.common, Locking::Locked).await?;
     let stop = interrupts()?;
-    let proven = prove(&mut look, arguments.only, &stop).await;
+    let proven = prove(&look, arguments.only, &stop).await;
     look.fleet.close().await;
     look.progress.finish();
     let (Proven { report, leftovers, exposure }, error) = match proven? {
@@ -87,11 +87,14 @@ pub(super) async fn verify(arguments: &VerifyArgs) -> anyhow::Result<Ending> {
         output::error(error);
     }
     kept?;
+    if *stop.borrow() {
+        return Ok(Ending::Interrupted);
+    }
     Ok(if evidence.verdict == Verdict::Pass { Ending::Done } else { Ending::Unproven })
 }
 
 async fn prove(
-    look: &mut Look,
+    look: &Look,
     only: Option<Subset>,
     stop: &watch::Receiver<bool>,
 ) -> anyhow::Result<Result<Proven, SubjectError>> {
@@ -100,7 +103,7 @@ async fn prove(
         async move { drop(stop.wait_for(|stop| *stop).await) }
     };
     let mut proven = Proven::nothing();
-    let probing = FleetProbing::new(&mut look.fleet, &look.progress);
+    let probing = FleetProbing::new(&look.fleet, &look.progress);
     if only != Some(Subset::Exposure) {
         let subject = match Subject::of(&look.config, &look.facts) {
             Ok(subject) => subject,

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::net::IpAddr;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::time::Duration;
 
 use enxame_core::facts::Observed as Seen;
@@ -13,8 +13,7 @@ use enxame_core::probe::{
     Watch, WireView,
 };
 use enxame_core::report::{Observations, PerNode, Subject};
-use futures::FutureExt;
-use futures::future::join_all;
+use futures::future::{Either, join_all, select};
 
 use super::Probing;
 
@@ -58,14 +57,13 @@ pub(super) struct Steps<'a, P> {
     pub(super) deployed: Option<Deployed>,
     /// The id of its image.
     image: Option<String>,
-    cancelled: Pin<&'a mut dyn Future<Output = ()>>,
 }
 
 /// Why a run ended before its last step.
-pub(super) struct Ended(pub(super) String);
+struct Ended(String);
 
-/// Runs all steps. When `cancelled` completes, the step in hand is ended, the rest is left out, and what was put on
-/// the nodes is taken away all the same.
+/// Runs all steps. When `cancelled` completes, the step in hand is dropped, which ends it on the nodes as well; the rest is
+/// left out, and what was put on the nodes is taken away all the same.
 pub(crate) async fn observe(
     probing: &impl Probing,
     subject: Subject,
@@ -80,32 +78,33 @@ pub(crate) async fn observe(
         whole: PerNode::new(),
         trouble: None,
     };
-    let mut steps = Steps { probing, run, seen, deployed: None, image: None, cancelled };
-    if let Err(Ended(why)) = steps.all().await {
-        steps.seen.trouble = Some(why);
-    }
+    let mut steps = Steps { probing, run, seen, deployed: None, image: None };
+    let ended = match select(cancelled, pin!(steps.all())).await {
+        Either::Left(_) => Err(Ended("the run was interrupted".to_owned())),
+        Either::Right((ended, _)) => ended,
+    };
+    steps.seen.trouble = ended.err().map(|Ended(why)| why);
     let leftovers = steps.clean().await;
     Observed { observations: steps.seen, leftovers }
 }
 
 impl<P: Probing> Steps<'_, P> {
     async fn all(&mut self) -> Result<(), Ended> {
-        self.measure_paths().await?;
-        let images = self.prepare_images().await?;
+        self.measure_paths().await;
+        let images = self.prepare_images().await;
         // The watch begins before the probe comes, so that the first packets are seen as well.
-        let mut view = self.watch().await?;
+        let mut view = self.watch().await;
         self.deploy(&images).await?;
-        self.locate(&images).await?;
+        self.locate(&images).await;
         for network in self.seen.subject.networks.clone() {
-            view = self.load(&network, view).await?;
+            view = self.load(&network, view).await;
         }
         self.seen.whole = self.views(ProbeRequest::WatchStop).await;
         Ok(())
     }
 
     /// Before anything is loaded: the way itself, not what we put on it.
-    async fn measure_paths(&mut self) -> Result<(), Ended> {
-        self.check_cancelled()?;
+    async fn measure_paths(&mut self) {
         let subject = &self.seen.subject;
         let mut paths = self.paths(|node| subject.peers_of(node).collect(), ECHOES).await;
         // A few lost of a hundred may be chance; of ten times as many they are not.
@@ -118,7 +117,6 @@ impl<P: Probing> Steps<'_, P> {
             _ => BTreeSet::new(),
         };
         if subject.nodes.keys().any(|node| !doubtful(node).is_empty()) {
-            self.check_cancelled()?;
             for (node, longer) in self.paths(doubtful, MORE_ECHOES).await {
                 let (Some(Seen::Known(paths)), Seen::Known(longer)) = (paths.get_mut(&node), longer) else {
                     continue;
@@ -131,7 +129,6 @@ impl<P: Probing> Steps<'_, P> {
             }
         }
         self.seen.paths = paths;
-        Ok(())
     }
 
     /// Has every node send echo requests to some peers.
@@ -153,19 +150,17 @@ impl<P: Probing> Steps<'_, P> {
             .collect()
     }
 
-    async fn prepare_images(&mut self) -> Result<BTreeMap<NodeName, Result<String, String>>, Ended> {
-        self.check_cancelled()?;
+    async fn prepare_images(&self) -> BTreeMap<NodeName, Result<String, String>> {
         let images = self.everywhere(|_| ProbeRequest::PrepareImage, IMAGE).await;
         let id = |reply| match reply {
             Ok(ProbeReply::Image { id }) => Ok(id),
             Ok(_) => Err("answered out of turn".to_owned()),
             Err(why) => Err(format!("the probe's image could not be made: {why}")),
         };
-        Ok(images.into_iter().map(|(node, reply)| (node, id(reply))).collect())
+        images.into_iter().map(|(node, reply)| (node, id(reply))).collect()
     }
 
-    async fn watch(&mut self) -> Result<PerNode<WireView>, Ended> {
-        self.check_cancelled()?;
+    async fn watch(&self) -> PerNode<WireView> {
         let subject = &self.seen.subject;
         let watch = |node: &NodeName| {
             ProbeRequest::WatchStart(Watch {
@@ -174,12 +169,11 @@ impl<P: Probing> Steps<'_, P> {
                 marker: self.run.marker,
             })
         };
-        Ok(self.everywhere(watch, QUICK).await.into_iter().map(|(node, reply)| (node, view(reply))).collect())
+        self.everywhere(watch, QUICK).await.into_iter().map(|(node, reply)| (node, view(reply))).collect()
     }
 
     /// Deploys on the first manager that can.
     async fn deploy(&mut self, images: &BTreeMap<NodeName, Result<String, String>>) -> Result<(), Ended> {
-        self.check_cancelled()?;
         let subject = &self.seen.subject;
         let attached = subject.networks.iter().filter(|network| !network.is_ingress);
         let networks: Vec<ProbedNetwork> = attached
@@ -226,8 +220,7 @@ impl<P: Probing> Steps<'_, P> {
     }
 
     /// Finds every node's task, or says why there is none.
-    async fn locate(&mut self, images: &BTreeMap<NodeName, Result<String, String>>) -> Result<(), Ended> {
-        self.check_cancelled()?;
+    async fn locate(&mut self, images: &BTreeMap<NodeName, Result<String, String>>) {
         let run = self.run.name.clone();
         let located = self.everywhere(|_| ProbeRequest::Locate { run: run.clone() }, QUICK).await;
         let deployed = self.deployed.as_ref();
@@ -251,7 +244,6 @@ impl<P: Probing> Steps<'_, P> {
             tasks.insert(node, task);
         }
         self.seen.tasks = tasks;
-        Ok(())
     }
 
     /// Takes away everything, whatever happened before, and says what could not be.
@@ -282,14 +274,6 @@ impl<P: Probing> Steps<'_, P> {
             leftovers.extend(reply.err().map(|why| format!("the probe may be left on {node}: {why}")));
         }
         leftovers
-    }
-
-    pub(super) fn check_cancelled(&mut self) -> Result<(), Ended> {
-        // An error ends the steps, so a future that is ready is never asked again.
-        match self.cancelled.as_mut().now_or_never() {
-            Some(()) => Err(Ended("the run was interrupted".to_owned())),
-            None => Ok(()),
-        }
     }
 
     pub(super) async fn views(&self, request: ProbeRequest) -> PerNode<WireView> {

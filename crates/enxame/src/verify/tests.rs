@@ -24,6 +24,8 @@ const NODES: [&str; 2] = ["kvm2", "kvm4"];
 struct Scripted {
     /// `node step` that answers with an error.
     failing: BTreeSet<String>,
+    /// The step that never ends.
+    endless: Option<&'static str>,
     /// `node step`, in order.
     asked: RefCell<Vec<String>>,
     /// The image's id on a node, where it is another.
@@ -59,7 +61,16 @@ impl Probing for Scripted {
         let asked = format!("{node} {}", step(&request));
         let fails = self.failing.contains(&asked);
         self.asked.borrow_mut().push(asked);
-        ready(if fails { Err("scripted".to_owned()) } else { Ok(self.reply(node, request)) })
+        let is_endless = self.endless == Some(step(&request));
+        let reply = if fails { Err("scripted".to_owned()) } else { Ok(self.reply(node, request)) };
+        async move {
+            if is_endless {
+                loop {
+                    tokio::task::yield_now().await;
+                }
+            }
+            reply
+        }
     }
 }
 
@@ -222,14 +233,15 @@ async fn an_interrupted_run_stops_and_takes_everything_away() {
     assert_eq!(observed.observations.trouble.as_deref(), Some("the run was interrupted"));
     assert_eq!(steps_of(&agents, "kvm2"), ["remove", "clean"]);
 
-    let agents = Scripted::default();
+    let agents = Scripted { endless: Some("traffic"), ..Scripted::default() };
     let at_the_loads = std::future::poll_fn(|_| {
         let loading = agents.asked.borrow().iter().any(|asked| asked.ends_with("traffic"));
         if loading { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
     });
     let observed = run(&agents, at_the_loads).await;
-    assert_eq!(observed.observations.phases.len(), 1);
-    let tail = ["traffic", "read", "remove", "clean"];
+    assert_eq!(observed.observations.trouble.as_deref(), Some("the run was interrupted"));
+    assert_eq!(observed.observations.phases.len(), 0, "nobody waited for the end of the load");
+    let tail = ["traffic", "remove", "clean"];
     assert_eq!(steps_of(&agents, "kvm2")[5..], tail);
 }
 

@@ -54,7 +54,7 @@ pub(super) fn make(network: &WantedNetwork, engine: &Engine) -> Result<(), Actua
     }
     remove(engine, &network.name)?;
     // The manager refuses while it still lets go of the old one.
-    wait_for(REMOVAL_DEADLINE, || {
+    wait_for(REMOVAL_DEADLINE, EngineError::is_final, || {
         let attempt = format!("make the network {}", network.name);
         match engine.call(&attempt, swarm::WRITE, engine.api().create_network(request(network))) {
             Ok(_) => Ok(()),
@@ -62,7 +62,7 @@ pub(super) fn make(network: &WantedNetwork, engine: &Engine) -> Result<(), Actua
             Err(error) => Err(error),
         }
     })?;
-    wait_for(swarm::WRITE, || {
+    wait_for(swarm::WRITE, ActuateError::is_final, || {
         let why = "it was made and is not as it was asked for";
         is_as_wanted(network, engine)?.then_some(()).ok_or_else(|| {
             ActuateError::wrong(
@@ -98,7 +98,7 @@ fn wait_for_ingress(engine: &Engine) {
         networks.iter().any(|network| network.ingress == Some(true)).then_some(())
     };
     // Its absence at the end is no error: there is nothing to remove then.
-    let _ = wait_for(INGRESS_APPEARS, || is_there().ok_or(()));
+    let _ = wait_for(INGRESS_APPEARS, |()| false, || is_there().ok_or(()));
 }
 
 /// Removes the swarm's network of that name and waits until the manager has let go of it. A node's own is left alone.
@@ -119,7 +119,7 @@ fn remove(engine: &Engine, name: &str) -> Result<(), ActuateError> {
             None
         }
     };
-    let gone = wait_for(REMOVAL_DEADLINE, || {
+    let gone = wait_for(REMOVAL_DEADLINE, ActuateError::is_final, || {
         let networks = engine.api().list_networks(None::<ListNetworksOptions>);
         let networks = engine.call("list the networks", swarm::LOOK, networks)?;
         if networks.iter().any(|network| network.id.as_deref() == Some(&id)) {
