@@ -57,6 +57,14 @@ impl NodeName {
     }
 }
 
+impl std::str::FromStr for NodeName {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        Self::new(text)
+    }
+}
+
 impl ObjectName {
     /// Checks and wraps a name.
     ///

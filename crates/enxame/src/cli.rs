@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use enxame_core::names::NodeName;
 use enxame_core::ports::PortSet;
 
 /// A hardened, encrypted Docker Swarm of a few rented servers, from one file, proven on the wire.
@@ -27,6 +28,9 @@ pub(crate) enum Verb {
     Plan(PlanArgs),
     /// Make the servers what cluster.yaml says
     Apply(ApplyArgs),
+    /// Drain, activate or reboot a node
+    #[command(subcommand)]
+    Node(NodeVerb),
     /// Prove on the wire that nothing leaves the servers in clear, and that only what is declared is open
     Verify(VerifyArgs),
     /// Show which ports of an address answer from here; asks no server and needs no cluster.yaml
@@ -118,6 +122,31 @@ pub(crate) struct ApplyArgs {
     /// provider's edge as long as enxame runs
     #[arg(long)]
     pub(crate) allow_ssh_cut: bool,
+    /// Go on without a server that does not answer; once for each
+    #[arg(long, value_name = "NODE")]
+    pub(crate) without: Vec<NodeName>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum NodeVerb {
+    /// Take the tasks off a node and give it none, until it is activated
+    Drain(NodeArgs),
+    /// Give tasks to a node again; nothing moves to it by that alone
+    Activate(NodeArgs),
+    /// Drain a node, start the machine anew, wait until it is back whole, and give it tasks again
+    Reboot(NodeArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct NodeArgs {
+    /// The node, as cluster.yaml calls it
+    #[arg(value_name = "NODE")]
+    pub(crate) node: NodeName,
+    #[command(flatten)]
+    pub(crate) common: CommonArgs,
+    /// Do not ask
+    #[arg(short, long)]
+    pub(crate) yes: bool,
 }
 
 #[derive(Debug, Args)]

@@ -38,7 +38,7 @@ pub(crate) struct Doors {
 
 impl Doors {
     /// Connects to a node over a TCP connection of its own: one that stands would hide that no new one comes through.
-    async fn open(&self, node: &NodeName) -> Result<Agent, TransportError> {
+    pub(crate) async fn open(&self, node: &NodeName) -> Result<Agent, TransportError> {
         let target = self.targets.get(node).ok_or(TransportError::OutOfTurn)?;
         Agent::connect(target, Sharing::Never, &self.own).await
     }
@@ -81,6 +81,19 @@ pub(crate) fn causes(error: &dyn std::error::Error) -> String {
 }
 
 impl NodeError {
+    /// Whether the node does not answer. One that answers and refuses is there: its word counts.
+    fn is_silence(&self) -> bool {
+        match &self.source {
+            TransportError::Ended { .. } | TransportError::TimedOut { .. } | TransportError::Channel(_) => {
+                true
+            }
+            TransportError::NoSsh(_)
+            | TransportError::OtherBuild(_)
+            | TransportError::Failed(_)
+            | TransportError::OutOfTurn => false,
+        }
+    }
+
     /// The error with its cause and what to do.
     pub(crate) fn told(&self) -> String {
         let hint = self.source.hint().map(|hint| format!("\n      hint: {hint}")).unwrap_or_default();
@@ -108,25 +121,12 @@ pub(crate) enum Locking {
 }
 
 impl Fleet {
-    /// Connects to every node and gathers its facts.
+    /// Connects to every node and gathers its facts; a node that does not answer is a hole in them, and told with what to
+    /// do about it. No node waits for another.
     ///
     /// # Errors
-    /// [`FleetError`] with every node that could not be reached, locked or looked at.
-    pub(crate) async fn connect(
-        config: &Config,
-        directory: &Path,
-        locking: Locking,
-        progress: &Progress,
-    ) -> anyhow::Result<(Self, ClusterFacts)> {
-        let (fleet, facts, lost) = Self::reach(config, directory, locking, progress).await?;
-        if lost.is_empty() { Ok((fleet, facts)) } else { bail!(FleetError(lost)) }
-    }
-
-    /// Connects to every node that can be reached, gathers their facts, and tells which could not. No node waits for
-    /// another.
-    ///
-    /// # Errors
-    /// When this program's own file cannot be read.
+    /// [`FleetError`] with every node that answers and does not do as it is asked: it is in nobody's interest to go on
+    /// without it. Also when this program's own file cannot be read.
     pub(crate) async fn reach(
         config: &Config,
         directory: &Path,
@@ -134,10 +134,9 @@ impl Fleet {
         progress: &Progress,
     ) -> anyhow::Result<(Self, ClusterFacts, Vec<NodeError>)> {
         let own = OwnBinary::read()?;
-        let operator = operator();
         let declarations = enxame_core::areas::resources();
         let looks = config.nodes.iter().map(|node| {
-            let (own, operator, declarations) = (&own, &operator, &declarations);
+            let (own, declarations) = (&own, &declarations);
             async move {
                 let failed = |attempt| move |source| NodeError { node: node.name.clone(), attempt, source };
                 progress.tell(&node.name, "connecting");
@@ -145,9 +144,8 @@ impl Fleet {
                 let agent =
                     Agent::connect(&target, Sharing::Allowed, own).await.map_err(failed("connect"))?;
                 if locking == Locking::Locked {
-                    let request = Request::Lock { operator: operator.clone() };
                     let mut told = |text: &str| progress.note(&format!("{:<14} {text}", node.name.as_str()));
-                    let locked = agent.request(&request, LOCK_DEADLINE, &mut told).await;
+                    let locked = agent.request(&lock_request(), LOCK_DEADLINE, &mut told).await;
                     locked.map_err(failed("lock the node"))?;
                 }
                 let query = plan::query_for(config, node, declarations);
@@ -155,7 +153,11 @@ impl Fleet {
                 Ok((node.name.clone(), (agent, facts, Instant::now())))
             }
         });
-        let (seen, lost) = apart(join_all(looks).await);
+        let (seen, errors) = apart(join_all(looks).await);
+        let (lost, refused): (Vec<_>, Vec<_>) = errors.into_iter().partition(|error| error.is_silence());
+        if !refused.is_empty() {
+            bail!(FleetError(refused));
+        }
         let targets =
             config.nodes.iter().map(|node| (node.name.clone(), Target::of_node(config, node, directory)));
         let doors = Doors { targets: targets.collect(), own };
@@ -166,6 +168,12 @@ impl Fleet {
             // No node waited for another: their clocks are compared as of now.
             seen.volatile.clock_unix_ms += u64::try_from(at.elapsed().as_millis()).unwrap_or_default();
             facts.insert(name, seen);
+        }
+        for error in &lost {
+            facts.insert_hole(
+                error.node.clone(),
+                format!("cannot {}: {}", error.attempt, causes(&error.source)),
+            );
         }
         Ok((fleet, facts, lost))
     }
@@ -183,17 +191,24 @@ impl Fleet {
         Ok(())
     }
 
-    /// Gathers the facts of every node again, one request each.
-    ///
-    /// # Errors
-    /// [`FleetError`].
-    pub(crate) async fn gather(&self, config: &Config, progress: &Progress) -> anyhow::Result<ClusterFacts> {
+    /// Gathers the facts of every node again, one request each. One that does not answer any more is a hole.
+    pub(crate) async fn gather(&self, config: &Config, progress: &Progress) -> ClusterFacts {
         let declarations = enxame_core::areas::resources();
         let looking = self.agents.iter().filter_map(|(name, agent)| {
-            let query = plan::query_for(config, config.node(name)?, &declarations);
-            Some(async move { Ok((name.clone(), gather(agent, name, query, progress).await?)) })
+            let query = plan::query_for(config, config.node(name)?, declarations);
+            Some(async move { (name.clone(), gather(agent, name, query, progress).await) })
         });
-        Ok(all(join_all(looking).await)?.into_iter().collect())
+        let mut facts = ClusterFacts::default();
+        for (node, seen) in join_all(looking).await {
+            match seen {
+                Ok(seen) => facts.insert(node, seen),
+                Err(error) => facts.insert_hole(node, causes(&error.source)),
+            }
+        }
+        for node in config.nodes.iter().filter(|node| !self.agents.contains_key(&node.name)) {
+            facts.insert_hole(node.name.clone(), "it did not answer when this began");
+        }
+        facts
     }
 
     /// Ends every agent in order.
@@ -245,6 +260,11 @@ fn apart<T>(outcomes: Vec<Result<T, NodeError>>) -> (Vec<T>, Vec<NodeError>) {
 fn all<T>(outcomes: Vec<Result<T, NodeError>>) -> anyhow::Result<Vec<T>> {
     let (values, errors) = apart(outcomes);
     if errors.is_empty() { Ok(values) } else { bail!(FleetError(errors)) }
+}
+
+/// Asks for a node's lock in the name of whoever runs this.
+pub(crate) fn lock_request() -> Request {
+    Request::Lock { operator: operator() }
 }
 
 /// Account, machine and process of whoever runs this, for locks and journals.

@@ -1,12 +1,12 @@
 //! `enxame`: the operator's side, and the agent that it starts on the nodes.
 
-mod apply;
 mod cli;
 mod edge;
 mod fleet;
 mod new_file;
 mod output;
 mod render;
+mod run;
 mod transport;
 mod verbs;
 mod verify;

@@ -3,6 +3,7 @@
 //! Planning is pure and deterministic: the same configuration and facts give the same plan, byte for byte.
 //! Nothing is left to decide when it is applied.
 
+mod absent;
 mod checks;
 mod order;
 mod withheld;
@@ -17,6 +18,7 @@ use crate::edge::{self, EdgeChange, EdgeFacts};
 use crate::facts::{ClusterFacts, FactsDigest, FactsQuery, NodeFacts, digest_of};
 use crate::gate;
 use crate::names::NodeName;
+pub use absent::{Absence, check_absence};
 
 /// What is to be done, in an order that may be followed from top to bottom.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -46,6 +48,8 @@ pub struct Withheld {
     pub what: String,
     /// Why not.
     pub why: String,
+    /// Whether it is about that node itself, which whoever goes on without it has agreed to.
+    pub is_of_the_node_itself: bool,
 }
 
 /// A procedure that was begun and not ended, by what it left in the swarm.

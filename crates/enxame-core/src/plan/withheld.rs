@@ -18,6 +18,7 @@ pub(super) fn of_holes(config: &Config, facts: &ClusterFacts) -> Vec<Withheld> {
             because_of: node.clone(),
             what: "look at it, and change what differs there".to_owned(),
             why: why.to_owned(),
+            is_of_the_node_itself: true,
         })
         .collect();
     if let Some((node, _)) = facts.holes().next().filter(|_| may_hide_a_swarm(facts)) {
@@ -27,6 +28,7 @@ pub(super) fn of_holes(config: &Config, facts: &ClusterFacts) -> Vec<Withheld> {
             why:
                 "no node that answers is in one, and this one may be: two swarms could not be made one again"
                     .to_owned(),
+            is_of_the_node_itself: false,
         });
     }
     withheld
@@ -55,7 +57,7 @@ pub(super) fn withhold(config: &Config, facts: &ClusterFacts, plan: &mut Plan) {
         };
         left_out.insert(change.id.clone());
         let what = format!("{}: {}", change.node, change.summary);
-        plan.withheld.push(Withheld { because_of: missing.clone(), what, why });
+        plan.withheld.push(Withheld { because_of: missing.clone(), what, why, is_of_the_node_itself: false });
     }
     plan.changes.retain(|change| !left_out.contains(&change.id));
     for change in &mut plan.changes {

@@ -35,8 +35,37 @@ pub(crate) fn plan(config: &Config, plan: &Plan) -> String {
             out.push('\n');
         }
     }
+    waits(plan, &mut out);
     line(&mut out, &summary(plan));
     out
+}
+
+/// What is not done, and what was begun and not ended.
+pub(crate) fn waits(plan: &Plan, out: &mut String) {
+    for one in &plan.withheld {
+        line(
+            out,
+            &format!(
+                "{YELLOW}withheld{YELLOW:#}: {} {DIM}(because of {}: {}){DIM:#}",
+                one.what, one.because_of, one.why
+            ),
+        );
+    }
+    for one in &plan.unfinished {
+        line(
+            out,
+            &format!("{YELLOW}unfinished{YELLOW:#}: {} is drained, by `enxame node {}`", one.node, one.verb),
+        );
+        let goes_on = if one.verb == "reboot" {
+            format!("`enxame node reboot {}` goes on, ", one.node)
+        } else {
+            String::new()
+        };
+        line(out, &format!("       hint: {goes_on}`enxame node activate {}` gives it tasks again", one.node));
+    }
+    if !plan.withheld.is_empty() || !plan.unfinished.is_empty() {
+        out.push('\n');
+    }
 }
 
 /// One line that says how much is to be done.
@@ -45,7 +74,10 @@ pub(crate) fn summary(plan: &Plan) -> String {
     let disruptive = plan.changes.iter().filter(|change| matches!(change.risk, Risk::Disruptive(_))).count();
     let errors = plan.findings.iter().filter(|finding| finding.severity == Severity::Error).count();
     let mut text = match (plan.changes.len(), &plan.edge) {
-        (0, None) => "Nothing to change.".to_owned(),
+        (0, None) if plan.withheld.is_empty() && plan.unfinished.is_empty() => {
+            "Nothing to change.".to_owned()
+        }
+        (0, None) => "Nothing to change now.".to_owned(),
         (0, Some(_)) => "Plan: 1 change at the provider's edge".to_owned(),
         (count, edge) => {
             let edge = if edge.is_some() { " and 1 at the provider's edge" } else { "" };
@@ -107,6 +139,9 @@ fn change(change: &Change, out: &mut String) {
         ),
     );
     line(out, &format!("      {DIM}because {}{DIM:#}", change.reason));
+    for gate in &change.gates {
+        line(out, &format!("      {DIM}only while {gate}{DIM:#}"));
+    }
     match &change.risk {
         Risk::Safe => {}
         Risk::Restarts(service) => line(out, &format!("      {YELLOW}restarts {service}{YELLOW:#}")),

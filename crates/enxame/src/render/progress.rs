@@ -4,13 +4,12 @@ use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 
-use enxame_core::change::Change;
 use enxame_core::config::Config;
 use enxame_core::names::NodeName;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
-use crate::apply::Outcome;
 use crate::output::printable;
+use crate::run::{Event, Outcome};
 
 /// Progress on the standard error.
 pub(crate) struct Progress {
@@ -39,20 +38,28 @@ impl Progress {
         }
     }
 
-    /// A change begins.
-    pub(crate) fn begin(&self, change: &Change) {
-        self.tell(&change.node, &change.summary);
-    }
-
-    /// A change has ended.
-    pub(crate) fn end(&self, change: &Change, outcome: &Outcome) {
-        let mark = match outcome {
-            Outcome::Done => "done",
-            Outcome::Failed { .. } => "FAILED",
-            Outcome::Skipped(_) | Outcome::Stopped => "not tried",
-        };
-        self.note(&format!("{:<14} {mark}: {}", change.node, change.summary));
-        self.tell(&change.node, "waiting");
+    /// What the executor tells.
+    pub(crate) fn hear(&self, event: &Event<'_>) {
+        match event {
+            Event::Began(change) => self.tell(&change.node, &change.summary),
+            Event::Said { node, text } => self.tell(node, text),
+            Event::Waiting { change, gate, why } => {
+                self.note(&format!("{:<14} waiting until {gate}: {why}", change.node));
+                self.tell(&change.node, &format!("waiting: {why}"));
+            }
+            Event::Ended { change, outcome } => {
+                let mark = match outcome {
+                    Outcome::Done => "done",
+                    Outcome::Failed { .. } => "FAILED",
+                    Outcome::Held { .. } => "not begun",
+                    Outcome::Skipped(_) | Outcome::Stopped => "not tried",
+                };
+                self.note(&format!("{:<14} {mark}: {}", change.node, change.summary));
+                self.tell(&change.node, "waiting");
+            }
+            Event::Stopping => self
+                .note("stopping: what runs is ended, nothing more is begun (once more Ctrl-C cuts it off)"),
+        }
     }
 
     /// A line that stays.

@@ -1,13 +1,14 @@
 //! The state of the cluster: what there is, for people and, as [`Status`], for programs.
 
 use std::fmt::Write;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use comfy_table::{Table, presets};
 use enxame_core::config::{Config, EdgeProvider};
 use enxame_core::declare::{Finding, Severity};
 use enxame_core::facts::{ClusterFacts, EngineState, NodeFacts, SwarmFacts};
 use enxame_core::names::NodeName;
-use enxame_core::plan::Plan;
+use enxame_core::plan::{Plan, Unfinished};
 use serde::Serialize;
 
 /// What `status --json` prints.
@@ -17,8 +18,12 @@ pub(crate) struct Status {
     nodes: Vec<NodeStatus>,
     quorum: Option<Quorum>,
     networks: Vec<NetworkStatus>,
-    /// `null` when not every node could be seen.
-    drift: Option<Vec<String>>,
+    /// What differs on the nodes that were seen.
+    drift: Vec<String>,
+    /// The nodes that do not answer: what differs there is not known.
+    unseen: Vec<NodeName>,
+    /// Nodes that a procedure drained and did not bring back.
+    unfinished: Vec<Unfinished>,
     /// What is known of the provider's edge, where enxame sets it: this verb does not ask the provider.
     edge: Option<&'static str>,
     findings: Vec<Finding>,
@@ -52,7 +57,7 @@ struct NetworkStatus {
 
 impl Status {
     /// The status out of the facts, and the drift out of the plan.
-    pub(crate) fn of(config: &Config, facts: &ClusterFacts, plan: Option<&Plan>) -> Self {
+    pub(crate) fn of(config: &Config, facts: &ClusterFacts, plan: &Plan) -> Self {
         let leading = facts
             .values()
             .filter_map(|facts| facts.engine.swarm())
@@ -87,11 +92,11 @@ impl Status {
             nodes: nodes.collect(),
             quorum: leading.map(quorum),
             networks: leading.map(networks).unwrap_or_default(),
-            drift: plan.map(|plan| {
-                plan.changes.iter().map(|change| format!("{}: {}", change.node, change.summary)).collect()
-            }),
+            drift: plan.changes.iter().map(|change| format!("{}: {}", change.node, change.summary)).collect(),
+            unseen: facts.holes().map(|(node, _)| node.clone()).collect(),
+            unfinished: plan.unfinished.clone(),
             edge: (config.firewall.edge.provider != EdgeProvider::Manual).then_some("not looked at"),
-            findings: plan.map(|plan| plan.findings.clone()).unwrap_or_default(),
+            findings: plan.findings.clone(),
         }
     }
 
@@ -136,13 +141,22 @@ impl Status {
                 network.name, network.underlay_mtu_bytes
             );
         }
-        let drift = match &self.drift {
-            None => vec!["unknown: not every node answers".to_owned()],
-            Some(drift) if drift.is_empty() => vec!["none".to_owned()],
-            Some(drift) => drift.clone(),
-        };
-        for line in drift {
+        for line in &self.drift {
             let _ = writeln!(out, "drift     {line}");
+        }
+        for node in &self.unseen {
+            let _ = writeln!(out, "drift     {node}: unknown, it does not answer");
+        }
+        if self.drift.is_empty() && self.unseen.is_empty() {
+            let _ = writeln!(out, "drift     none");
+        }
+        for one in &self.unfinished {
+            let since = one.since_unix_s.and_then(ago).map(|ago| format!(", {ago} ago")).unwrap_or_default();
+            let _ = writeln!(
+                out,
+                "drained   {} by `enxame node {}`{since}: `enxame node activate {}` ends it",
+                one.node, one.verb, one.node
+            );
         }
         if let Some(edge) = self.edge {
             let _ = writeln!(out, "edge      {edge}: `enxame plan` asks the provider");
@@ -154,6 +168,18 @@ impl Status {
         }
         out
     }
+}
+
+/// How long ago, in the largest unit that is not nothing.
+fn ago(unix_s: u64) -> Option<String> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?.as_secs();
+    let seconds = now.checked_sub(unix_s)?;
+    Some(match seconds {
+        0..120 => format!("{seconds} s"),
+        120..7200 => format!("{} min", seconds / 60),
+        7200..172_800 => format!("{} h", seconds / 3600),
+        _ => format!("{} days", seconds / 86_400),
+    })
 }
 
 fn engine(facts: &NodeFacts) -> String {

@@ -1,7 +1,5 @@
 //! `enxame apply`: look under lock, show, ask, act, look again.
 
-use std::fmt::Write as _;
-use std::io::{BufRead, IsTerminal};
 use std::path::Path;
 use std::time::Duration;
 
@@ -10,18 +8,18 @@ use enxame_core::change::ChangeId;
 use enxame_core::config::Config;
 use enxame_core::declare::Waiver;
 use enxame_core::names::NodeName;
-use enxame_core::plan::Plan;
+use enxame_core::plan::{Absence, Plan, check_absence};
 use futures::future::LocalBoxFuture;
 use serde::Serialize;
 use tokio::sync::watch;
 
-use super::{Look, interrupts, look, make_plan};
-use crate::apply::{self, Outcome, Outcomes};
+use super::{Look, carry, interrupts, look, make_plan, tell_lost};
 use crate::cli::ApplyArgs;
 use crate::edge::Watch;
 use crate::fleet::{Doors, Fleet, Locking, causes};
 use crate::render;
 use crate::render::progress::Progress;
+use crate::run::{Outcome, Outcomes};
 use crate::{Ending, output};
 
 /// What `apply --json` prints.
@@ -44,6 +42,16 @@ pub(super) async fn apply(arguments: &ApplyArgs) -> anyhow::Result<Ending> {
     if let Some(path) = &arguments.plan {
         refuse_if_moved(path, &look.plan)?;
     }
+    if let Err(absence) = check_absence(&look.config, &look.facts, &arguments.without) {
+        look.fleet.close().await;
+        show(arguments, &look.config, &look.plan)?;
+        output::note(&format!("error: {absence}; nothing was changed"));
+        if let Absence::Unexpected(missing) = &absence {
+            tell_lost(&look.lost);
+            output::note(&format!("hint: to go on without: {}", again_without(missing)));
+        }
+        return Ok(Ending::Unproven);
+    }
     if look.plan.is_refused() {
         look.fleet.close().await;
         show(arguments, &look.config, &look.plan)?;
@@ -59,7 +67,7 @@ pub(super) async fn apply(arguments: &ApplyArgs) -> anyhow::Result<Ending> {
     if !arguments.common.json {
         output::text(&render::plan::plan(&look.config, &look.plan))?;
     }
-    if !arguments.yes && arguments.plan.is_none() && !is_approved(arguments)? {
+    if !arguments.yes && arguments.plan.is_none() && !carry::is_approved(arguments.common.json)? {
         look.fleet.close().await;
         output::note("Nothing was changed.");
         return Ok(Ending::Failed);
@@ -68,7 +76,7 @@ pub(super) async fn apply(arguments: &ApplyArgs) -> anyhow::Result<Ending> {
     let stop = interrupts()?;
     let of_the_edge = at_the_edge(&look, &progress, stop.clone()).await;
     let outcomes = if of_the_edge.values().all(|outcome| *outcome == Outcome::Done) {
-        let mut outcomes = apply::apply(&look.fleet, &look.plan, &progress, stop).await;
+        let mut outcomes = carry::out(&look.config, &look.fleet, &look.plan, &progress, stop).await;
         outcomes.extend(of_the_edge);
         outcomes
     } else {
@@ -78,30 +86,34 @@ pub(super) async fn apply(arguments: &ApplyArgs) -> anyhow::Result<Ending> {
     };
     let facts = look.fleet.gather(&look.config, &progress).await;
     progress.finish();
-    let after = match facts {
-        Ok(facts) => make_plan(&look.config, &facts, look.edge.as_deref())
-            .await
-            .map(|plan| if arguments.allow_ssh_cut { plan.waiving(Waiver::AllowSshCut) } else { plan })
-            .map(|plan| (facts.values().any(|facts| !facts.interrupted.is_empty()), plan)),
-        Err(error) => Err(error),
-    };
-    if after.as_ref().is_ok_and(|(is_interrupted, plan)| *is_interrupted && plan.is_empty()) {
+    let after = make_plan(&look.config, &facts, look.edge.as_deref())
+        .await
+        .map(|plan| if arguments.allow_ssh_cut { plan.waiving(Waiver::AllowSshCut) } else { plan });
+    let is_interrupted = facts.values().any(|facts| !facts.interrupted.is_empty());
+    if is_interrupted && after.as_ref().is_ok_and(Plan::is_empty) {
         settle(&look.fleet).await;
     }
     look.fleet.close().await;
     match after {
-        Ok((_, after)) => finish(arguments, &look.config, &look.plan, &outcomes, &after),
+        Ok(after) => finish(arguments, &look.config, &look.plan, &outcomes, &after),
         Err(error) => {
             let error = error.context("cannot tell whether the nodes are as planned");
             if arguments.common.json {
                 let (plan, error) = (&look.plan, Some(format!("{error:#}")));
                 output::json(&Applied { plan, outcomes: &outcomes, converged: false, error })?;
             } else {
-                output::note(told_outcomes(&look.plan, &outcomes).trim_end());
+                output::note(carry::told_outcomes(&look.plan, &outcomes).trim_end());
             }
             Err(error)
         }
     }
+}
+
+/// The command that goes on without these nodes: what was typed, and who is left out.
+fn again_without(missing: &[NodeName]) -> String {
+    let typed = std::env::args().skip(1).map(|word| carry::quoted(&word));
+    let without = missing.iter().flat_map(|node| ["--without".to_owned(), node.to_string()]);
+    std::iter::once("enxame".to_owned()).chain(typed).chain(without).collect::<Vec<_>>().join(" ")
 }
 
 /// Closes what earlier applies left open in the journals. The nodes are as planned, whether that can be written or not.
@@ -137,7 +149,7 @@ async fn at_the_edge(look: &Look, progress: &Progress, mut stop: watch::Receiver
 }
 
 /// What the outcome of the change at the edge is kept under.
-fn edge_id() -> ChangeId {
+pub(super) fn edge_id() -> ChangeId {
     ChangeId("edge".to_owned())
 }
 
@@ -188,17 +200,6 @@ fn show(arguments: &ApplyArgs, config: &Config, plan: &Plan) -> anyhow::Result<(
     Ok(output::text(&render::plan::plan(config, plan))?)
 }
 
-fn is_approved(arguments: &ApplyArgs) -> anyhow::Result<bool> {
-    let stdin = std::io::stdin();
-    if arguments.common.json || !stdin.is_terminal() {
-        bail!("there is no terminal to ask on: give --yes, or --plan with a plan you have looked at");
-    }
-    output::note("Carry this out? Only `yes` does.");
-    let mut answer = String::new();
-    stdin.lock().read_line(&mut answer)?;
-    Ok(answer.trim() == "yes")
-}
-
 fn finish(
     arguments: &ApplyArgs,
     config: &Config,
@@ -206,43 +207,27 @@ fn finish(
     outcomes: &Outcomes,
     after: &Plan,
 ) -> anyhow::Result<Ending> {
-    let converged = after.is_empty() && !after.is_refused();
+    // What was agreed to be left out is no failure; whoever went away meanwhile was not.
+    let is_left_out = |node: &NodeName| arguments.without.contains(node);
+    let is_whole = after.withheld.iter().all(|one| is_left_out(&one.because_of) && one.is_of_the_node_itself);
+    let converged = after.is_empty() && !after.is_refused() && is_whole;
     if arguments.common.json {
         output::json(&Applied { plan, outcomes, converged, error: None })?;
     } else {
-        output::text(&told_outcomes(plan, outcomes))?;
-        if !converged {
+        output::text(&carry::told_outcomes(plan, outcomes))?;
+        if converged {
+            let mut text = String::new();
+            render::plan::waits(after, &mut text);
+            output::text(&text)?;
+        } else {
             output::text(&format!("Still to do:\n\n{}", render::plan::plan(config, after)))?;
         }
     }
-    Ok(if converged { Ending::Done } else { Ending::Failed })
-}
-
-fn told_outcomes(plan: &Plan, outcomes: &Outcomes) -> String {
-    if plan.is_empty() {
-        return "Nothing to change.\n".to_owned();
-    }
-    let mut text = String::new();
-    let of_nodes = plan.changes.iter().map(|change| (&change.id, change.node.to_string(), &change.summary));
-    let edge = edge_id();
-    let of_edge = plan.edge.iter().map(|change| (&edge, "provider's edge".to_owned(), &change.summary));
-    // Writing to a string does not fail.
-    for (id, place, summary) in of_edge.chain(of_nodes) {
-        if let Some(Outcome::Failed { causes, hint }) = outcomes.get(id) {
-            let _ = writeln!(text, "error: {place}: cannot {summary}: {}", causes.join(": "));
-            if let Some(hint) = hint {
-                let _ = writeln!(text, "       hint: {hint}");
-            }
-        }
-    }
-    let done = outcomes.values().filter(|outcome| **outcome == Outcome::Done).count();
-    let untried =
-        outcomes.values().filter(|outcome| matches!(outcome, Outcome::Skipped(_) | Outcome::Stopped)).count();
-    let failed = outcomes.len() - done - untried;
-    let _ =
-        write!(text, "Applied: {done} of {} changes", plan.changes.len() + usize::from(plan.edge.is_some()));
-    if failed + untried > 0 {
-        let _ = write!(text, ", {failed} failed, {untried} not tried; `enxame apply` goes on from here");
-    }
-    text + ".\n"
+    let is_held = outcomes.values().any(|outcome| matches!(outcome, Outcome::Held { .. }));
+    let has_failed = outcomes.values().any(|outcome| matches!(outcome, Outcome::Failed { .. }));
+    Ok(match converged {
+        true => Ending::Done,
+        false if is_held && !has_failed => Ending::Unproven,
+        false => Ending::Failed,
+    })
 }

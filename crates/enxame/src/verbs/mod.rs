@@ -1,8 +1,10 @@
 //! The verbs, each a table of contents of what it does.
 
 mod apply;
+mod carry;
 mod edge;
 mod init;
+mod node;
 mod scan;
 mod verify;
 
@@ -17,7 +19,7 @@ use tokio::sync::watch;
 
 use crate::cli::{CommonArgs, PlanArgs, Verb};
 use crate::edge::{Edge, EdgeError};
-use crate::fleet::{Fleet, Locking};
+use crate::fleet::{Fleet, Locking, NodeError};
 use crate::new_file::NewFile;
 use crate::render::progress::Progress;
 use crate::render::{self, status::Status};
@@ -30,6 +32,7 @@ pub(crate) async fn run(verb: Verb) -> anyhow::Result<Ending> {
         Verb::Check(arguments) => check(&arguments).await,
         Verb::Plan(arguments) => plan(&arguments).await,
         Verb::Apply(arguments) => apply::apply(&arguments).await,
+        Verb::Node(verb) => node::node(&verb).await,
         Verb::Status(arguments) => status(&arguments).await,
         Verb::Verify(arguments) => verify::verify(&arguments).await,
         Verb::Edge(_)
@@ -57,7 +60,16 @@ struct Look {
     edge: Option<Box<dyn Edge>>,
     facts: ClusterFacts,
     plan: Plan,
+    /// The nodes that do not answer, with what to do about it.
+    lost: Vec<NodeError>,
     progress: Progress,
+}
+
+/// Tells of the nodes that do not answer.
+fn tell_lost(lost: &[NodeError]) {
+    for error in lost {
+        output::note(&format!("error: {}", error.told()));
+    }
 }
 
 fn load(path: &Path) -> anyhow::Result<Config> {
@@ -115,9 +127,9 @@ async fn look_at(
 ) -> anyhow::Result<Look> {
     let progress = Progress::new(&config, arguments.quiet);
     let directory = directory_of(&arguments.config);
-    let (fleet, facts) = Fleet::connect(&config, directory, locking, &progress).await?;
+    let (fleet, facts, lost) = Fleet::reach(&config, directory, locking, &progress).await?;
     let plan = make_plan(&config, &facts, edge.as_deref()).await?;
-    Ok(Look { config, fleet, edge, facts, plan, progress })
+    Ok(Look { config, fleet, edge, facts, plan, lost, progress })
 }
 
 /// Looks at the provider's edge, where there is one to look at, and makes the plan.
@@ -144,10 +156,17 @@ async fn check(arguments: &CommonArgs) -> anyhow::Result<Ending> {
         let mut text = String::new();
         render::plan::findings(&look.plan.findings, &mut text);
         let nodes = look.config.nodes.len();
-        let verdict = if look.plan.is_refused() { "apply would refuse." } else { "ready for apply." };
-        output::text(&format!("{text}{nodes} nodes answered; {verdict}\n"))?;
+        let answered = nodes - look.lost.len();
+        let verdict = match (look.plan.is_refused(), look.lost.is_empty()) {
+            (true, _) => "apply would refuse.",
+            (false, true) => "ready for apply.",
+            (false, false) => "apply would refuse, but for `--without` those that do not.",
+        };
+        output::text(&format!("{text}{answered} of {nodes} nodes answered; {verdict}\n"))?;
     }
-    Ok(if look.plan.is_refused() { Ending::Unproven } else { Ending::Done })
+    tell_lost(&look.lost);
+    let is_ready = !look.plan.is_refused() && look.lost.is_empty();
+    Ok(if is_ready { Ending::Done } else { Ending::Unproven })
 }
 
 async fn plan(arguments: &PlanArgs) -> anyhow::Result<Ending> {
@@ -162,10 +181,13 @@ async fn plan(arguments: &PlanArgs) -> anyhow::Result<Ending> {
         output::text(&render::plan::plan(&look.config, &look.plan))?;
     }
     kept?;
-    Ok(match (look.plan.is_refused(), look.plan.is_empty()) {
-        (true, _) => Ending::Unproven,
-        (false, true) => Ending::Done,
-        (false, false) => Ending::Changes,
+    tell_lost(&look.lost);
+    Ok(match &look.plan {
+        plan if plan.is_refused() => Ending::Unproven,
+        plan if plan.is_settled() => Ending::Done,
+        // Of a node that does not answer nobody knows that nothing is to be changed.
+        plan if plan.is_empty() && plan.unfinished.is_empty() => Ending::Unproven,
+        _ => Ending::Changes,
     })
 }
 
@@ -177,21 +199,14 @@ async fn status(arguments: &CommonArgs) -> anyhow::Result<Ending> {
     let (fleet, facts, lost) = Fleet::reach(&config, directory, Locking::Free, &progress).await?;
     fleet.close().await;
     progress.finish();
-    // Drift is known only when every node was seen.
-    let plan = if lost.is_empty() {
-        Some(plan::make(&config, &facts, None, enxame_core::areas::resources())?)
-    } else {
-        None
-    };
-    let status = Status::of(&config, &facts, plan.as_ref());
+    let plan = plan::make(&config, &facts, None, enxame_core::areas::resources())?;
+    let status = Status::of(&config, &facts, &plan);
     if arguments.json {
         output::json(&status)?;
     } else {
         output::text(&status.text())?;
     }
-    for error in &lost {
-        output::note(&format!("error: {}", error.told()));
-    }
+    tell_lost(&lost);
     Ok(if lost.is_empty() { Ending::Done } else { Ending::Unproven })
 }
 

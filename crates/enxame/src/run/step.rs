@@ -1,0 +1,174 @@
+//! One step: its gates, the act and its confirmation, and what must come true after it.
+
+use std::time::Duration;
+
+use enxame_core::change::{Change, Handover, Risk};
+use enxame_core::gate::{Gate, Shut};
+use enxame_core::limits::DEAD_MAN;
+use enxame_core::protocol::{Failure, Reply, Request};
+use enxame_core::secret::Secret;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep};
+
+use super::{Event, Outcome, Run};
+use crate::fleet::{QUICK_DEADLINE, causes};
+use crate::transport::TransportError;
+
+/// More than the node's own deadlines for one change together, so that the node is the one to give up.
+const CHANGE_DEADLINE: Duration = Duration::from_secs(3 * 60 * 60);
+/// Longer than a change under the dead-man switch can take and be confirmed ([`DEAD_MAN`]): a node that hangs longer goes
+/// back by itself.
+const CUTTING_DEADLINE: Duration = Duration::from_secs(3 * 60);
+/// How long new connections are tried: the change itself and the way back fit into the rest of [`DEAD_MAN`].
+const CONFIRM_WITHIN: Duration = Duration::from_secs(30);
+const CONFIRM_PAUSE: Duration = Duration::from_secs(1);
+const CUT_HINT: &str = "look at `ssh.allow_from`, and at firewalls between here and the node";
+/// Between two looks for a gate.
+const GATE_PAUSE: Duration = Duration::from_secs(2);
+
+/// Why a gate was not passed.
+enum NotPassed {
+    /// It did not hold in time.
+    Shut { gate: String, why: String },
+    /// The user asked to stop.
+    Stopped,
+}
+
+/// What became of a change that the node carried out.
+enum Made {
+    AsPlanned,
+    /// No new connection came through, and the node went back.
+    CutSsh {
+        causes: Vec<String>,
+    },
+}
+
+impl Run<'_> {
+    pub(super) async fn step(&self, change: &Change, stop: watch::Receiver<bool>) -> Outcome {
+        match self.pass(change, &change.gates, stop.clone()).await {
+            Ok(()) => {}
+            Err(NotPassed::Shut { gate, why }) => return Outcome::Held { gate, why },
+            Err(NotPassed::Stopped) => return Outcome::Stopped,
+        }
+        match self.execute(change).await {
+            Ok(Made::AsPlanned) => {}
+            Ok(Made::CutSsh { causes }) => {
+                return Outcome::Failed { causes, hint: Some(CUT_HINT.to_owned()) };
+            }
+            Err(error) => {
+                let hint = error.hint();
+                let causes = match error {
+                    TransportError::Failed(failure) => failure.causes,
+                    other => Failure::of(&other).causes,
+                };
+                return Outcome::Failed { causes, hint };
+            }
+        }
+        match self.pass(change, &change.until, stop).await {
+            Ok(()) => Outcome::Done,
+            Err(NotPassed::Shut { gate, why }) => {
+                let causes = vec![format!("it was done, and then waited in vain until {gate}"), why];
+                Outcome::Failed { causes, hint: Some("`enxame status`; asking again goes on".to_owned()) }
+            }
+            Err(NotPassed::Stopped) => {
+                let causes = vec!["it was done, and what comes of it was not waited for".to_owned()];
+                Outcome::Failed { causes, hint: Some("asking again goes on".to_owned()) }
+            }
+        }
+    }
+
+    /// Looks until every gate holds. The first one's deadline that is over ends it.
+    async fn pass(
+        &self,
+        change: &Change,
+        gates: &[Gate],
+        mut stop: watch::Receiver<bool>,
+    ) -> Result<(), NotPassed> {
+        if gates.is_empty() {
+            return Ok(());
+        }
+        let begun = Instant::now();
+        let mut told = String::new();
+        loop {
+            let facts = self.world.look().await;
+            let shut = gates
+                .iter()
+                .find_map(|gate| gate.check(self.config, &facts).err().map(|Shut(why)| (gate, why)));
+            let Some((gate, why)) = shut else { return Ok(()) };
+            if begun.elapsed() >= gate.deadline() {
+                return Err(NotPassed::Shut { gate: gate.to_string(), why });
+            }
+            if why != told {
+                (self.tell)(&Event::Waiting { change, gate, why: &why });
+                told = why;
+            }
+            if *stop.borrow() {
+                return Err(NotPassed::Stopped);
+            }
+            tokio::select! {
+                () = sleep(GATE_PAUSE) => {}
+                // Somebody who listens no more asks nothing.
+                _ = stop.changed() => sleep(Duration::from_millis(1)).await,
+            }
+        }
+    }
+
+    fn said(&self, change: &Change, text: &str) {
+        (self.tell)(&Event::Said { node: &change.node, text });
+    }
+
+    async fn execute(&self, change: &Change) -> Result<Made, TransportError> {
+        let handed = match &change.handover {
+            Some(Handover::ManagerToken { from }) => {
+                match self.world.request(from, &Request::ManagerToken, QUICK_DEADLINE, &|_| ()).await? {
+                    Reply::ManagerToken(token) => Some::<Secret>(token),
+                    _ => return Err(TransportError::OutOfTurn),
+                }
+            }
+            None => None,
+        };
+        let request =
+            Request::Execute { change: change.id.clone(), action: Box::new(change.action.clone()), handed };
+        let deadline = if change.risk == Risk::MayCutSsh { CUTTING_DEADLINE } else { CHANGE_DEADLINE };
+        let tell = |text: &str| self.said(change, text);
+        match self.world.request(&change.node, &request, deadline, &tell).await? {
+            Reply::Done => Ok(Made::AsPlanned),
+            Reply::Unconfirmed => self.confirm(change).await,
+            _ => Err(TransportError::OutOfTurn),
+        }
+    }
+
+    /// Shows that SSH still works, over a connection that knows nothing of the old one; if it does not, the node goes back.
+    async fn confirm(&self, change: &Change) -> Result<Made, TransportError> {
+        let end = Instant::now() + CONFIRM_WITHIN;
+        let refused = loop {
+            self.said(change, "confirming over a new connection");
+            match self.world.confirm(&change.node, &change.id).await {
+                Ok(()) => return Ok(Made::AsPlanned),
+                // The node has gone back already: there is nothing left to confirm.
+                Err(TransportError::Failed(failure)) => return Err(TransportError::Failed(failure)),
+                Err(error) if Instant::now() >= end => break error,
+                Err(_) => sleep(CONFIRM_PAUSE).await,
+            }
+        };
+        let mut told = vec!["no new SSH connection came through".to_owned(), causes(&refused)];
+        self.said(change, "no new connection comes through: putting back what was there");
+        let request = Request::PutBack { change: change.id.clone() };
+        let tell = |text: &str| self.said(change, text);
+        match self.world.request(&change.node, &request, QUICK_DEADLINE, &tell).await {
+            Ok(Reply::Done) => return Ok(Made::AsPlanned),
+            Ok(Reply::WasPutBack) => {
+                told.extend(change.action.why_cut());
+                told.push("the node put back what was there before".to_owned());
+            }
+            Err(TransportError::Failed(failure)) => {
+                told.push(format!("going back failed, and is tried again: {}", failure.causes.join(": ")));
+            }
+            _ => told.push(format!(
+                "the old connection is gone as well: the node puts back what was there within {} s by itself",
+                DEAD_MAN.as_secs()
+            )),
+        }
+        Ok(Made::CutSsh { causes: told })
+    }
+}

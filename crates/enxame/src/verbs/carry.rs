@@ -1,0 +1,109 @@
+//! Carrying a plan out for a verb: the question before, the run, and what is told of it.
+
+use std::fmt::Write as _;
+use std::io::{BufRead, IsTerminal};
+
+use anyhow::bail;
+use enxame_core::config::Config;
+use enxame_core::plan::Plan;
+use tokio::sync::watch;
+
+use crate::fleet::Fleet;
+use crate::output;
+use crate::render::progress::Progress;
+use crate::run::{Event, Nodes, Outcome, Outcomes, Run};
+
+/// Asks; only `yes` is one.
+///
+/// # Errors
+/// When there is nobody to ask.
+pub(super) fn is_approved(is_json: bool) -> anyhow::Result<bool> {
+    let stdin = std::io::stdin();
+    if is_json || !stdin.is_terminal() {
+        bail!("there is no terminal to ask on: give --yes, when you have looked at the plan");
+    }
+    output::note("Carry this out? Only `yes` does.");
+    let mut answer = String::new();
+    stdin.lock().read_line(&mut answer)?;
+    Ok(answer.trim() == "yes")
+}
+
+/// Carries a plan's changes out on the nodes of a fleet.
+pub(super) async fn out(
+    config: &Config,
+    fleet: &Fleet,
+    plan: &Plan,
+    progress: &Progress,
+    stop: watch::Receiver<bool>,
+) -> Outcomes {
+    let nodes = Nodes::of(fleet);
+    let tell = |event: &Event<'_>| progress.hear(event);
+    let outcomes = Run { config, world: &nodes, tell: &tell }.carry_out(plan, stop).await;
+    nodes.close().await;
+    outcomes
+}
+
+/// A word as a shell takes it.
+pub(super) fn quoted(word: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@,+%".contains(c);
+    if !word.is_empty() && word.chars().all(is_plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', "'\\''"))
+    }
+}
+
+/// What became of everything, for people.
+pub(super) fn told_outcomes(plan: &Plan, outcomes: &Outcomes) -> String {
+    if plan.is_empty() {
+        return "Nothing to change.\n".to_owned();
+    }
+    let mut text = String::new();
+    let of_nodes = plan.changes.iter().map(|change| (&change.id, change.node.to_string(), &change.summary));
+    let edge = super::apply::edge_id();
+    let of_edge = plan.edge.iter().map(|change| (&edge, "provider's edge".to_owned(), &change.summary));
+    // Writing to a string does not fail.
+    for (id, place, summary) in of_edge.chain(of_nodes) {
+        match outcomes.get(id) {
+            Some(Outcome::Failed { causes, hint }) => {
+                let _ = writeln!(text, "error: {place}: cannot {summary}: {}", causes.join(": "));
+                if let Some(hint) = hint {
+                    let _ = writeln!(text, "       hint: {hint}");
+                }
+            }
+            Some(Outcome::Held { gate, why }) => {
+                let _ = writeln!(text, "not begun: {place}: {summary}: only while {gate}: {why}");
+                let _ = writeln!(
+                    text,
+                    "       hint: `enxame status` shows who is missing; asking again goes on from here"
+                );
+            }
+            Some(Outcome::Done | Outcome::Skipped(_) | Outcome::Stopped) | None => {}
+        }
+    }
+    let done = outcomes.values().filter(|outcome| **outcome == Outcome::Done).count();
+    let untried = outcomes
+        .values()
+        .filter(|outcome| !matches!(outcome, Outcome::Done | Outcome::Failed { .. }))
+        .count();
+    let failed = outcomes.len() - done - untried;
+    let _ =
+        write!(text, "Applied: {done} of {} changes", plan.changes.len() + usize::from(plan.edge.is_some()));
+    if failed + untried > 0 {
+        let _ = write!(text, ", {failed} failed, {untried} not tried; asking again goes on from here");
+    }
+    text + ".\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::quoted;
+
+    #[test]
+    fn a_word_is_quoted_where_a_shell_would_take_it_apart() {
+        for (word, told) in [("apply", "apply"), ("my file", "'my file'"), ("it's", "'it'\\''s'"), ("", "''")]
+        {
+            assert_eq!(quoted(word), told);
+        }
+    }
+}

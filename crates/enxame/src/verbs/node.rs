@@ -1,0 +1,83 @@
+//! `enxame node`: drain, activate, reboot. Says what it does to what runs, asks, and waits until it is so.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::anyhow;
+use enxame_core::config::Config;
+use enxame_core::plan::Plan;
+use enxame_core::procedures::{self, ProcedureError};
+use serde::Serialize;
+
+use super::{Look, carry, interrupts, look_at_nodes, tell_lost};
+use crate::cli::{NodeArgs, NodeVerb};
+use crate::fleet::Locking;
+use crate::render::progress::Progress;
+use crate::run::{Outcome, Outcomes};
+use crate::{Ending, output, render};
+
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Carried<'a> {
+    plan: &'a Plan,
+    outcomes: &'a Outcomes,
+}
+
+pub(super) async fn node(verb: &NodeVerb) -> anyhow::Result<Ending> {
+    let (NodeVerb::Drain(arguments) | NodeVerb::Activate(arguments) | NodeVerb::Reboot(arguments)) = verb;
+    let look = look_at_nodes(&arguments.common, Locking::Locked).await?;
+    look.progress.finish();
+    let plan = match planned(verb, &look) {
+        Ok(plan) => plan,
+        Err(error) => {
+            look.fleet.close().await;
+            tell_lost(&look.lost);
+            return Err(anyhow!("{error}\nhint: {}", error.hint()));
+        }
+    };
+    let ending = carried_out(arguments, &look, &plan).await;
+    look.fleet.close().await;
+    ending
+}
+
+fn planned(verb: &NodeVerb, look: &Look) -> Result<Plan, ProcedureError> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    match verb {
+        NodeVerb::Drain(arguments) => procedures::drain(&look.config, &look.facts, &arguments.node, now),
+        NodeVerb::Activate(arguments) => procedures::activate(&look.config, &look.facts, &arguments.node),
+        NodeVerb::Reboot(arguments) => procedures::reboot(&look.config, &look.facts, &arguments.node, now),
+    }
+}
+
+async fn carried_out(arguments: &NodeArgs, look: &Look, plan: &Plan) -> anyhow::Result<Ending> {
+    if plan.is_empty() {
+        told(arguments, &look.config, plan, &Outcomes::new())?;
+        return Ok(Ending::Done);
+    }
+    if !arguments.common.json {
+        output::text(&render::plan::plan(&look.config, plan))?;
+    }
+    if !arguments.yes && !carry::is_approved(arguments.common.json)? {
+        output::note("Nothing was changed.");
+        return Ok(Ending::Failed);
+    }
+    let progress = Progress::new(&look.config, arguments.common.quiet);
+    let outcomes = carry::out(&look.config, &look.fleet, plan, &progress, interrupts()?).await;
+    progress.finish();
+    told(arguments, &look.config, plan, &outcomes)?;
+    let is = |wanted: fn(&Outcome) -> bool| outcomes.values().any(wanted);
+    Ok(match () {
+        () if is(|outcome| matches!(outcome, Outcome::Failed { .. } | Outcome::Stopped)) => Ending::Failed,
+        () if is(|outcome| matches!(outcome, Outcome::Held { .. })) => Ending::Unproven,
+        () => Ending::Done,
+    })
+}
+
+fn told(arguments: &NodeArgs, config: &Config, plan: &Plan, outcomes: &Outcomes) -> anyhow::Result<()> {
+    if arguments.common.json {
+        return output::json(&Carried { plan, outcomes });
+    }
+    if plan.is_empty() {
+        return Ok(output::text(&render::plan::plan(config, plan))?);
+    }
+    Ok(output::text(&carry::told_outcomes(plan, outcomes))?)
+}
