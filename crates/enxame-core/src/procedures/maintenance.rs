@@ -50,8 +50,8 @@ pub fn activate(config: &Config, facts: &ClusterFacts, node: &NodeName) -> Resul
     Ok(plan)
 }
 
-/// Drains a node, starts it anew, waits until it is back whole, and gives it tasks again. A node that somebody else has
-/// drained stays drained.
+/// Drains a node, starts it anew, waits until it is back whole, and gives it tasks again. A node that is
+/// drained already stays drained.
 ///
 /// # Errors
 /// [`ProcedureError`].
@@ -191,9 +191,9 @@ fn consequences(subject: &Subject<'_>, how_long: &str) -> Vec<Finding> {
         if here == 0 {
             continue;
         }
-        let tasks = if here == 1 { "1 task".to_owned() } else { format!("{here} tasks") };
+        let (tasks, s) = if here == 1 { ("1 task".to_owned(), "s") } else { (format!("{here} tasks"), "") };
         let (message, hint) = match fate(subject, service, &mut left) {
-            Fate::Moves => (format!("{tasks} of {name} move to other nodes"), "nothing to do".to_owned()),
+            Fate::Moves => (format!("{tasks} of {name} move{s} to other nodes"), "nothing to do".to_owned()),
             Fate::EndsHere => {
                 (format!("the task of {name} here ends {how_long}"), "the other nodes have theirs".to_owned())
             }

@@ -117,6 +117,3 @@ impl<'a> Subject<'a> {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,7 +1,7 @@
 //! Whole clusters, from `cluster.yaml` and facts to the plan.
 //!
 //! Each folder beside this file is a scenario: `cluster.yaml`, `facts.json` (a base and what is different from it, see
-//! [`facts`]) and `plan.snap`, the plan as text, compared byte for byte. `INSTA_UPDATE=always` writes it anew.
+//! [`facts`]), `ask` where a procedure is asked for, and `plan.snap`, the plan as text, compared byte for byte. `INSTA_UPDATE=always` writes it anew.
 
 #![expect(
     clippy::unwrap_used,
@@ -17,7 +17,8 @@ use std::path::{Path, PathBuf};
 
 use enxame_core::config::Config;
 use enxame_core::facts::ClusterFacts;
-use enxame_core::plan;
+use enxame_core::plan::{self, Plan};
+use enxame_core::procedures;
 
 fn directory() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios")
@@ -27,7 +28,7 @@ fn directory() -> PathBuf {
 fn assert_answers(config: &Config, facts: &ClusterFacts) {
     for node in &config.nodes {
         let asked = plan::query_for(config, node, enxame_core::areas::resources());
-        let facts = &facts[&node.name];
+        let Some(facts) = facts.get(&node.name) else { continue };
         let files = asked.files.iter().filter(|path| !facts.files.contains_key(*path));
         let modules = asked.modules.iter().filter(|name| !facts.modules.contains_key(*name));
         let sysctl = asked.sysctl.iter().filter(|key| !facts.sysctl.contains_key(*key));
@@ -38,13 +39,30 @@ fn assert_answers(config: &Config, facts: &ClusterFacts) {
     }
 }
 
+/// What the file `ask` says: a procedure, and the node it is about.
+fn procedure(config: &Config, facts: &ClusterFacts, verb: &str, node: &str) -> Plan {
+    const NOW_UNIX_S: u64 = 1_764_100_000;
+    let node = node.parse().unwrap();
+    match verb {
+        "drain" => procedures::drain(config, facts, &node, NOW_UNIX_S),
+        "activate" => procedures::activate(config, facts, &node),
+        "reboot" => procedures::reboot(config, facts, &node, NOW_UNIX_S),
+        other => panic!("nobody knows how to {other}"),
+    }
+    .unwrap()
+}
+
 fn check(scenario: &str) {
     let folder = directory().join(scenario);
     let yaml = std::fs::read_to_string(folder.join("cluster.yaml")).unwrap();
     let config = Config::parse("cluster.yaml", &yaml).unwrap();
     let facts = facts::read(&directory(), &folder.join("facts.json"));
     assert_answers(&config, &facts);
-    let plan = plan::make(&config, &facts, None, enxame_core::areas::resources()).unwrap();
+    let ask = std::fs::read_to_string(folder.join("ask")).unwrap_or_default();
+    let plan = match ask.trim().split_once(' ') {
+        Some((verb, node)) => procedure(&config, &facts, verb, node),
+        None => plan::make(&config, &facts, None, enxame_core::areas::resources()).unwrap(),
+    };
 
     let mut settings = insta::Settings::new();
     settings.set_snapshot_path(&folder);
@@ -97,6 +115,7 @@ scenarios! {
     a_dead_manager_goes_before_another_joins,
     a_debian_kernel_without_xt_bpf_is_refused,
     a_disruption_is_refused_while_a_manager_is_down,
+    a_drain_is_asked_of_another_manager,
     a_firewall_of_somebody_elses_is_refused,
     a_founder_that_stands_alone_goes_on,
     a_hosts_line_that_contradicts_is_named,
@@ -105,15 +124,24 @@ scenarios! {
     a_lost_label_is_set_again,
     a_newcomer_across_the_odd_spi_is_refused,
     a_node_in_another_swarm_is_refused,
+    a_node_left_drained_is_never_nothing_to_change,
+    a_node_that_is_drained_already_stays_drained_by_a_reboot,
+    a_node_that_is_drained_is_not_drained_again,
     a_pair_of_managers_is_warned,
     a_prepared_cluster_is_founded_in_order,
+    a_reboot_says_what_moves_what_waits_and_what_is_down,
+    a_reboot_that_was_cut_off_after_the_machine_came_back_only_activates,
+    a_reboot_that_was_cut_off_before_the_machine_went_down_goes_on,
     a_route_from_another_address_is_refused,
     a_secure_network_in_clear_is_made_again,
+    a_server_that_does_not_answer_keeps_the_others_from_nothing_but_what_needs_it,
     a_small_path_mtu_becomes_the_networks,
     a_stopped_engine_is_started,
     a_stranger_in_the_swarm_is_named,
+    a_swarm_is_not_founded_while_a_server_does_not_answer,
     a_swarm_on_other_ports_is_refused,
     a_worker_is_promoted,
+    activating_waits_for_what_only_that_node_can_run,
     an_ipv6_cluster_leaves_room_for_the_longer_header,
     an_ipv6_kernel_without_esp6_is_refused,
     an_old_engine_is_replaced_before_it_leaks,
@@ -131,8 +159,8 @@ scenarios! {
     disruptions_go_one_by_one_and_the_founder_is_last,
     engines_that_cannot_talk_are_made_alike,
     engines_that_cannot_talk_are_refused,
-    rules_that_cannot_be_read_are_refused,
     rules_of_others_in_front_are_named,
+    rules_that_cannot_be_read_are_refused,
     silent_engines_found_no_second_swarm,
     slow_links_are_named,
     the_data_of_a_lost_swarm_founds_no_other,

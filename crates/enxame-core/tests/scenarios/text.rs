@@ -51,6 +51,9 @@ fn change(out: &mut String, change: &Change) {
         let after: Vec<String> = change.after.iter().map(ToString::to_string).collect();
         line(out, 1, &format!("after {}", after.join(" ")));
     }
+    for gate in &change.until {
+        line(out, 1, &format!("done when {gate}"));
+    }
     if !change.behind.is_empty() {
         let behind: Vec<String> = change.behind.iter().map(ToString::to_string).collect();
         line(out, 1, &format!("behind {}", behind.join(" ")));

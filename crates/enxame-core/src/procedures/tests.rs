@@ -1,3 +1,0 @@
-//! Procedures, over three managers.
-
-use super::*;
