@@ -18,6 +18,7 @@ use nix::fcntl::Flock;
 
 use super::*;
 use crate::cancel::Cancel;
+use crate::host::FakeHost;
 use crate::probes;
 
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -377,6 +378,20 @@ fn a_request_whose_thread_ends_early_is_answered_all_the_same() {
         served.ask(id, Request::Probe(ProbeRequest::Clean));
         assert_eq!(served.reply(), (id, vec!["the agent's work on it ended early".to_owned()]));
     }
+}
+
+#[test]
+fn a_session_looks_through_its_host_and_acts_only_under_the_lock() {
+    let host = FakeHost::default().with_file("/etc/machine-id", "0123\n");
+    let session = Session::new(Box::new(host), None);
+    let office = Arc::new(Office::new(io::sink()).unwrap());
+    let task = office.open(RequestId(1)).unwrap();
+    match session.answer(gather(), &task) {
+        Ok(Reply::Facts(facts)) => assert_eq!(facts.machine_id, "0123"),
+        other => panic!("{other:?}"),
+    }
+    let refused = session.answer(execute("first"), &task).unwrap_err();
+    assert_eq!(refused.causes, ["the node was not locked for this operator"]);
 }
 
 #[test]

@@ -23,7 +23,7 @@ pub(crate) use fleet::FleetProbing;
 pub(crate) use lookout::FromHere;
 pub(crate) use run::{Run, observe};
 
-/// The agents, as a run needs them. Requests to different nodes go on at the same time.
+/// The agents, as a run needs them. Requests go on at the same time; one that is dropped is ended on its node.
 pub(crate) trait Probing {
     /// Asks one node. The error is a sentence for people, with its causes.
     fn probe(

@@ -74,6 +74,28 @@ fn an_address_without_a_route_is_not_a_closed_host() {
 }
 
 #[test]
+fn a_scan_that_is_cancelled_while_it_waits_for_datagrams_ends_at_once() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mute = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let [tcp, udp] = [listener.local_addr().unwrap().port(), mute.local_addr().unwrap().port()];
+    let order = Scan { udp: [udp].into_iter().collect(), ..order("127.0.0.1", &tcp.to_string()) };
+    let cancelled = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let effort = Effort { window: 1, cancelled: &cancelled };
+        let scanning = scope.spawn(move || scan(&order, effort, &mut |_| ()));
+        // After the last question the answers have more than a second.
+        let mut buffer = [0; 64];
+        for _ in 0..3 {
+            mute.recv_from(&mut buffer).unwrap();
+        }
+        let said = Instant::now();
+        cancelled.store(true, std::sync::atomic::Ordering::Relaxed);
+        assert!(matches!(scanning.join().unwrap(), Err(ScanError::Cancelled)));
+        assert!(said.elapsed() < Duration::from_millis(700));
+    });
+}
+
+#[test]
 fn a_cancelled_scan_ends_at_once() {
     let order = order("127.0.0.1", "1-65535");
     let begun = Instant::now();
