@@ -102,11 +102,6 @@ async fn look(arguments: &CommonArgs, locking: Locking) -> anyhow::Result<Look> 
     look_at(config, edge, arguments, locking).await
 }
 
-/// Looks at the nodes alone.
-async fn look_at_nodes(arguments: &CommonArgs, locking: Locking) -> anyhow::Result<Look> {
-    look_at(load(&arguments.config)?, None, arguments, locking).await
-}
-
 async fn look_at(
     config: Config,
     edge: Option<Box<dyn Edge>>,

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use anstyle::{AnsiColor, Style};
+use enxame_core::proofs::{Part, ProofKind, Totals, kind_of};
 use enxame_core::report::{Proof, ProofId, Report, Verdict};
 
 /// The report as text.
@@ -21,7 +22,8 @@ pub(crate) fn report(report: &Report) -> String {
             let _ = writeln!(out, "{}", section.title());
         }
         let verdict = proofs.iter().map(|proof| proof.verdict).max().unwrap_or(Verdict::Unknown);
-        let line = format!("  {} {:<24} {}", badge(verdict), id.title(), summary(id, &proofs));
+        let kind = kind_of(id);
+        let line = format!("  {} {:<24} {}", badge(verdict), kind.title, summary(kind, &proofs));
         let _ = writeln!(out, "{}", line.trim_end());
         for proof in proofs.iter().filter(|proof| proof.verdict != Verdict::Pass) {
             let _ = writeln!(out, "          {}{}", place(proof), proof.text);
@@ -51,10 +53,10 @@ enum Section<'a> {
 
 impl<'a> Section<'a> {
     fn of(proof: &'a Proof) -> Self {
-        match (proof.id, &proof.network) {
-            (ProofId::NothingElseOpen | ProofId::DeclaredOpen, _) => Self::Ports,
-            (_, Some(network)) => Self::Network(network),
-            (_, None) => Self::Ways,
+        match (kind_of(proof.id).part, &proof.network) {
+            (Part::Exposure, _) => Self::Ports,
+            (Part::Wire, Some(network)) => Self::Network(network),
+            (Part::Wire, None) => Self::Ways,
         }
     }
 
@@ -78,9 +80,9 @@ fn badge(verdict: Verdict) -> String {
 }
 
 /// How often it was proven, and what was counted in all.
-fn summary(id: ProofId, proofs: &[&Proof]) -> String {
+fn summary(kind: &ProofKind, proofs: &[&Proof]) -> String {
     let passed = proofs.iter().filter(|proof| proof.verdict == Verdict::Pass).count();
-    let of = if matches!(id, ProofId::NothingElseOpen | ProofId::DeclaredOpen) {
+    let of = if kind.part == Part::Exposure {
         format!("{passed}/{} looks", proofs.len())
     } else if proofs.iter().any(|proof| proof.pair.is_some()) {
         format!("{passed}/{} directions", proofs.len())
@@ -89,40 +91,9 @@ fn summary(id: ProofId, proofs: &[&Proof]) -> String {
     } else {
         return String::new();
     };
-    let sum = |key: &str| proofs.iter().filter_map(|proof| proof.numbers.get(key)).sum::<u64>();
-    let counted = match id {
-        ProofId::NoClearPackets => format!("{} clear", sum("clear_packets")),
-        ProofId::MarkerHidden => format!("in {} packets", sum("marker_packets")),
-        ProofId::EspSeen => format!("{} ESP", sum("esp_packets")),
-        ProofId::AssociationsRose => {
-            format!("{} sent, {} received", sum("sent_packets"), sum("received_packets"))
-        }
-        ProofId::BulkTcp => {
-            format!("{} there, {} back", bytes(sum("sent_bytes")), bytes(sum("received_bytes")))
-        }
-        ProofId::UdpEcho => format!("{} of {}", sum("returned_packets"), sum("sent_packets")),
-        ProofId::PathQuality => format!("{} of {} echoes", sum("returned_packets"), sum("sent_packets")),
-        ProofId::MeshReaches => format!("{} requests answered", sum("answered")),
-        ProofId::NothingElseOpen => format!(
-            "{} TCP ports tried, {} answer undeclared",
-            sum("scanned_tcp_ports"),
-            sum("unexpected_tcp_ports")
-        ),
-        ProofId::DeclaredOpen => {
-            format!("{} declared, {} filtered", sum("declared_tcp_ports"), sum("filtered_tcp_ports"))
-        }
-        ProofId::NamesResolve | ProofId::DeclaredEncrypted => return of,
-    };
-    format!("{of}, {counted}")
-}
-
-/// A size in the largest unit of which there is one at least.
-fn bytes(count: u64) -> String {
-    const MEBIBYTE: u64 = 1024 * 1024;
-    match count {
-        0..1024 => format!("{count} B"),
-        1024..MEBIBYTE => format!("{} KiB", count / 1024),
-        MEBIBYTE.. => format!("{} MiB", count / MEBIBYTE),
+    match (kind.counted)(&Totals(proofs)) {
+        counted if counted.is_empty() => of,
+        counted => format!("{of}, {counted}"),
     }
 }
 
