@@ -1,6 +1,7 @@
 //! A node that does not answer: what is about it is unknown and names it, what is about the others stands.
 
 use super::healthy::*;
+use crate::probe::PeerCounts;
 use crate::report::{LoadOutcome, Proof, ProofId, Verdict, WireObservations};
 
 const WHY: &str = "kvm8 does not answer: no route to host";
@@ -20,9 +21,9 @@ fn without_kvm8() -> WireObservations {
     for node in ["kvm2", "kvm4"] {
         known(&mut run.paths, node).remove(&address("kvm8"));
         for view in run.phases.iter_mut().flat_map(|phase| [&mut phase.before, &mut phase.after]) {
-            *known(view, node).peers.get_mut(&address("kvm8")).unwrap() = Default::default();
+            *known(view, node).peers.get_mut(&address("kvm8")).unwrap() = PeerCounts::default();
         }
-        *known(&mut run.whole, node).peers.get_mut(&address("kvm8")).unwrap() = Default::default();
+        *known(&mut run.whole, node).peers.get_mut(&address("kvm8")).unwrap() = PeerCounts::default();
         let LoadOutcome::Traffic(traffic) = known(&mut run.phases[0].load, node) else { panic!() };
         traffic.resolved = Ok([on_network("kvm2"), on_network("kvm4")].into());
         traffic.peers.remove(&on_network("kvm8"));
