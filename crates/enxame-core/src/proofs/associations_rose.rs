@@ -1,6 +1,6 @@
 //! The kernels' ESP associations count the load.
 
-use super::draft::Draft;
+use super::judgement::Judgement;
 use super::link::{Link, links};
 use super::{Need, Part, ProofKind, Totals};
 use crate::report::{Observations, Proof, ProofId, Verdict};
@@ -28,7 +28,7 @@ fn of_link(link: &Link<'_>) -> Proof {
     let id = ProofId::AssociationsRose;
     let (risen, flowed) = match (link.associated(), link.flowed()) {
         (Ok(risen), Ok(flowed)) => (risen, flowed),
-        (Err(why), _) | (_, Err(why)) => return link.proof(Draft::unknown(id, why)),
+        (Err(why), _) | (_, Err(why)) => return link.proof(Judgement::unknown(id, why)),
     };
     let [(sent_packets, sent_bytes), (received_packets, received_bytes)] = risen;
     let numbers = vec![
@@ -45,5 +45,5 @@ fn of_link(link: &Link<'_>) -> Proof {
         "{}'s associations count {only}{sent_packets} packets, {}'s {received_packets}, for {flowed} bytes of payload",
         link.from, link.to
     );
-    link.proof(Draft { id, verdict, numbers, text })
+    link.proof(Judgement { id, verdict, numbers, text })
 }

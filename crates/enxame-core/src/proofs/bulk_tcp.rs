@@ -1,6 +1,6 @@
 //! Bulk data over TCP arrives whole, and the right node answers.
 
-use super::draft::Draft;
+use super::judgement::Judgement;
 use super::link::{Link, links};
 use super::{Need, Part, ProofKind, Totals};
 use crate::probe::Exchanged;
@@ -38,15 +38,15 @@ fn bytes(count: u64) -> String {
 }
 
 fn of_link(link: &Link<'_>) -> Proof {
-    let draft = match link.exchange().map(|outcome| &outcome.tcp) {
+    let judgement = match link.exchange().map(|outcome| &outcome.tcp) {
         Ok(Ok(exchanged)) => of_exchange(link, exchanged),
-        Ok(Err(why)) => Draft { id: ID, verdict: Verdict::Fail, numbers: Vec::new(), text: why.clone() },
-        Err(why) => Draft::unknown(ID, why),
+        Ok(Err(why)) => Judgement { id: ID, verdict: Verdict::Fail, numbers: Vec::new(), text: why.clone() },
+        Err(why) => Judgement::unknown(ID, why),
     };
-    link.proof(draft)
+    link.proof(judgement)
 }
 
-fn of_exchange(link: &Link<'_>, exchanged: &Exchanged) -> Draft {
+fn of_exchange(link: &Link<'_>, exchanged: &Exchanged) -> Judgement {
     let numbers = vec![
         ("sent_bytes", exchanged.sent_bytes),
         ("received_bytes", exchanged.received_bytes),
@@ -63,5 +63,5 @@ fn of_exchange(link: &Link<'_>, exchanged: &Exchanged) -> Draft {
         );
         (Verdict::Pass, text)
     };
-    Draft { id: ID, verdict, numbers, text }
+    Judgement { id: ID, verdict, numbers, text }
 }

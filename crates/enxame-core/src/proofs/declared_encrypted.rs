@@ -1,6 +1,6 @@
 //! Every overlay network that is not declared plaintext has the option `encrypted`, and the one of the configuration is there.
 
-use super::draft::Draft;
+use super::judgement::Judgement;
 use super::{Need, Part, ProofKind};
 use crate::report::{Observations, Proof, ProofId, SubjectNetwork, Verdict};
 
@@ -30,11 +30,12 @@ fn of_network(network: &SubjectNetwork) -> Proof {
         );
         (Verdict::Fail, text)
     };
-    Draft { id: ProofId::DeclaredEncrypted, verdict, numbers: Vec::new(), text }.about(Some(name.clone()))
+    Judgement { id: ProofId::DeclaredEncrypted, verdict, numbers: Vec::new(), text }.about(Some(name.clone()))
 }
 
 fn missing(name: &str) -> Proof {
     let text = format!("{name} is not there: `enxame apply` makes it");
-    let draft = Draft { id: ProofId::DeclaredEncrypted, verdict: Verdict::Fail, numbers: Vec::new(), text };
-    draft.about(Some(name.to_owned()))
+    let judgement =
+        Judgement { id: ProofId::DeclaredEncrypted, verdict: Verdict::Fail, numbers: Vec::new(), text };
+    judgement.about(Some(name.to_owned()))
 }

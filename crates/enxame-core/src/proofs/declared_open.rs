@@ -1,6 +1,6 @@
 //! What is declared open gets through.
 
-use super::draft::Draft;
+use super::judgement::Judgement;
 use super::place::{TOLD_RANGES, is_translated, placed};
 use super::{Need, Part, ProofKind, Totals};
 use crate::facts::Observed;
@@ -20,14 +20,14 @@ pub(super) const KIND: ProofKind = ProofKind {
 
 fn judge(observations: &Observations) -> Vec<Proof> {
     let proofs = observations.sightings.iter().filter_map(|sighting| {
-        let draft = match &sighting.seen {
+        let judgement = match &sighting.seen {
             Observed::Known(scanned) => declared(sighting, scanned),
             Observed::Unknown(why) => {
                 let is_declared = !sighting.expected.controls().is_empty();
-                is_declared.then(|| Draft::unknown(ProofId::DeclaredOpen, why.clone()))
+                is_declared.then(|| Judgement::unknown(ProofId::DeclaredOpen, why.clone()))
             }
         };
-        draft.map(|draft| placed(sighting, draft))
+        judgement.map(|judgement| placed(sighting, judgement))
     });
     proofs.collect()
 }
@@ -37,7 +37,7 @@ fn counted(totals: &Totals<'_>) -> String {
 }
 
 /// What is declared gets through; `None` where nothing is.
-fn declared(sighting: &Sighting, scanned: &Scanned) -> Option<Draft> {
+fn declared(sighting: &Sighting, scanned: &Scanned) -> Option<Judgement> {
     let open = sighting.expected.open.common(&scanned.tried_tcp);
     let declared = sighting.expected.declared.and(&open).common(&scanned.tried_tcp);
     if declared.is_empty() {
@@ -75,5 +75,5 @@ fn declared(sighting: &Sighting, scanned: &Scanned) -> Option<Draft> {
         ("filtered_tcp_ports", shut.and(&hidden).count()),
         ("open_tcp_ports", declared.common(&scanned.open).count()),
     ];
-    Some(Draft { id: ProofId::DeclaredOpen, verdict, numbers, text })
+    Some(Judgement { id: ProofId::DeclaredOpen, verdict, numbers, text })
 }

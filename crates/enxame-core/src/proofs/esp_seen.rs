@@ -1,6 +1,6 @@
 //! The load is on the wire as ESP, all of it.
 
-use super::draft::Draft;
+use super::judgement::Judgement;
 use super::link::{Counted, Link, doubt, links};
 use super::{Need, Part, ProofKind, Totals};
 use crate::report::{Observations, Proof, ProofId, Verdict};
@@ -28,7 +28,7 @@ fn of_link(link: &Link<'_>) -> Proof {
     let id = ProofId::EspSeen;
     let (seen, flowed) = match (link.seen_under_load(), link.flowed()) {
         (Ok(seen), Ok(flowed)) => (seen, flowed),
-        (Err(why), _) | (_, Err(why)) => return link.proof(Draft::unknown(id, why)),
+        (Err(why), _) | (_, Err(why)) => return link.proof(Judgement::unknown(id, why)),
     };
     let least = |of: fn(&Counted) -> u64| seen.iter().flatten().map(of).min().unwrap_or(0);
     let (packets, bytes) = (least(|counted| counted.esp_packets), least(|counted| counted.esp_bytes));
@@ -40,5 +40,5 @@ fn of_link(link: &Link<'_>) -> Proof {
     } else {
         (Verdict::Fail, format!("only {packets} ESP packets, {bytes} bytes, for {flowed} bytes of payload"))
     };
-    link.watched(Draft { id, verdict, numbers, text })
+    link.watched(Judgement { id, verdict, numbers, text })
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::Totals;
-use super::draft::Draft;
+use super::judgement::Judgement;
 use crate::facts::Observed;
 use crate::names::NodeName;
 use crate::probe::{Association, Counts, PeerOutcome, WireView};
@@ -58,21 +58,21 @@ impl<'a> Link<'a> {
         Self { wire, network, from, to, phase: wire.phase(&network.id) }
     }
 
-    pub(super) fn proof(&self, draft: Draft) -> Proof {
-        draft.between(Some(self.network.name.clone()), self.from, self.to)
+    pub(super) fn proof(&self, judgement: Judgement) -> Proof {
+        judgement.between(Some(self.network.name.clone()), self.from, self.to)
     }
 
     /// A proof by what was watched. One that passed by the sending end alone says so.
-    pub(super) fn watched(&self, mut draft: Draft) -> Proof {
-        if draft.verdict == Verdict::Pass && self.decrypts_first() {
-            draft.numbers.push((UNWATCHED_ENDS, 1));
-            draft.text = format!(
+    pub(super) fn watched(&self, mut judgement: Judgement) -> Proof {
+        if judgement.verdict == Verdict::Pass && self.decrypts_first() {
+            judgement.numbers.push((UNWATCHED_ENDS, 1));
+            judgement.text = format!(
                 "{}; watched on {} only, since the kernel of {} decrypts before anybody can watch (esp4_offload or \
                  esp6_offload is loaded)",
-                draft.text, self.from, self.to
+                judgement.text, self.from, self.to
             );
         }
-        self.proof(draft)
+        self.proof(judgement)
     }
 
     /// Whether what the receiving end saw at any time says nothing about the wire.
@@ -215,8 +215,9 @@ pub(super) struct Counted {
     pub(super) blind: Option<String>,
 }
 
+/// Which way packets went, as one end saw it.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Way {
+pub(super) enum Way {
     Sent,
     Received,
 }

@@ -1,8 +1,8 @@
 //! Under load the marker in the payload is visible nowhere.
 
-use super::draft::Draft;
-use super::link::{Counted, Link, links, pairs};
-use super::strangers::{Direction, exchanged_with_absent};
+use super::judgement::Judgement;
+use super::link::{Counted, Link, Way, links, pairs};
+use super::strangers::exchanged_with_absent;
 use super::{Need, Part, ProofKind, Totals};
 use crate::names::NodeName;
 use crate::report::{Observations, Proof, ProofId, Verdict, WireObservations, on};
@@ -40,23 +40,23 @@ fn counted(totals: &Totals<'_>) -> String {
 fn of_link(link: &Link<'_>) -> Proof {
     let (seen, flowed) = match (link.seen_under_load(), link.flowed()) {
         (Ok(seen), flowed) => (seen, flowed),
-        (Err(why), _) => return link.proof(Draft::unknown(ID, why)),
+        (Err(why), _) => return link.proof(Judgement::unknown(ID, why)),
     };
     let visible = seen.iter().flatten().map(|counted: &Counted| counted.marker).max().unwrap_or(0);
     let numbers = vec![("marker_packets", visible)];
-    let draft = match (visible, super::link::doubt(&seen), flowed) {
+    let judgement = match (visible, super::link::doubt(&seen), flowed) {
         (0, None, Ok(bytes)) => {
             let text = format!("visible in none of the packets that carried {bytes} bytes of it");
-            Draft { id: ID, verdict: Verdict::Pass, numbers, text }
+            Judgement { id: ID, verdict: Verdict::Pass, numbers, text }
         }
-        (0, Some(why), _) | (0, None, Err(why)) => Draft { numbers, ..Draft::unknown(ID, why) },
+        (0, Some(why), _) | (0, None, Err(why)) => Judgement { numbers, ..Judgement::unknown(ID, why) },
         (visible, ..) => {
             let text =
                 format!("the payload was readable in {visible} packets from {} to {}", link.from, link.to);
-            Draft { id: ID, verdict: Verdict::Fail, numbers, text }
+            Judgement { id: ID, verdict: Verdict::Fail, numbers, text }
         }
     };
-    link.watched(draft)
+    link.watched(judgement)
 }
 
 /// The marker was seen between two nodes at another time than under a load.
@@ -90,11 +90,11 @@ fn elsewhere(wire: &WireObservations, node: &NodeName) -> Option<Proof> {
 fn with_the_absent(observations: &Observations, wire: &WireObservations, node: &NodeName) -> Vec<Proof> {
     let exchanged = exchanged_with_absent(observations, wire, node).into_iter();
     let visible = exchanged.filter(|(_, _, counts)| counts.marker > 0);
-    let proofs = visible.map(|(peer, direction, counts)| {
+    let proofs = visible.map(|(peer, way, counts)| {
         let packets = counts.marker;
-        let went = match direction {
-            Direction::Sent => format!("from {node} to {peer}"),
-            Direction::Received => format!("to {node} from {peer}"),
+        let went = match way {
+            Way::Sent => format!("from {node} to {peer}"),
+            Way::Received => format!("to {node} from {peer}"),
         };
         let text = format!("the marker was readable in {packets} packets {went}, which does not answer");
         failed(packets, text).on(None, node)
@@ -102,6 +102,6 @@ fn with_the_absent(observations: &Observations, wire: &WireObservations, node: &
     proofs.collect()
 }
 
-fn failed(packets: u64, text: String) -> Draft {
-    Draft { id: ID, verdict: Verdict::Fail, numbers: vec![("marker_packets", packets)], text }
+fn failed(packets: u64, text: String) -> Judgement {
+    Judgement { id: ID, verdict: Verdict::Fail, numbers: vec![("marker_packets", packets)], text }
 }

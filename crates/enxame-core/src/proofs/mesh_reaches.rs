@@ -1,6 +1,6 @@
 //! A request to one node's published port reaches another node's task.
 
-use super::draft::Draft;
+use super::judgement::Judgement;
 use super::link::{Link, links};
 use super::{Need, Part, ProofKind, Totals};
 use crate::report::{LoadOutcome, Observations, Proof, ProofId, Verdict, on};
@@ -28,10 +28,10 @@ fn of_link(link: &Link<'_>) -> Proof {
     let id = ProofId::MeshReaches;
     let load = match link.phase.clone().and_then(|phase| on(&phase.load, link.from)) {
         Ok(load) => load,
-        Err(why) => return link.proof(Draft::unknown(id, why)),
+        Err(why) => return link.proof(Judgement::unknown(id, why)),
     };
     let LoadOutcome::Mesh(mesh) = load else {
-        return link.proof(Draft::unknown(id, "the routing mesh was not asked".to_owned()));
+        return link.proof(Judgement::unknown(id, "the routing mesh was not asked".to_owned()));
     };
     let node = link.wire.subject.nodes.get(link.to).map_or("", |node| &node.node_id);
     let requests = mesh.answered.get(node).map_or(0, |answers| answers.requests);
@@ -49,5 +49,5 @@ fn of_link(link: &Link<'_>) -> Proof {
         _ if mesh.failed > 0 => (Verdict::Fail, format!("{requests} requests were answered{failures}")),
         _ => (Verdict::Pass, format!("{requests} requests were answered")),
     };
-    link.proof(Draft { id, verdict, numbers, text })
+    link.proof(Judgement { id, verdict, numbers, text })
 }

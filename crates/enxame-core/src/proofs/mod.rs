@@ -2,8 +2,8 @@
 //!
 //! A proof is one file: its id, title and section, what must be done to see it ([`Need`]), and how what was seen is judged.
 //! `verify` does what the proofs that are asked for need, and [`judge`] makes the [`Report`]. Beside the proofs: `kind`
-//! (what each says of itself), `draft` (a proof in the making), `link` (one direction on one network), `strangers` (the
-//! far end is nobody who could be asked) and `place` (from where ports were tried).
+//! (what each says of itself), `judgement` (a proof of which it is not yet said about whom), `link` (one direction on one
+//! network), `strangers` (what was exchanged with nodes that could not be asked) and `place` (from where ports were tried).
 //!
 //! One invariant: a proof about a node that did not answer is unknown and names it, whatever its kind makes of it.
 
@@ -11,8 +11,8 @@ mod associations_rose;
 mod bulk_tcp;
 mod declared_encrypted;
 mod declared_open;
-mod draft;
 mod esp_seen;
+mod judgement;
 mod kind;
 mod link;
 mod marker_hidden;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use super::draft::Draft;
+use super::judgement::Judgement;
 use super::{Need, Part, ProofKind};
 use crate::names::NodeName;
 use crate::report::{
@@ -27,8 +27,9 @@ fn judge(observations: &Observations) -> Vec<Proof> {
     let networks = wire.subject.networks.iter().filter(|network| !network.is_ingress);
     let places = networks.flat_map(|network| wire.subject.nodes.keys().map(move |node| (network, node)));
     let proofs = places.map(|(network, node)| {
-        let draft = of_node(observations, wire, network, node).unwrap_or_else(|why| Draft::unknown(ID, why));
-        draft.on(Some(network.name.clone()), node)
+        let judgement =
+            of_node(observations, wire, network, node).unwrap_or_else(|why| Judgement::unknown(ID, why));
+        judgement.on(Some(network.name.clone()), node)
     });
     proofs.collect()
 }
@@ -38,7 +39,7 @@ fn of_node(
     wire: &WireObservations,
     network: &SubjectNetwork,
     node: &NodeName,
-) -> Result<Draft, String> {
+) -> Result<Judgement, String> {
     let resolved = match on(&wire.phase(&network.id)?.load, node)? {
         LoadOutcome::Traffic(traffic) => &traffic.resolved,
         LoadOutcome::Mesh(_) => {
@@ -70,7 +71,7 @@ fn of_node(
     };
     let found = resolved.as_ref().map_or(0, BTreeSet::len);
     let numbers = vec![("resolved", count(found)), ("expected", count(expected.len()))];
-    Ok(Draft { id: ID, verdict, numbers, text })
+    Ok(Judgement { id: ID, verdict, numbers, text })
 }
 
 fn list<'a>(addresses: impl IntoIterator<Item = &'a IpAddr>) -> String {

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::draft::Draft;
-use super::link::{Link, links, pairs};
-use super::strangers::{Direction, exchanged_with_absent};
+use super::judgement::Judgement;
+use super::link::{Link, Way, links, pairs};
+use super::strangers::exchanged_with_absent;
 use super::{Need, Part, ProofKind, Totals};
 use crate::names::NodeName;
 use crate::probe::Counts;
@@ -70,7 +70,7 @@ fn of_link(link: &Link<'_>) -> Proof {
             (Verdict::Fail, format!("{clear} clear packets of {name} went from {from} to {to}"))
         }
     };
-    link.watched(Draft { id: ID, verdict, numbers, text })
+    link.watched(Judgement { id: ID, verdict, numbers, text })
 }
 
 /// Why nobody can tell whether packets were clear.
@@ -137,14 +137,14 @@ fn towards_strangers(wire: &WireObservations, node: &NodeName) -> Vec<Proof> {
 /// answers saw is a failure all the same, and its own.
 fn with_the_absent(observations: &Observations, wire: &WireObservations, node: &NodeName) -> Vec<Proof> {
     let exchanged = exchanged_with_absent(observations, wire, node);
-    let clear = exchanged.into_iter().flat_map(|(peer, direction, counts)| {
-        secret(&wire.subject, &counts.clear).map(move |(vni, packets)| (peer, direction, vni, packets))
+    let clear = exchanged.into_iter().flat_map(|(peer, way, counts)| {
+        secret(&wire.subject, &counts.clear).map(move |(vni, packets)| (peer, way, vni, packets))
     });
-    let proofs = clear.map(|(peer, direction, vni, packets)| {
+    let proofs = clear.map(|(peer, way, vni, packets)| {
         let network = network_of(&wire.subject, vni);
-        let went = match direction {
-            Direction::Sent => format!("went from {node} to {peer}"),
-            Direction::Received => format!("came to {node} from {peer}"),
+        let went = match way {
+            Way::Sent => format!("went from {node} to {peer}"),
+            Way::Received => format!("came to {node} from {peer}"),
         };
         let text = format!("{packets} clear packets of {network} {went}, which does not answer");
         failed(packets, text).on(Some(network), node)
@@ -163,13 +163,13 @@ fn network_of(subject: &Subject, vni: u32) -> String {
     network.map_or_else(|| format!("VNI {vni}"), |network| network.name.clone())
 }
 
-fn failed(packets: u64, text: String) -> Draft {
-    Draft { id: ID, verdict: Verdict::Fail, numbers: vec![("clear_packets", packets)], text }
+fn failed(packets: u64, text: String) -> Judgement {
+    Judgement { id: ID, verdict: Verdict::Fail, numbers: vec![("clear_packets", packets)], text }
 }
 
 /// Whom nobody watches: what they send and get may be in clear.
 fn unwatched(subject: &Subject) -> Vec<Proof> {
-    let unknown = |why| Draft::unknown(ID, why).about(None);
+    let unknown = |why| Judgement::unknown(ID, why).about(None);
     let strangers = subject.strangers.iter().map(|stranger| {
         unknown(format!(
             "{stranger} is in the swarm and not in cluster.yaml: nothing is known of its traffic"

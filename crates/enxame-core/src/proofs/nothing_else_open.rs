@@ -1,6 +1,6 @@
 //! Nothing answers, or would let something through, that is not declared.
 
-use super::draft::Draft;
+use super::judgement::Judgement;
 use super::place::{TOLD_RANGES, placed};
 use super::{Need, Part, ProofKind, Totals};
 use crate::facts::Observed;
@@ -21,11 +21,11 @@ pub(super) const KIND: ProofKind = ProofKind {
 
 fn judge(observations: &Observations) -> Vec<Proof> {
     let proofs = observations.sightings.iter().map(|sighting| {
-        let draft = match &sighting.seen {
+        let judgement = match &sighting.seen {
             Observed::Known(scanned) => nothing_else(sighting, scanned),
-            Observed::Unknown(why) => Draft::unknown(ProofId::NothingElseOpen, why.clone()),
+            Observed::Unknown(why) => Judgement::unknown(ProofId::NothingElseOpen, why.clone()),
         };
-        placed(sighting, draft)
+        placed(sighting, judgement)
     });
     proofs.collect()
 }
@@ -36,7 +36,7 @@ fn counted(totals: &Totals<'_>) -> String {
 }
 
 /// Nothing that is not declared lets anything through.
-fn nothing_else(sighting: &Sighting, scanned: &Scanned) -> Draft {
+fn nothing_else(sighting: &Sighting, scanned: &Scanned) -> Judgement {
     let expected = &sighting.expected;
     let open = scanned.open.without(&expected.admitted);
     let refused = scanned.refused.without(&expected.admitted);
@@ -87,5 +87,5 @@ fn nothing_else(sighting: &Sighting, scanned: &Scanned) -> Draft {
         ("scanned_udp_ports", u64::try_from(scanned.udp.len()).unwrap_or(u64::MAX)),
         ("untried_udp_ports", scanned.udp_ports(UdpAnswer::Unsent).count()),
     ];
-    Draft { id: ProofId::NothingElseOpen, verdict, numbers, text }
+    Judgement { id: ProofId::NothingElseOpen, verdict, numbers, text }
 }

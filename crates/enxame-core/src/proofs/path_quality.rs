@@ -1,6 +1,6 @@
 //! The way between two nodes, below every network: what the swarm's elections and heartbeats live on.
 
-use super::draft::Draft;
+use super::judgement::Judgement;
 use super::link::pairs;
 use super::{Need, Part, ProofKind, Totals};
 use crate::limits::ROUND_TRIP_LIMIT_US;
@@ -29,11 +29,11 @@ fn counted(totals: &Totals<'_>) -> String {
 }
 
 fn of_pair(wire: &WireObservations, from: &NodeName, to: &NodeName) -> Proof {
-    let draft = match measured(wire, from, to) {
+    let judgement = match measured(wire, from, to) {
         Ok(quality) => judged(quality),
-        Err(why) => Draft::unknown(ProofId::PathQuality, why),
+        Err(why) => Judgement::unknown(ProofId::PathQuality, why),
     };
-    draft.between(None, from, to)
+    judgement.between(None, from, to)
 }
 
 fn measured<'a>(
@@ -47,12 +47,12 @@ fn measured<'a>(
     quality.ok_or_else(|| format!("{from} sent no echo requests to {to}"))?.as_ref().map_err(Clone::clone)
 }
 
-fn judged(quality: &PathQuality) -> Draft {
+fn judged(quality: &PathQuality) -> Judgement {
     let id = ProofId::PathQuality;
     let PathQuality { sent, returned, jitter_us, .. } = *quality;
     let Some(mean_us) = quality.mean_us.filter(|_| returned > 0) else {
         // A filter for echoes looks the same as a path that is cut.
-        return Draft::unknown(id, format!("none of {sent} echo requests was answered"));
+        return Judgement::unknown(id, format!("none of {sent} echo requests was answered"));
     };
     let lost = sent.saturating_sub(returned);
     let verdict = if quality.loses_too_much() || mean_us >= ROUND_TRIP_LIMIT_US {
@@ -71,7 +71,7 @@ fn judged(quality: &PathQuality) -> Draft {
         milliseconds(mean_us),
         milliseconds(jitter_us)
     );
-    Draft { id, verdict, numbers, text }
+    Judgement { id, verdict, numbers, text }
 }
 
 /// With one decimal.

@@ -1,6 +1,6 @@
 //! From where ports were tried, and how to say it.
 
-use super::draft::Draft;
+use super::judgement::Judgement;
 use crate::firewall::is_public;
 use crate::report::Proof;
 use crate::report::exposure::{Sighting, Vantage};
@@ -9,11 +9,11 @@ use crate::report::exposure::{Sighting, Vantage};
 pub(super) const TOLD_RANGES: usize = 12;
 
 /// The proof with where it looked from and at whom.
-pub(super) fn placed(sighting: &Sighting, mut draft: Draft) -> Proof {
-    draft.text = format!("{} from {}: {}", sighting.address, place(sighting), draft.text);
+pub(super) fn placed(sighting: &Sighting, mut judgement: Judgement) -> Proof {
+    judgement.text = format!("{} from {}: {}", sighting.address, place(sighting), judgement.text);
     match &sighting.from {
-        Vantage::Operator => draft.on(None, &sighting.node),
-        Vantage::Peer(peer) => draft.between(None, peer, &sighting.node),
+        Vantage::Operator => judgement.on(None, &sighting.node),
+        Vantage::Peer(peer) => judgement.between(None, peer, &sighting.node),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Datagrams come back; some may get lost, as datagrams do.
 
-use super::draft::Draft;
+use super::judgement::Judgement;
 use super::link::{Link, links};
 use super::{Need, Part, ProofKind, Totals};
 use crate::report::{Observations, Proof, ProofId, Verdict};
@@ -26,8 +26,8 @@ fn counted(totals: &Totals<'_>) -> String {
 
 fn of_link(link: &Link<'_>) -> Proof {
     let id = ProofId::UdpEcho;
-    let draft = match link.exchange() {
-        Err(why) => Draft::unknown(id, why),
+    let judgement = match link.exchange() {
+        Err(why) => Judgement::unknown(id, why),
         Ok(outcome) => {
             let verdict = match (outcome.udp_sent, outcome.udp_echoes) {
                 (0, _) => Verdict::Unknown,
@@ -39,8 +39,8 @@ fn of_link(link: &Link<'_>) -> Proof {
                 ("returned_packets", outcome.udp_echoes.into()),
             ];
             let text = format!("{} of {} datagrams came back", outcome.udp_echoes, outcome.udp_sent);
-            Draft { id, verdict, numbers, text }
+            Judgement { id, verdict, numbers, text }
         }
     };
-    link.proof(draft)
+    link.proof(judgement)
 }

@@ -51,7 +51,7 @@ struct Cluster<'a> {
 }
 
 /// What was seen of it.
-struct Seen {
+struct Gathered {
     observations: Observations,
     leftovers: Vec<String>,
     /// Why nothing could be proven about the wire.
@@ -86,7 +86,7 @@ pub(super) async fn verify(arguments: &VerifyArgs) -> anyhow::Result<Ending> {
     let kinds = cluster.kinds;
     fleet.close().await;
     progress.finish();
-    let Seen { observations, leftovers, error } = seen?;
+    let Gathered { observations, leftovers, error } = seen?;
     let error =
         error.map(|error| anyhow::Error::new(error).context("nothing could be proven about the wire"));
     let report = judge(&observations, &kinds);
@@ -136,7 +136,7 @@ impl Cluster<'_> {
         &self,
         mut observations: Observations,
         stop: &watch::Receiver<bool>,
-    ) -> anyhow::Result<Seen> {
+    ) -> anyhow::Result<Gathered> {
         let interrupted = || {
             let mut stop = stop.clone();
             async move { drop(stop.wait_for(|stop| *stop).await) }
@@ -170,7 +170,7 @@ impl Cluster<'_> {
                 }
             };
         }
-        Ok(Seen { observations, leftovers, error })
+        Ok(Gathered { observations, leftovers, error })
     }
 }
 

@@ -7,6 +7,9 @@ use anstyle::{AnsiColor, Style};
 use enxame_core::proofs::{Part, ProofKind, Totals, kind_of};
 use enxame_core::report::{Proof, ProofId, Report, Verdict};
 
+/// How many places of what is the same everywhere are named: those of one node that is off among three.
+const TOLD_PLACES: usize = 4;
+
 /// The report as text.
 pub(crate) fn report(report: &Report) -> String {
     let mut groups = BTreeMap::<(Section<'_>, ProofId), Vec<&Proof>>::new();
@@ -25,8 +28,8 @@ pub(crate) fn report(report: &Report) -> String {
         let kind = kind_of(id);
         let line = format!("  {} {:<24} {}", badge(verdict), kind.title, summary(kind, &proofs));
         let _ = writeln!(out, "{}", line.trim_end());
-        for proof in proofs.iter().filter(|proof| proof.verdict != Verdict::Pass) {
-            let _ = writeln!(out, "          {}{}", place(proof), proof.text);
+        for (text, places) in not_passed(&proofs) {
+            let _ = writeln!(out, "          {}{text}", told(&places));
         }
     }
     let count = |verdict| report.proofs.iter().filter(|proof| proof.verdict == verdict).count();
@@ -97,10 +100,45 @@ fn summary(kind: &ProofKind, proofs: &[&Proof]) -> String {
     }
 }
 
-fn place(proof: &Proof) -> String {
+/// What is said of the proofs that did not pass, and of where: what is said of many places is said once.
+fn not_passed<'a>(proofs: &[&'a Proof]) -> Vec<(&'a str, Vec<String>)> {
+    let mut told = Vec::<(&str, Vec<String>)>::new();
+    for proof in proofs.iter().filter(|proof| proof.verdict != Verdict::Pass) {
+        let place = place(proof);
+        match told.iter_mut().find(|(text, _)| *text == proof.text) {
+            Some((_, places)) => places.extend(place),
+            None => told.push((&proof.text, place.into_iter().collect())),
+        }
+    }
+    told
+}
+
+fn told(places: &[String]) -> String {
+    match places.split_at_checked(TOLD_PLACES) {
+        _ if places.is_empty() => String::new(),
+        Some((first, rest)) if !rest.is_empty() => format!("{} and {} more: ", first.join(", "), rest.len()),
+        _ => format!("{}: ", places.join(", ")),
+    }
+}
+
+fn place(proof: &Proof) -> Option<String> {
     match (&proof.pair, &proof.node) {
-        (Some(pair), _) => format!("{} -> {}: ", pair.from, pair.to),
-        (None, Some(node)) => format!("{node}: "),
-        (None, None) => String::new(),
+        (Some(pair), _) => Some(format!("{} -> {}", pair.from, pair.to)),
+        (None, Some(node)) => Some(node.to_string()),
+        (None, None) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_said_of_many_places_is_said_once() {
+        let places: Vec<String> = (1..=6).map(|number| format!("kvm{number} -> kvm9")).collect();
+        assert_eq!(told(&places[..0]), "");
+        assert_eq!(told(&places[..2]), "kvm1 -> kvm9, kvm2 -> kvm9: ");
+        assert_eq!(told(&places[..4]), "kvm1 -> kvm9, kvm2 -> kvm9, kvm3 -> kvm9, kvm4 -> kvm9: ");
+        assert_eq!(told(&places), "kvm1 -> kvm9, kvm2 -> kvm9, kvm3 -> kvm9, kvm4 -> kvm9 and 2 more: ");
     }
 }

@@ -306,6 +306,10 @@ async fn a_node_that_does_not_answer_is_left_out_and_the_others_are_proven() {
     assert_eq!(steps_of(&agents, "kvm4"), Vec::<String>::new());
     assert_eq!(*agents.expected.borrow(), BTreeSet::from(["id-kvm2".to_owned()]));
     let report = judged(&agents, observed.wire);
+    let text = anstream::adapter::strip_str(&render::report(&report)).to_string();
+    let line = "kvm2 -> kvm4, kvm4 -> kvm2: kvm4 does not answer: cannot connect: no route to host";
+    // Once for each proof of pairs: the ways, five of the ingress network, six of the other.
+    assert_eq!(text.matches(line).count(), 12, "{text}");
     let by_itself = report.proofs.iter().filter(|proof| proof.verdict == Verdict::Pass).count();
     assert_eq!(by_itself, 3, "two declarations, and the name that kvm2 resolves: {report:#?}");
     let others = report.proofs.iter().filter(|proof| proof.verdict != Verdict::Pass);

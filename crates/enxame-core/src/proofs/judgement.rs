@@ -5,14 +5,14 @@ use crate::names::NodeName;
 use crate::report::{Pair, Proof, ProofId, Verdict};
 
 /// A proof of which it is not yet said about whom.
-pub(super) struct Draft {
+pub(super) struct Judgement {
     pub(super) id: ProofId,
     pub(super) verdict: Verdict,
     pub(super) numbers: Vec<(&'static str, u64)>,
     pub(super) text: String,
 }
 
-impl Draft {
+impl Judgement {
     pub(super) fn unknown(id: ProofId, why: String) -> Self {
         Self { id, verdict: Verdict::Unknown, numbers: Vec::new(), text: why }
     }
