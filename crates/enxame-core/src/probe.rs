@@ -1,7 +1,7 @@
 //! What the operator's side asks of an agent for a proof on the wire, and what the agent saw.
 //!
 //! Owns the protocol of `verify`; uses nothing but data. An agent reports what it counted and never judges:
-//! that is [`crate::report::judge`]'s alone. All counters of a watch are cumulative since it started.
+//! that is [`crate::proofs`]' alone. All counters of a watch are cumulative since it started.
 
 mod marker;
 mod request;
@@ -9,7 +9,7 @@ mod scan;
 mod wire;
 
 pub use marker::{Marker, MarkerError};
-pub use request::{Deployment, Echoes, Exchange, Mesh, ProbedNetwork, Target, Traffic, Watch};
+pub use request::{Deployment, Echoes, Exchange, MeshTraffic, PeerTask, ProbedNetwork, Traffic, Watch};
 pub use scan::{Scan, Scanned, UdpAnswer};
 pub use wire::{Association, Counts, PeerCounts, WireView};
 
@@ -58,7 +58,7 @@ pub enum ProbeRequest {
     /// Talk to every peer's task on one network: [`ProbeReply::Traffic`].
     Traffic(Traffic),
     /// Talk to every task through this node's routing mesh: [`ProbeReply::Mesh`].
-    Mesh(Mesh),
+    Mesh(MeshTraffic),
     /// What was seen in all, and an end to watching: [`ProbeReply::Wire`].
     WatchStop,
     /// Remove the probe's service: [`ProbeReply::Cleaned`]. For a manager.

@@ -1,11 +1,10 @@
-//! What was proven: from observations to evidence, purely.
+//! What was proven, and what it was proven from.
 //!
-//! [`judge()`] turns what agents saw ([`Observations`]) into a [`Report`]. Every proof has three values, and "could
-//! not look" is [`Verdict::Unknown`], never a pass: a watch that lost packets, a node that did not answer, or a load
-//! that never flowed prove nothing.
+//! Owns what agents and the operator saw ([`Observations`]) and the [`Report`]; [`crate::proofs`] makes the one of the
+//! other. Every proof has three values, and "could not look" is [`Verdict::Unknown`], never a pass: a watch that lost
+//! packets, a node that did not answer, or a load that never flowed prove nothing.
 
 pub mod exposure;
-mod judge;
 mod observations;
 mod subject;
 
@@ -13,8 +12,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-pub use judge::{judge, judge_exposure};
-pub use observations::{LoadOutcome, Observations, PerNode, Phase};
+pub(crate) use observations::on;
+pub use observations::{LoadOutcome, Observations, PerNode, Phase, WireObservations, unanswered};
 pub use subject::{Subject, SubjectError, SubjectNetwork, SubjectNode};
 
 use crate::names::NodeName;
@@ -31,7 +30,7 @@ pub enum Verdict {
     Fail,
 }
 
-/// What is to be proven.
+/// What is to be proven. Reports list proofs in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ProofId {
@@ -59,39 +58,6 @@ pub enum ProofId {
     NothingElseOpen,
     /// What is declared open gets through.
     DeclaredOpen,
-}
-
-impl ProofId {
-    /// What is proven, for people.
-    #[must_use]
-    pub fn title(self) -> &'static str {
-        match self {
-            Self::PathQuality => "fast and whole",
-            Self::DeclaredEncrypted => "declared encrypted",
-            Self::NoClearPackets => "no clear packets",
-            Self::MarkerHidden => "marker not visible",
-            Self::EspSeen => "ESP carries the load",
-            Self::AssociationsRose => "associations count it",
-            Self::NamesResolve => "names resolve",
-            Self::BulkTcp => "bulk TCP arrives whole",
-            Self::UdpEcho => "datagrams come back",
-            Self::MeshReaches => "routing mesh reaches",
-            Self::NothingElseOpen => "nothing else open",
-            Self::DeclaredOpen => "what is declared is open",
-        }
-    }
-
-    /// The manual's section that asks for it.
-    #[must_use]
-    pub fn manual(self) -> &'static str {
-        match self {
-            Self::DeclaredEncrypted | Self::NamesResolve | Self::BulkTcp | Self::UdpEcho => "5.3",
-            Self::NoClearPackets | Self::MarkerHidden | Self::EspSeen | Self::AssociationsRose => "7.2",
-            Self::MeshReaches => "6.2",
-            Self::PathQuality => "1.2",
-            Self::NothingElseOpen | Self::DeclaredOpen => "3.2",
-        }
-    }
 }
 
 /// From which node to which.
@@ -132,19 +98,9 @@ pub struct Report {
 }
 
 impl Report {
-    /// The proofs of both.
-    #[must_use]
-    pub fn and(mut self, other: Self) -> Self {
-        self.proofs.extend(other.proofs);
-        self
-    }
-
     /// The gravest of all verdicts. A report without proofs proves nothing.
     #[must_use]
     pub fn verdict(&self) -> Verdict {
         self.proofs.iter().map(|proof| proof.verdict).max().unwrap_or(Verdict::Unknown)
     }
 }
-
-#[cfg(test)]
-mod tests;

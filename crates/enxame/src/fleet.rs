@@ -274,3 +274,21 @@ fn operator() -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     format!("{user}@{} (process {})", host.trim(), std::process::id())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(source: TransportError) -> NodeError {
+        NodeError { node: NodeName::new("kvm8").unwrap(), attempt: "connect", source }
+    }
+
+    #[test]
+    fn a_node_that_does_not_answer_is_silent_and_one_that_refuses_is_not() {
+        let after = Duration::from_secs(9);
+        assert!(error(TransportError::TimedOut { attempt: "connect", after }).is_silence());
+        let failure = Failure { causes: vec!["another enxame is at work".to_owned()], hint: None };
+        assert!(!error(TransportError::Failed(failure)).is_silence());
+        assert!(!error(TransportError::OtherBuild("x".to_owned())).is_silence());
+    }
+}

@@ -80,7 +80,7 @@ pub struct Traffic {
     /// What to exchange with each peer.
     pub exchange: Exchange,
     /// The peers: their tasks' addresses on the network.
-    pub peers: BTreeMap<IpAddr, Target>,
+    pub peers: BTreeMap<IpAddr, PeerTask>,
     /// Every task's address on the network, this node's included: what the name must resolve to.
     pub expected: BTreeSet<IpAddr>,
     /// UDP datagrams to each peer.
@@ -89,14 +89,14 @@ pub struct Traffic {
 
 /// A task to talk to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Target {
+pub struct PeerTask {
     /// The id of the node it runs on, which it must answer with.
     pub node_id: String,
 }
 
 /// How to use the routing mesh.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Mesh {
+pub struct MeshTraffic {
     /// An address of this node's own: what is sent there leaves the node on the ingress network only.
     pub address: IpAddr,
     /// The published port.

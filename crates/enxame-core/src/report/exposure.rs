@@ -48,7 +48,7 @@ pub struct Expected {
 
 /// One look at one address of a node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct View {
+pub struct Sighting {
     /// From where.
     pub from: Vantage,
     /// At whom.

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use super::Subject;
+use super::exposure::Sighting;
 use crate::facts::Observed;
 use crate::names::NodeName;
 use crate::probe::{MeshOutcome, PathQuality, ProbeTask, TrafficOutcome, WireView};
@@ -13,9 +14,20 @@ use crate::probe::{MeshOutcome, PathQuality, ProbeTask, TrafficOutcome, WireView
 /// Something observed on each node.
 pub type PerNode<T> = BTreeMap<NodeName, Observed<T>>;
 
-/// All that was seen in a run. What is absent was not observed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// All that was seen.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Observations {
+    /// The nodes that nobody could ask anything, and why.
+    pub unreachable: BTreeMap<NodeName, String>,
+    /// What a run of probes saw; `None` where there was none.
+    pub wire: Option<WireObservations>,
+    /// Who reached which ports of whom.
+    pub sightings: Vec<Sighting>,
+}
+
+/// All that was seen in a run of probes. What is absent was not observed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WireObservations {
     /// What was to be proven about whom.
     pub subject: Subject,
     /// How echo requests from each node fared, by the peer's address.
@@ -53,9 +65,9 @@ pub enum LoadOutcome {
     Mesh(MeshOutcome),
 }
 
-impl Observations {
+impl WireObservations {
     /// The load on a network, or why there was none.
-    pub(super) fn phase(&self, network: &str) -> Result<&Phase, String> {
+    pub(crate) fn phase(&self, network: &str) -> Result<&Phase, String> {
         self.phases.iter().find(|phase| phase.network == network).ok_or_else(|| {
             let why = self.trouble.as_deref().unwrap_or("the run did not get that far");
             format!("no load was put on it: {why}")
@@ -63,8 +75,14 @@ impl Observations {
     }
 }
 
+/// Why nothing is known of a node.
+#[must_use]
+pub fn unanswered(node: &NodeName, why: &str) -> String {
+    format!("{node} does not answer: {why}")
+}
+
 /// What was observed on a node, or why it was not.
-pub(super) fn on<'a, T>(observed: &'a PerNode<T>, node: &NodeName) -> Result<&'a T, String> {
+pub(crate) fn on<'a, T>(observed: &'a PerNode<T>, node: &NodeName) -> Result<&'a T, String> {
     match observed.get(node) {
         Some(Observed::Known(value)) => Ok(value),
         Some(Observed::Unknown(why)) => Err(format!("{node}: {why}")),

@@ -131,7 +131,7 @@ impl Subject {
     }
 }
 
-pub(super) fn ipv4_of(node: &NodeConfig, facts: Option<&NodeFacts>) -> Option<IpAddr> {
+fn ipv4_of(node: &NodeConfig, facts: Option<&NodeFacts>) -> Option<IpAddr> {
     let others =
         facts.into_iter().flat_map(|facts| &facts.interfaces).flat_map(|interface| &interface.addresses);
     std::iter::once(&node.address).chain(others).copied().find(IpAddr::is_ipv4)
@@ -160,3 +160,6 @@ impl SubjectNetwork {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,7 +6,8 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
 use enxame_core::probe::{
-    Exchange, Exchanged, Marker, Mesh, MeshOutcome, PeerOutcome, RESPONDER_PORT, Traffic, TrafficOutcome,
+    Exchange, Exchanged, Marker, MeshOutcome, MeshTraffic, PeerOutcome, RESPONDER_PORT, Traffic,
+    TrafficOutcome,
 };
 
 use super::exchange::{Answer, Connection, Deadline, connect, exchange, is_over};
@@ -110,7 +111,7 @@ fn echoes(at: SocketAddr, (marker, number): (&Marker, u32), cancel: &Cancel) -> 
 }
 
 /// Talks to the published port on the node's own address, in the calling thread's network namespace.
-pub(super) fn mesh(mesh: &Mesh, cancel: &Cancel) -> MeshOutcome {
+pub(super) fn mesh(mesh: &MeshTraffic, cancel: &Cancel) -> MeshOutcome {
     let at = SocketAddr::new(mesh.address, mesh.port);
     let mut outcome = MeshOutcome { answered: BTreeMap::new(), failed: 0, last_error: None };
     let mut failed_in_a_row = 0;
@@ -207,7 +208,7 @@ mod tests {
     #[test]
     fn the_mesh_counts_by_who_answered_and_gives_up_on_nobody() {
         let at = serve_on_loopback(Marker::new(MARKER), "node-7");
-        let mut request = Mesh {
+        let mut request = MeshTraffic {
             address: at.ip(),
             port: at.port(),
             requests: 3,

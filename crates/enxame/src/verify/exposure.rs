@@ -1,7 +1,8 @@
 //! The looks from outside and from node to node: who reaches which ports of whom.
 //!
-//! Decides nothing of what was seen: [`enxame_core::report::judge_exposure`] does. Leaves nothing behind.
+//! Decides nothing of what was seen: [`enxame_core::proofs::judge`] does. Leaves nothing behind.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::net::IpAddr;
 use std::pin::Pin;
@@ -13,7 +14,8 @@ use enxame_core::firewall::is_public;
 use enxame_core::names::NodeName;
 use enxame_core::ports::PortSet;
 use enxame_core::probe::{ProbeReply, ProbeRequest, Scan, Scanned};
-use enxame_core::report::exposure::{Expected, Vantage, View, addresses_of, udp_ports};
+use enxame_core::report::exposure::{Expected, Sighting, Vantage, addresses_of, udp_ports};
+use enxame_core::report::unanswered;
 use futures::future::{Either, join_all, select};
 
 use super::Probing;
@@ -50,6 +52,8 @@ pub(crate) trait Lookout {
 pub(crate) struct Scene<'a, P, L> {
     pub(crate) config: &'a Config,
     pub(crate) facts: &'a ClusterFacts,
+    /// The nodes that nobody could ask anything, and why: nobody looks at them, or from them.
+    pub(crate) unreachable: &'a BTreeMap<NodeName, String>,
     pub(crate) probing: &'a P,
     pub(crate) lookout: &'a L,
 }
@@ -59,39 +63,39 @@ pub(crate) struct Scene<'a, P, L> {
 pub(crate) async fn look_around<P: Probing, L: Lookout>(
     scene: &Scene<'_, P, L>,
     cancelled: Pin<&mut dyn Future<Output = ()>>,
-) -> Vec<View> {
+) -> Vec<Sighting> {
     match select(cancelled, std::pin::pin!(scene.everything())).await {
         Either::Left(_) => scene.unseen("the run was interrupted"),
-        Either::Right((views, _)) => views,
+        Either::Right((sightings, _)) => sightings,
     }
 }
 
 impl<P: Probing, L: Lookout> Scene<'_, P, L> {
-    async fn everything(&self) -> Vec<View> {
+    async fn everything(&self) -> Vec<Sighting> {
         let targets = self.targets();
         let from_here =
             targets.iter().map(|(node, address)| self.look_from_here(node, *address, targets.len()));
-        let mut views = Vec::new();
+        let mut sightings = Vec::new();
         for (look, (node, address)) in join_all(from_here).await.into_iter().zip(&targets) {
-            views.push(match look {
-                Some(view) => view,
+            sightings.push(match look {
+                Some(sighting) => sighting,
                 None => self.look_from_any_peer(node, *address).await,
             });
         }
         let in_the_mesh = self.pairs().into_iter().map(|(peer, node)| self.look_from_peer(peer, node));
-        views.extend(join_all(in_the_mesh).await);
-        views
+        sightings.extend(join_all(in_the_mesh).await);
+        sightings
     }
 
     /// As if nothing had been seen of anybody.
-    pub(crate) fn unseen(&self, why: &str) -> Vec<View> {
+    pub(crate) fn unseen(&self, why: &str) -> Vec<Sighting> {
         let from_here = self.targets().into_iter().map(|(node, address)| {
             let seen_as = self.seen_as(node, address);
-            self.view(node, address, (Vantage::Operator, seen_as), Err(why.to_owned()))
+            self.sighting(node, address, (Vantage::Operator, seen_as), Err(why.to_owned()))
         });
         let in_the_mesh = self.pairs().into_iter().map(|(peer, node)| {
             let from = (Vantage::Peer(peer.name.clone()), Some(peer.address));
-            self.view(node, node.address, from, Err(why.to_owned()))
+            self.sighting(node, node.address, from, Err(why.to_owned()))
         });
         from_here.chain(in_the_mesh).collect()
     }
@@ -111,13 +115,16 @@ impl<P: Probing, L: Lookout> Scene<'_, P, L> {
     }
 
     /// `None` where there is no route.
-    async fn look_from_here(&self, node: &NodeConfig, address: IpAddr, targets: usize) -> Option<View> {
+    async fn look_from_here(&self, node: &NodeConfig, address: IpAddr, targets: usize) -> Option<Sighting> {
         let seen_as = self.seen_as(node, address);
+        if let Some(why) = self.absent([node]) {
+            return Some(self.sighting(node, address, (Vantage::Operator, seen_as), Err(why)));
+        }
         if let Some(here) = self.stands_on(address) {
             let why = format!(
                 "you stand on {here}, which is let in where strangers are not: verify from elsewhere"
             );
-            return Some(self.view(node, address, (Vantage::Operator, seen_as), Err(why)));
+            return Some(self.sighting(node, address, (Vantage::Operator, seen_as), Err(why)));
         }
         let order = self.order(node, address, (&Vantage::Operator, seen_as), Ports::All);
         let seen = match self.lookout.scan(&node.name, order, targets).await {
@@ -125,7 +132,7 @@ impl<P: Probing, L: Lookout> Scene<'_, P, L> {
             Err(Missed::Failed(why)) => Err(why),
             Err(Missed::NoRoute) => return None,
         };
-        Some(self.view(node, address, (Vantage::Operator, seen_as), seen))
+        Some(self.sighting(node, address, (Vantage::Operator, seen_as), seen))
     }
 
     /// The node that the operator is on, if he is on one.
@@ -135,10 +142,15 @@ impl<P: Probing, L: Lookout> Scene<'_, P, L> {
     }
 
     /// The first peer that can, in the place of the operator, who cannot.
-    async fn look_from_any_peer(&self, node: &NodeConfig, address: IpAddr) -> View {
+    async fn look_from_any_peer(&self, node: &NodeConfig, address: IpAddr) -> Sighting {
         let instead = "the operator has no route to it";
         let mut why = format!("{instead}, and there is no other node");
-        for peer in self.config.nodes.iter().filter(|peer| peer.name != node.name) {
+        let others = self.config.nodes.iter().filter(|peer| peer.name != node.name);
+        for peer in others {
+            if let Some(absent) = self.absent([peer]) {
+                why = format!("{instead}, and {absent}");
+                continue;
+            }
             let vantage = Vantage::Peer(peer.name.clone());
             let likely = self.address_of(peer, address);
             let order = self.order(node, address, (&vantage, likely), Ports::All);
@@ -149,21 +161,29 @@ impl<P: Probing, L: Lookout> Scene<'_, P, L> {
                 }
                 Ok(scanned) => {
                     let from = (vantage, Some(scanned.source));
-                    let view = self.view(node, address, from, Ok(scanned));
-                    return View { instead: Some(instead.to_owned()), ..view };
+                    let sighting = self.sighting(node, address, from, Ok(scanned));
+                    return Sighting { instead: Some(instead.to_owned()), ..sighting };
                 }
                 Err(error) => why = format!("{instead}, and {} saw nothing: {error}", peer.name),
             }
         }
-        self.view(node, address, (Vantage::Operator, None), Err(why))
+        self.sighting(node, address, (Vantage::Operator, None), Err(why))
     }
 
-    async fn look_from_peer(&self, peer: &NodeConfig, node: &NodeConfig) -> View {
+    async fn look_from_peer(&self, peer: &NodeConfig, node: &NodeConfig) -> Sighting {
         let vantage = Vantage::Peer(peer.name.clone());
         let from = Some(peer.address);
+        if let Some(why) = self.absent([peer, node]) {
+            return self.sighting(node, node.address, (vantage, from), Err(why));
+        }
         let order = self.order(node, node.address, (&vantage, from), Ports::Sample);
         let seen = self.ask(&peer.name, order, SAMPLE).await;
-        self.view(node, node.address, (vantage, from), seen)
+        self.sighting(node, node.address, (vantage, from), seen)
+    }
+
+    /// Why nobody looks, where one of these nodes does not answer.
+    fn absent<const N: usize>(&self, nodes: [&NodeConfig; N]) -> Option<String> {
+        nodes.into_iter().find_map(|node| Some(unanswered(&node.name, self.unreachable.get(&node.name)?)))
     }
 
     async fn ask(&self, peer: &NodeName, order: Scan, deadline: Duration) -> Result<Scanned, String> {
@@ -220,14 +240,14 @@ impl<P: Probing, L: Lookout> Scene<'_, P, L> {
         Scan { target: address, tcp, udp, controls: expected.controls() }
     }
 
-    fn view(
+    fn sighting(
         &self,
         node: &NodeConfig,
         address: IpAddr,
         (from, seen_as): (Vantage, Option<IpAddr>),
         seen: Result<Scanned, String>,
-    ) -> View {
-        View {
+    ) -> Sighting {
+        Sighting {
             expected: self.expected(node, (&from, seen_as)),
             from,
             node: node.name.clone(),

@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use enxame_core::facts::Observed as Seen;
+use enxame_core::facts::Observed;
 use enxame_core::names::NodeName;
 use enxame_core::probe::{
-    Exchange, Marker, Mesh, ProbeReply, ProbeRequest, ProbedNetwork, Target, Traffic, WireView,
+    Exchange, Marker, MeshTraffic, PeerTask, ProbeReply, ProbeRequest, ProbedNetwork, Traffic, WireView,
 };
+use enxame_core::proofs::Need;
 use enxame_core::report::{LoadOutcome, PerNode, Phase, SubjectNetwork};
 
 use super::Probing;
@@ -44,7 +45,8 @@ impl<P: Probing> Steps<'_, P> {
         before: PerNode<WireView>,
     ) -> PerNode<WireView> {
         let load = if network.is_ingress { self.mesh().await } else { self.traffic(network).await };
-        let after = self.views(ProbeRequest::WatchRead).await;
+        let watches = self.needs(Need::Watch);
+        let after = if watches { self.views(ProbeRequest::WatchRead).await } else { PerNode::new() };
         self.seen.phases.push(Phase { network: network.id.clone(), before, load, after: after.clone() });
         after
     }
@@ -56,9 +58,9 @@ impl<P: Probing> Steps<'_, P> {
         let expected: BTreeSet<IpAddr> = nodes.keys().filter_map(address).collect();
         let orders = |node: &NodeName| -> Result<Traffic, String> {
             let peers = nodes.iter().filter(|(peer, _)| *peer != node);
-            let targets: BTreeMap<IpAddr, Target> = peers
+            let targets: BTreeMap<IpAddr, PeerTask> = peers
                 .filter_map(|(peer, subject)| {
-                    Some((address(peer)?, Target { node_id: subject.node_id.clone() }))
+                    Some((address(peer)?, PeerTask { node_id: subject.node_id.clone() }))
                 })
                 .collect();
             Ok(Traffic {
@@ -81,10 +83,11 @@ impl<P: Probing> Steps<'_, P> {
     async fn mesh(&self) -> PerNode<LoadOutcome> {
         let nodes = &self.seen.subject.nodes;
         let port = self.deployed.as_ref().and_then(|deployed| deployed.published_port);
-        let requests = REQUESTS_PER_NODE.saturating_mul(u32::try_from(nodes.len()).unwrap_or(u32::MAX));
-        let orders = |node: &NodeName| -> Result<Mesh, String> {
+        let requests =
+            REQUESTS_PER_NODE.saturating_mul(u32::try_from(self.nodes().count()).unwrap_or(u32::MAX));
+        let orders = |node: &NodeName| -> Result<MeshTraffic, String> {
             let address = nodes.get(node).and_then(|node| node.mesh_address);
-            Ok(Mesh {
+            Ok(MeshTraffic {
                 address: address
                     .ok_or("the routing mesh answers on IPv4 only, and the node has no such address")?,
                 port: port.ok_or("the engine published no port for the probe")?,
@@ -102,7 +105,7 @@ impl<P: Probing> Steps<'_, P> {
     }
 
     fn exchange(&self, payload_bytes: u32, wait_seconds: u64) -> Exchange {
-        Exchange { marker: self.run.marker, payload_bytes, wait_seconds }
+        Exchange { marker: self.course.run.marker, payload_bytes, wait_seconds }
     }
 
     /// Has every node that can put its load on the network.
@@ -111,7 +114,7 @@ impl<P: Probing> Steps<'_, P> {
         order: impl Fn(&NodeName) -> Result<ProbeRequest, String>,
         deadline: Duration,
     ) -> PerNode<LoadOutcome> {
-        let asking = self.seen.subject.nodes.keys().map(|node| {
+        let asking = self.nodes().map(|(node, _)| {
             let order = order(node);
             async move {
                 let reply = match order {
@@ -119,10 +122,10 @@ impl<P: Probing> Steps<'_, P> {
                     Err(why) => Err(why),
                 };
                 let outcome = match reply {
-                    Ok(ProbeReply::Traffic(outcome)) => Seen::Known(LoadOutcome::Traffic(outcome)),
-                    Ok(ProbeReply::Mesh(outcome)) => Seen::Known(LoadOutcome::Mesh(outcome)),
-                    Ok(_) => Seen::Unknown("answered out of turn".to_owned()),
-                    Err(why) => Seen::Unknown(why),
+                    Ok(ProbeReply::Traffic(outcome)) => Observed::Known(LoadOutcome::Traffic(outcome)),
+                    Ok(ProbeReply::Mesh(outcome)) => Observed::Known(LoadOutcome::Mesh(outcome)),
+                    Ok(_) => Observed::Unknown("answered out of turn".to_owned()),
+                    Err(why) => Observed::Unknown(why),
                 };
                 (node.clone(), outcome)
             }

@@ -1,7 +1,9 @@
-//! `enxame verify`: puts a load on every overlay network while both ends of every pair of nodes watch the wire.
+//! `enxame verify`: puts a load on every overlay network while both ends of every pair of nodes watch the wire, and looks
+//! at who reaches which ports.
 //!
-//! [`observe`] drives all agents through the steps of a run and always takes away what it put there; it decides
-//! nothing: [`enxame_core::report::judge`] does. [`Probing`] is all it knows of agents.
+//! What is done is what the chosen proofs need ([`enxame_core::proofs::Need`]). [`observe`] drives the agents through the
+//! steps of a run and always takes away what it put there; it decides nothing: [`enxame_core::proofs::judge`] does.
+//! [`Probing`] is all it knows of agents.
 
 mod exposure;
 mod fleet;
@@ -21,7 +23,7 @@ use enxame_core::probe::{ProbeReply, ProbeRequest};
 pub(crate) use exposure::{Scene, look_around};
 pub(crate) use fleet::FleetProbing;
 pub(crate) use lookout::FromHere;
-pub(crate) use run::{Run, observe};
+pub(crate) use run::{Course, Run, observe};
 
 /// The agents, as a run needs them. Requests go on at the same time; one that is dropped is ended on its node.
 pub(crate) trait Probing {

@@ -4,7 +4,11 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use anstyle::{AnsiColor, Style};
+use enxame_core::proofs::{Part, ProofKind, Totals, kind_of};
 use enxame_core::report::{Proof, ProofId, Report, Verdict};
+
+/// How many places of what is the same everywhere are named: those of one node that is off among three.
+const TOLD_PLACES: usize = 4;
 
 /// The report as text.
 pub(crate) fn report(report: &Report) -> String {
@@ -21,10 +25,11 @@ pub(crate) fn report(report: &Report) -> String {
             let _ = writeln!(out, "{}", section.title());
         }
         let verdict = proofs.iter().map(|proof| proof.verdict).max().unwrap_or(Verdict::Unknown);
-        let line = format!("  {} {:<24} {}", badge(verdict), id.title(), summary(id, &proofs));
+        let kind = kind_of(id);
+        let line = format!("  {} {:<24} {}", badge(verdict), kind.title, summary(kind, &proofs));
         let _ = writeln!(out, "{}", line.trim_end());
-        for proof in proofs.iter().filter(|proof| proof.verdict != Verdict::Pass) {
-            let _ = writeln!(out, "          {}{}", place(proof), proof.text);
+        for (text, places) in not_passed(&proofs) {
+            let _ = writeln!(out, "          {}{text}", told(&places));
         }
     }
     let count = |verdict| report.proofs.iter().filter(|proof| proof.verdict == verdict).count();
@@ -51,10 +56,10 @@ enum Section<'a> {
 
 impl<'a> Section<'a> {
     fn of(proof: &'a Proof) -> Self {
-        match (proof.id, &proof.network) {
-            (ProofId::NothingElseOpen | ProofId::DeclaredOpen, _) => Self::Ports,
-            (_, Some(network)) => Self::Network(network),
-            (_, None) => Self::Ways,
+        match (kind_of(proof.id).part, &proof.network) {
+            (Part::Exposure, _) => Self::Ports,
+            (Part::Wire, Some(network)) => Self::Network(network),
+            (Part::Wire, None) => Self::Ways,
         }
     }
 
@@ -78,9 +83,9 @@ fn badge(verdict: Verdict) -> String {
 }
 
 /// How often it was proven, and what was counted in all.
-fn summary(id: ProofId, proofs: &[&Proof]) -> String {
+fn summary(kind: &ProofKind, proofs: &[&Proof]) -> String {
     let passed = proofs.iter().filter(|proof| proof.verdict == Verdict::Pass).count();
-    let of = if matches!(id, ProofId::NothingElseOpen | ProofId::DeclaredOpen) {
+    let of = if kind.part == Part::Exposure {
         format!("{passed}/{} looks", proofs.len())
     } else if proofs.iter().any(|proof| proof.pair.is_some()) {
         format!("{passed}/{} directions", proofs.len())
@@ -89,47 +94,51 @@ fn summary(id: ProofId, proofs: &[&Proof]) -> String {
     } else {
         return String::new();
     };
-    let sum = |key: &str| proofs.iter().filter_map(|proof| proof.numbers.get(key)).sum::<u64>();
-    let counted = match id {
-        ProofId::NoClearPackets => format!("{} clear", sum("clear_packets")),
-        ProofId::MarkerHidden => format!("in {} packets", sum("marker_packets")),
-        ProofId::EspSeen => format!("{} ESP", sum("esp_packets")),
-        ProofId::AssociationsRose => {
-            format!("{} sent, {} received", sum("sent_packets"), sum("received_packets"))
-        }
-        ProofId::BulkTcp => {
-            format!("{} there, {} back", bytes(sum("sent_bytes")), bytes(sum("received_bytes")))
-        }
-        ProofId::UdpEcho => format!("{} of {}", sum("returned_packets"), sum("sent_packets")),
-        ProofId::PathQuality => format!("{} of {} echoes", sum("returned_packets"), sum("sent_packets")),
-        ProofId::MeshReaches => format!("{} requests answered", sum("answered")),
-        ProofId::NothingElseOpen => format!(
-            "{} TCP ports tried, {} answer undeclared",
-            sum("scanned_tcp_ports"),
-            sum("unexpected_tcp_ports")
-        ),
-        ProofId::DeclaredOpen => {
-            format!("{} declared, {} filtered", sum("declared_tcp_ports"), sum("filtered_tcp_ports"))
-        }
-        ProofId::NamesResolve | ProofId::DeclaredEncrypted => return of,
-    };
-    format!("{of}, {counted}")
-}
-
-/// A size in the largest unit of which there is one at least.
-fn bytes(count: u64) -> String {
-    const MEBIBYTE: u64 = 1024 * 1024;
-    match count {
-        0..1024 => format!("{count} B"),
-        1024..MEBIBYTE => format!("{} KiB", count / 1024),
-        MEBIBYTE.. => format!("{} MiB", count / MEBIBYTE),
+    match (kind.counted)(&Totals(proofs)) {
+        counted if counted.is_empty() => of,
+        counted => format!("{of}, {counted}"),
     }
 }
 
-fn place(proof: &Proof) -> String {
+/// What is said of the proofs that did not pass, and of where: what is said of many places is said once.
+fn not_passed<'a>(proofs: &[&'a Proof]) -> Vec<(&'a str, Vec<String>)> {
+    let mut told = Vec::<(&str, Vec<String>)>::new();
+    for proof in proofs.iter().filter(|proof| proof.verdict != Verdict::Pass) {
+        let place = place(proof);
+        match told.iter_mut().find(|(text, _)| *text == proof.text) {
+            Some((_, places)) => places.extend(place),
+            None => told.push((&proof.text, place.into_iter().collect())),
+        }
+    }
+    told
+}
+
+fn told(places: &[String]) -> String {
+    match places.split_at_checked(TOLD_PLACES) {
+        _ if places.is_empty() => String::new(),
+        Some((first, rest)) if !rest.is_empty() => format!("{} and {} more: ", first.join(", "), rest.len()),
+        _ => format!("{}: ", places.join(", ")),
+    }
+}
+
+fn place(proof: &Proof) -> Option<String> {
     match (&proof.pair, &proof.node) {
-        (Some(pair), _) => format!("{} -> {}: ", pair.from, pair.to),
-        (None, Some(node)) => format!("{node}: "),
-        (None, None) => String::new(),
+        (Some(pair), _) => Some(format!("{} -> {}", pair.from, pair.to)),
+        (None, Some(node)) => Some(node.to_string()),
+        (None, None) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_said_of_many_places_is_said_once() {
+        let places: Vec<String> = (1..=6).map(|number| format!("kvm{number} -> kvm9")).collect();
+        assert_eq!(told(&places[..0]), "");
+        assert_eq!(told(&places[..2]), "kvm1 -> kvm9, kvm2 -> kvm9: ");
+        assert_eq!(told(&places[..4]), "kvm1 -> kvm9, kvm2 -> kvm9, kvm3 -> kvm9, kvm4 -> kvm9: ");
+        assert_eq!(told(&places), "kvm1 -> kvm9, kvm2 -> kvm9, kvm3 -> kvm9, kvm4 -> kvm9 and 2 more: ");
     }
 }

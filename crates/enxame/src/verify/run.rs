@@ -6,13 +6,14 @@ use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::time::Duration;
 
-use enxame_core::facts::Observed as Seen;
+use enxame_core::facts::Observed;
 use enxame_core::names::NodeName;
 use enxame_core::probe::{
     Deployed, Deployment, Echoes, Marker, PathQuality, ProbeReply, ProbeRequest, ProbeTask, ProbedNetwork,
     Watch, WireView,
 };
-use enxame_core::report::{Observations, PerNode, Subject};
+use enxame_core::proofs::Need;
+use enxame_core::report::{PerNode, Subject, SubjectNetwork, SubjectNode, WireObservations};
 use futures::future::{Either, join_all, select};
 
 use super::Probing;
@@ -40,11 +41,21 @@ pub(crate) struct Run {
     pub(crate) marker: Marker,
 }
 
+/// What a run does, and with whom.
+#[derive(Clone, Debug)]
+pub(crate) struct Course<'a> {
+    pub(crate) run: Run,
+    /// What the proofs need: nothing else is done.
+    pub(crate) needs: BTreeSet<Need>,
+    /// The nodes that nobody could ask anything, and why: they are left out.
+    pub(crate) unreachable: &'a BTreeMap<NodeName, String>,
+}
+
 /// What a run brought.
 #[derive(Debug)]
-pub(crate) struct Observed {
+pub(crate) struct RunOutcome {
     /// What was seen.
-    pub(crate) observations: Observations,
+    pub(crate) wire: WireObservations,
     /// What could not be taken away, and why.
     pub(crate) leftovers: Vec<String>,
 }
@@ -52,25 +63,25 @@ pub(crate) struct Observed {
 /// What the steps share.
 pub(super) struct Steps<'a, P> {
     pub(super) probing: &'a P,
-    pub(super) run: &'a Run,
-    pub(super) seen: Observations,
+    pub(super) course: &'a Course<'a>,
+    pub(super) seen: WireObservations,
     pub(super) deployed: Option<Deployed>,
     /// The id of its image.
     image: Option<String>,
 }
 
 /// Why a run ended before its last step.
-struct Ended(String);
+pub(super) struct Ended(pub(super) String);
 
-/// Runs all steps. When `cancelled` completes, the step in hand is dropped, which ends it on the nodes as well; the rest is
-/// left out, and what was put on the nodes is taken away all the same.
+/// Runs all steps. When `cancelled` completes, the step in hand is ended, the rest is left out, and what was put on
+/// the nodes is taken away all the same.
 pub(crate) async fn observe(
     probing: &impl Probing,
     subject: Subject,
-    run: &Run,
+    course: &Course<'_>,
     cancelled: Pin<&mut dyn Future<Output = ()>>,
-) -> Observed {
-    let seen = Observations {
+) -> RunOutcome {
+    let seen = WireObservations {
         subject,
         paths: PerNode::new(),
         tasks: PerNode::new(),
@@ -78,47 +89,84 @@ pub(crate) async fn observe(
         whole: PerNode::new(),
         trouble: None,
     };
-    let mut steps = Steps { probing, run, seen, deployed: None, image: None };
+    let mut steps = Steps { probing, course, seen, deployed: None, image: None };
     let ended = match select(cancelled, pin!(steps.all())).await {
         Either::Left(_) => Err(Ended("the run was interrupted".to_owned())),
         Either::Right((ended, _)) => ended,
     };
     steps.seen.trouble = ended.err().map(|Ended(why)| why);
-    let leftovers = steps.clean().await;
-    Observed { observations: steps.seen, leftovers }
+    let leftovers = if steps.loads() { steps.clean().await } else { Vec::new() };
+    RunOutcome { wire: steps.seen, leftovers }
 }
 
 impl<P: Probing> Steps<'_, P> {
     async fn all(&mut self) -> Result<(), Ended> {
-        self.measure_paths().await;
+        if self.needs(Need::Echoes) {
+            self.measure_paths().await;
+        }
+        // Without a load there is nothing to watch.
+        if !self.loads() {
+            return Ok(());
+        }
         let images = self.prepare_images().await;
         // The watch begins before the probe comes, so that the first packets are seen as well.
-        let mut view = self.watch().await;
+        let mut view = if self.needs(Need::Watch) { self.watch().await } else { PerNode::new() };
         self.deploy(&images).await?;
         self.locate(&images).await;
-        for network in self.seen.subject.networks.clone() {
+        let networks: Vec<SubjectNetwork> = self.loaded_networks().cloned().collect();
+        for network in networks {
             view = self.load(&network, view).await;
         }
-        self.seen.whole = self.views(ProbeRequest::WatchStop).await;
+        if self.needs(Need::Watch) {
+            self.seen.whole = self.views(ProbeRequest::WatchStop).await;
+        }
         Ok(())
+    }
+
+    pub(super) fn needs(&self, need: Need) -> bool {
+        self.course.needs.contains(&need)
+    }
+
+    fn loads(&self) -> bool {
+        self.needs(Need::TaskLoad) || self.needs(Need::MeshLoad)
+    }
+
+    /// The networks that a load is put on.
+    fn loaded_networks(&self) -> impl Iterator<Item = &SubjectNetwork> {
+        let load =
+            |network: &SubjectNetwork| if network.is_ingress { Need::MeshLoad } else { Need::TaskLoad };
+        self.seen.subject.networks.iter().filter(move |network| self.needs(load(network)))
+    }
+
+    fn managers(&self) -> impl Iterator<Item = &NodeName> {
+        self.nodes().filter(|(_, node)| node.is_manager).map(|(name, _)| name)
+    }
+
+    /// The nodes that can be asked.
+    pub(super) fn nodes(&self) -> impl Iterator<Item = (&NodeName, &SubjectNode)> {
+        self.seen.subject.nodes.iter().filter(|(name, _)| !self.course.unreachable.contains_key(*name))
     }
 
     /// Before anything is loaded: the way itself, not what we put on it.
     async fn measure_paths(&mut self) {
-        let subject = &self.seen.subject;
-        let mut paths = self.paths(|node| subject.peers_of(node).collect(), ECHOES).await;
+        let peers_of = |node: &NodeName| {
+            let peers = self.nodes().filter(|(name, _)| *name != node);
+            peers.map(|(_, peer)| peer.address).collect()
+        };
+        let mut paths = self.paths(peers_of, ECHOES).await;
         // A few lost of a hundred may be chance; of ten times as many they are not.
         let doubtful = |node: &NodeName| match paths.get(node) {
-            Some(Seen::Known(paths)) => {
+            Some(Observed::Known(paths)) => {
                 let losing =
                     paths.iter().filter(|(_, path)| path.as_ref().is_ok_and(PathQuality::loses_too_much));
                 losing.map(|(peer, _)| *peer).collect()
             }
             _ => BTreeSet::new(),
         };
-        if subject.nodes.keys().any(|node| !doubtful(node).is_empty()) {
+        if self.nodes().any(|(node, _)| !doubtful(node).is_empty()) {
             for (node, longer) in self.paths(doubtful, MORE_ECHOES).await {
-                let (Some(Seen::Known(paths)), Seen::Known(longer)) = (paths.get_mut(&node), longer) else {
+                let (Some(Observed::Known(paths)), Observed::Known(longer)) = (paths.get_mut(&node), longer)
+                else {
                     continue;
                 };
                 for (peer, longer) in longer {
@@ -143,9 +191,9 @@ impl<P: Probing> Steps<'_, P> {
         let replies = self.everywhere(echoes, QUICK).await.into_iter();
         replies
             .map(|(node, reply)| match reply {
-                Ok(ProbeReply::Paths(paths)) => (node, Seen::Known(paths)),
-                Ok(_) => (node, Seen::Unknown("answered out of turn".to_owned())),
-                Err(why) => (node, Seen::Unknown(why)),
+                Ok(ProbeReply::Paths(paths)) => (node, Observed::Known(paths)),
+                Ok(_) => (node, Observed::Unknown("answered out of turn".to_owned())),
+                Err(why) => (node, Observed::Unknown(why)),
             })
             .collect()
     }
@@ -166,7 +214,7 @@ impl<P: Probing> Steps<'_, P> {
             ProbeRequest::WatchStart(Watch {
                 peers: subject.peers_of(node).collect(),
                 data_path_port: subject.data_path_port,
-                marker: self.run.marker,
+                marker: self.course.run.marker,
             })
         };
         self.everywhere(watch, QUICK).await.into_iter().map(|(node, reply)| (node, view(reply))).collect()
@@ -174,13 +222,13 @@ impl<P: Probing> Steps<'_, P> {
 
     /// Deploys on the first manager that can.
     async fn deploy(&mut self, images: &BTreeMap<NodeName, Result<String, String>>) -> Result<(), Ended> {
-        let subject = &self.seen.subject;
-        let attached = subject.networks.iter().filter(|network| !network.is_ingress);
+        let attached = self.loaded_networks().filter(|network| !network.is_ingress);
         let networks: Vec<ProbedNetwork> = attached
             .map(|network| ProbedNetwork { id: network.id.clone(), name: network.name.clone() })
             .collect();
         let mut why = "no manager could make the probe's image".to_owned();
-        for (node, _) in subject.nodes.iter().filter(|(_, node)| node.is_manager) {
+        let managers: Vec<NodeName> = self.managers().cloned().collect();
+        for node in &managers {
             let image = match images.get(node) {
                 Some(Ok(image)) => image,
                 Some(Err(error)) => {
@@ -190,18 +238,17 @@ impl<P: Probing> Steps<'_, P> {
                 None => continue,
             };
             let has_it = |name: &NodeName| images.get(name).is_some_and(|other| other.as_ref() == Ok(image));
-            let nodes: BTreeSet<String> = subject
-                .nodes
-                .iter()
+            let nodes: BTreeSet<String> = self
+                .nodes()
                 .filter(|(name, subject)| has_it(name) && subject.unavailable.is_none())
                 .map(|(_, subject)| subject.node_id.clone())
                 .collect();
             let request = ProbeRequest::Deploy(Deployment {
-                run: self.run.name.clone(),
+                run: self.course.run.name.clone(),
                 image: image.clone(),
                 networks: networks.clone(),
-                publishes_a_port: subject.networks.iter().any(|network| network.is_ingress),
-                marker: self.run.marker,
+                publishes_a_port: self.loaded_networks().any(|network| network.is_ingress),
+                marker: self.course.run.marker,
                 nodes,
                 wait_seconds: DEPLOY_SECONDS,
             });
@@ -221,7 +268,7 @@ impl<P: Probing> Steps<'_, P> {
 
     /// Finds every node's task, or says why there is none.
     async fn locate(&mut self, images: &BTreeMap<NodeName, Result<String, String>>) {
-        let run = self.run.name.clone();
+        let run = self.course.run.name.clone();
         let located = self.everywhere(|_| ProbeRequest::Locate { run: run.clone() }, QUICK).await;
         let deployed = self.deployed.as_ref();
         let mut tasks = PerNode::new();
@@ -231,15 +278,15 @@ impl<P: Probing> Steps<'_, P> {
             let missing = deployed.and_then(|deployed| deployed.missing.get(id));
             let missing = missing.or(subject.and_then(|node| node.unavailable.as_ref()));
             let task = match (images.get(&node), missing, reply) {
-                (_, _, Ok(ProbeReply::Located(task))) => Seen::Known(task),
+                (_, _, Ok(ProbeReply::Located(task))) => Observed::Known(task),
                 (Some(Ok(image)), ..) if self.image.as_ref().is_some_and(|deployed| deployed != image) => {
                     let why = "its image store gives the probe's image another id than the other nodes'";
-                    Seen::Unknown(why.to_owned())
+                    Observed::Unknown(why.to_owned())
                 }
-                (Some(Err(why)), ..) => Seen::Unknown(why.clone()),
-                (_, Some(why), _) => Seen::Unknown(format!("the probe does not run there: {why}")),
-                (_, None, Err(why)) => Seen::Unknown(why),
-                (_, None, Ok(_)) => Seen::Unknown("answered out of turn".to_owned()),
+                (Some(Err(why)), ..) => Observed::Unknown(why.clone()),
+                (_, Some(why), _) => Observed::Unknown(format!("the probe does not run there: {why}")),
+                (_, None, Err(why)) => Observed::Unknown(why),
+                (_, None, Ok(_)) => Observed::Unknown("answered out of turn".to_owned()),
             };
             tasks.insert(node, task);
         }
@@ -250,17 +297,9 @@ impl<P: Probing> Steps<'_, P> {
     async fn clean(&mut self) -> Vec<String> {
         let mut leftovers = Vec::new();
         // Even a deployment that failed may have made the service.
-        let managers: Vec<&NodeName> = self
-            .seen
-            .subject
-            .nodes
-            .iter()
-            .filter(|(_, node)| node.is_manager)
-            .map(|(name, _)| name)
-            .collect();
         let mut why = None;
-        for node in managers {
-            let removal = ProbeRequest::RemoveService { run: self.run.name.clone() };
+        for node in self.managers() {
+            let removal = ProbeRequest::RemoveService { run: self.course.run.name.clone() };
             match self.probing.probe(node, removal, QUICK).await {
                 Ok(_) => {
                     why = None;
@@ -281,13 +320,13 @@ impl<P: Probing> Steps<'_, P> {
         replies.into_iter().map(|(node, reply)| (node, view(reply))).collect()
     }
 
-    /// Asks every node at once.
+    /// Asks every node that can be asked, at once.
     pub(super) async fn everywhere(
         &self,
         request: impl Fn(&NodeName) -> ProbeRequest,
         deadline: Duration,
     ) -> BTreeMap<NodeName, Result<ProbeReply, String>> {
-        let asking = self.seen.subject.nodes.keys().map(|node| {
+        let asking = self.nodes().map(|(node, _)| {
             let request = request(node);
             async move { (node.clone(), self.probing.probe(node, request, deadline).await) }
         });
@@ -297,17 +336,17 @@ impl<P: Probing> Steps<'_, P> {
     /// The task of a node.
     pub(super) fn task(&self, node: &NodeName) -> Result<&ProbeTask, String> {
         match self.seen.tasks.get(node) {
-            Some(Seen::Known(task)) => Ok(task),
-            Some(Seen::Unknown(why)) => Err(why.clone()),
+            Some(Observed::Known(task)) => Ok(task),
+            Some(Observed::Unknown(why)) => Err(why.clone()),
             None => Err("the probe was not looked for".to_owned()),
         }
     }
 }
 
-fn view(reply: Result<ProbeReply, String>) -> Seen<WireView> {
+fn view(reply: Result<ProbeReply, String>) -> Observed<WireView> {
     match reply {
-        Ok(ProbeReply::Wire(view)) => Seen::Known(view),
-        Ok(_) => Seen::Unknown("answered out of turn".to_owned()),
-        Err(why) => Seen::Unknown(format!("the wire could not be watched: {why}")),
+        Ok(ProbeReply::Wire(view)) => Observed::Known(view),
+        Ok(_) => Observed::Unknown("answered out of turn".to_owned()),
+        Err(why) => Observed::Unknown(format!("the wire could not be watched: {why}")),
     }
 }

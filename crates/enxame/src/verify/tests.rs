@@ -7,14 +7,17 @@ use std::net::IpAddr;
 use std::pin::pin;
 use std::time::Duration;
 
-use enxame_core::facts::Observed as Seen;
+use enxame_core::facts::Observed;
 use enxame_core::names::NodeName;
 use enxame_core::probe::{
     Deployed, Marker, MeshOutcome, ProbeReply, ProbeRequest, ProbeTask, TrafficOutcome, WireView,
 };
-use enxame_core::report::{Subject, SubjectNetwork, SubjectNode, Verdict, judge};
+use enxame_core::proofs::{self, Need, Part, ProofKind, REGISTRY};
+use enxame_core::report::{
+    Observations, Report, Subject, SubjectNetwork, SubjectNode, Verdict, WireObservations,
+};
 
-use super::run::{Observed, Run, observe};
+use super::run::{Course, Run, RunOutcome, observe};
 use super::{Probing, render};
 
 const NODES: [&str; 2] = ["kvm2", "kvm4"];
@@ -32,6 +35,8 @@ struct Scripted {
     other_image: BTreeMap<String, String>,
     /// The nodes the deployment expected.
     expected: RefCell<BTreeSet<String>>,
+    /// The nodes that nobody can ask.
+    away: BTreeMap<NodeName, String>,
 }
 
 fn step(request: &ProbeRequest) -> &'static str {
@@ -82,7 +87,7 @@ impl Scripted {
     fn reply(&self, node: &NodeName, request: ProbeRequest) -> ProbeReply {
         match request {
             ProbeRequest::Paths(order) => {
-                assert_eq!(order.peers.len(), 1);
+                assert_eq!(order.peers.len(), 1 - self.away.len());
                 ProbeReply::Paths(BTreeMap::new())
             }
             ProbeRequest::PrepareImage => {
@@ -114,12 +119,13 @@ impl Scripted {
                     peers: BTreeMap::new(),
                     marker_elsewhere: 0,
                     clear_elsewhere: BTreeMap::new(),
-                    associations: Seen::Known(Vec::new()),
+                    associations: Observed::Known(Vec::new()),
                 })
             }
             ProbeRequest::Traffic(order) => {
                 assert_eq!(order.container, format!("of-{node}"));
-                assert_eq!((order.expected.len(), order.peers.len()), (2, 1));
+                let answering = NODES.len() - self.away.len();
+                assert_eq!((order.expected.len(), order.peers.len()), (answering, answering - 1));
                 ProbeReply::Traffic(TrafficOutcome { resolved: Ok(order.expected), peers: BTreeMap::new() })
             }
             ProbeRequest::Mesh(order) => {
@@ -169,9 +175,28 @@ fn subject() -> Subject {
     }
 }
 
-async fn run(agents: &Scripted, cancelled: impl Future<Output = ()>) -> Observed {
+fn of_the_wire() -> Vec<&'static ProofKind> {
+    REGISTRY.iter().copied().filter(|kind| kind.part == Part::Wire).collect()
+}
+
+async fn run(agents: &Scripted, cancelled: impl Future<Output = ()>) -> RunOutcome {
+    run_for(agents, subject(), proofs::needs(&of_the_wire()), cancelled).await
+}
+
+async fn run_for(
+    agents: &Scripted,
+    subject: Subject,
+    needs: BTreeSet<Need>,
+    cancelled: impl Future<Output = ()>,
+) -> RunOutcome {
     let run = Run { name: "test".to_owned(), marker: Marker::new([7; 32]) };
-    observe(agents, subject(), &run, pin!(cancelled)).await
+    let course = Course { run, needs, unreachable: &agents.away };
+    observe(agents, subject, &course, pin!(cancelled)).await
+}
+
+fn judged(agents: &Scripted, wire: WireObservations) -> Report {
+    let seen = Observations { unreachable: agents.away.clone(), wire: Some(wire), ..Observations::default() };
+    proofs::judge(&seen, &of_the_wire())
 }
 
 fn steps_of(agents: &Scripted, node: &str) -> Vec<String> {
@@ -183,7 +208,7 @@ fn steps_of(agents: &Scripted, node: &str) -> Vec<String> {
 async fn a_run_watches_before_it_deploys_and_between_the_loads() {
     let agents = Scripted::default();
     let observed = run(&agents, pending()).await;
-    assert_eq!(observed.observations.trouble, None);
+    assert_eq!(observed.wire.trouble, None);
     assert_eq!(observed.leftovers, Vec::<String>::new());
     let steps = [
         "paths", "image", "watch", "deploy", "locate", "traffic", "read", "mesh", "read", "stop", "remove",
@@ -192,7 +217,7 @@ async fn a_run_watches_before_it_deploys_and_between_the_loads() {
     assert_eq!(steps_of(&agents, "kvm2"), steps);
     let of_the_other = steps.into_iter().filter(|step| !["deploy", "remove"].contains(step));
     assert_eq!(steps_of(&agents, "kvm4"), of_the_other.collect::<Vec<_>>());
-    let networks: Vec<_> = observed.observations.phases.iter().map(|phase| phase.network.as_str()).collect();
+    let networks: Vec<_> = observed.wire.phases.iter().map(|phase| phase.network.as_str()).collect();
     assert_eq!(networks, ["secure-id", "ingress-id"]);
 }
 
@@ -201,7 +226,7 @@ async fn whatever_fails_everything_is_taken_away_and_nothing_is_passed() {
     for step in ["paths", "image", "watch", "deploy", "locate", "traffic", "read", "mesh", "stop"] {
         let agents = Scripted::failing(&[&format!("kvm2 {step}"), &format!("kvm4 {step}")]);
         let observed = run(&agents, pending()).await;
-        assert_ne!(judge(&observed.observations).verdict(), Verdict::Pass, "{step}");
+        assert_ne!(judged(&agents, observed.wire).verdict(), Verdict::Pass, "{step}");
         assert_eq!(steps_of(&agents, "kvm2").last().map(String::as_str), Some("clean"), "{step}");
         assert_eq!(steps_of(&agents, "kvm4").last().map(String::as_str), Some("clean"), "{step}");
         assert!(steps_of(&agents, "kvm2").contains(&"remove".to_owned()), "{step}");
@@ -212,7 +237,7 @@ async fn whatever_fails_everything_is_taken_away_and_nothing_is_passed() {
 async fn another_manager_deploys_and_removes_where_the_first_cannot() {
     let agents = Scripted::failing(&["kvm2 deploy", "kvm2 remove"]);
     let observed = run(&agents, pending()).await;
-    assert_eq!(observed.observations.trouble, None);
+    assert_eq!(observed.wire.trouble, None);
     assert_eq!(observed.leftovers, Vec::<String>::new());
     assert!(steps_of(&agents, "kvm4").contains(&"deploy".to_owned()));
     assert!(steps_of(&agents, "kvm4").contains(&"remove".to_owned()));
@@ -230,7 +255,7 @@ async fn what_could_not_be_taken_away_is_told() {
 async fn an_interrupted_run_stops_and_takes_everything_away() {
     let agents = Scripted::default();
     let observed = run(&agents, ready(())).await;
-    assert_eq!(observed.observations.trouble.as_deref(), Some("the run was interrupted"));
+    assert_eq!(observed.wire.trouble.as_deref(), Some("the run was interrupted"));
     assert_eq!(steps_of(&agents, "kvm2"), ["remove", "clean"]);
 
     let agents = Scripted { endless: Some("traffic"), ..Scripted::default() };
@@ -239,8 +264,7 @@ async fn an_interrupted_run_stops_and_takes_everything_away() {
         if loading { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
     });
     let observed = run(&agents, at_the_loads).await;
-    assert_eq!(observed.observations.trouble.as_deref(), Some("the run was interrupted"));
-    assert_eq!(observed.observations.phases.len(), 0, "nobody waited for the end of the load");
+    assert_eq!(observed.wire.phases.len(), 0, "nobody waited for the end of the load");
     let tail = ["traffic", "remove", "clean"];
     assert_eq!(steps_of(&agents, "kvm2")[5..], tail);
 }
@@ -254,9 +278,8 @@ async fn a_node_with_another_image_is_not_waited_for() {
     };
     let mut subject = subject();
     subject.networks.retain(|network| network.is_ingress);
-    let run = Run { name: "test".to_owned(), marker: Marker::new([7; 32]) };
-    let observed = observe(&agents, subject, &run, pin!(pending())).await;
-    assert_eq!(observed.observations.trouble, None);
+    let observed = run_for(&agents, subject, proofs::needs(&of_the_wire()), pending()).await;
+    assert_eq!(observed.wire.trouble, None);
     assert_eq!(*agents.expected.borrow(), BTreeSet::from(["id-kvm2".to_owned()]));
 }
 
@@ -266,18 +289,61 @@ async fn a_drained_node_is_not_waited_for_and_its_proofs_say_why() {
     let mut subject = subject();
     subject.networks.retain(|network| network.is_ingress);
     subject.nodes.get_mut(&NodeName::new("kvm4").unwrap()).unwrap().unavailable = Some("drained".to_owned());
-    let run = Run { name: "test".to_owned(), marker: Marker::new([7; 32]) };
-    let observed = observe(&agents, subject, &run, pin!(pending())).await;
+    let observed = run_for(&agents, subject, proofs::needs(&of_the_wire()), pending()).await;
     assert_eq!(*agents.expected.borrow(), BTreeSet::from(["id-kvm2".to_owned()]));
-    let task = &observed.observations.tasks[&NodeName::new("kvm4").unwrap()];
-    assert_eq!(*task, Seen::Unknown("the probe does not run there: drained".to_owned()));
+    let task = &observed.wire.tasks[&NodeName::new("kvm4").unwrap()];
+    assert_eq!(*task, Observed::Unknown("the probe does not run there: drained".to_owned()));
 }
 
 #[tokio::test]
 async fn a_report_has_a_line_per_proof_and_spells_out_what_did_not_pass() {
     let agents = Scripted::failing(&["kvm4 mesh"]);
     let observed = run(&agents, pending()).await;
-    let text = render::report(&judge(&observed.observations));
+    let text = render::report(&judged(&agents, observed.wire));
     let plain = anstream::adapter::strip_str(&text).to_string();
     insta::assert_snapshot!(plain);
+}
+
+#[tokio::test]
+async fn a_node_that_does_not_answer_is_left_out_and_the_others_are_proven() {
+    let kvm4 = NodeName::new("kvm4").unwrap();
+    let agents = Scripted {
+        away: BTreeMap::from([(kvm4, "cannot connect: no route to host".to_owned())]),
+        ..Scripted::default()
+    };
+    let observed = run(&agents, pending()).await;
+    assert_eq!(observed.wire.trouble, None);
+    assert_eq!(observed.leftovers, Vec::<String>::new());
+    assert_eq!(steps_of(&agents, "kvm4"), Vec::<String>::new());
+    assert_eq!(*agents.expected.borrow(), BTreeSet::from(["id-kvm2".to_owned()]));
+    let report = judged(&agents, observed.wire);
+    let text = anstream::adapter::strip_str(&render::report(&report)).to_string();
+    let line = "kvm2 -> kvm4, kvm4 -> kvm2: kvm4 does not answer: cannot connect: no route to host";
+    // Once for each proof of pairs: the ways, five of the ingress network, six of the other.
+    assert_eq!(text.matches(line).count(), 12, "{text}");
+    let by_itself = report.proofs.iter().filter(|proof| proof.verdict == Verdict::Pass).count();
+    assert_eq!(by_itself, 3, "two declarations, and the name that kvm2 resolves: {report:#?}");
+    let others = report.proofs.iter().filter(|proof| proof.verdict != Verdict::Pass);
+    for proof in others {
+        assert_eq!(proof.verdict, Verdict::Unknown, "{proof:#?}");
+        assert_eq!(proof.text, "kvm4 does not answer: cannot connect: no route to host");
+    }
+}
+
+#[tokio::test]
+async fn only_what_the_proofs_need_is_done() {
+    let steps = |needs: &[Need]| {
+        let needs = needs.iter().copied().collect();
+        async {
+            let agents = Scripted::default();
+            let observed = run_for(&agents, subject(), needs, pending()).await;
+            assert_eq!((observed.wire.trouble, observed.leftovers), (None, Vec::new()));
+            steps_of(&agents, "kvm4")
+        }
+    };
+    assert_eq!(steps(&[Need::Networks]).await, Vec::<String>::new());
+    assert_eq!(steps(&[Need::Echoes]).await, ["paths"]);
+    assert_eq!(steps(&[Need::TaskLoad]).await, ["image", "locate", "traffic", "clean"]);
+    let watched = [Need::MeshLoad, Need::Watch];
+    assert_eq!(steps(&watched).await, ["image", "watch", "locate", "mesh", "read", "stop", "clean"]);
 }

@@ -2,16 +2,39 @@
 
 use std::collections::BTreeMap;
 
-use super::super::observations::{LoadOutcome, Observations, Phase, on};
-use super::super::subject::SubjectNetwork;
-use super::{Finding, Proof};
+use super::Totals;
+use super::judgement::Judgement;
 use crate::facts::Observed;
 use crate::names::NodeName;
 use crate::probe::{Association, Counts, PeerOutcome, WireView};
+use crate::report::{LoadOutcome, Phase, Proof, SubjectNetwork, Verdict, WireObservations, on};
+
+/// All directions between two nodes.
+pub(super) fn pairs(wire: &WireObservations) -> impl Iterator<Item = (&NodeName, &NodeName)> {
+    let nodes = &wire.subject.nodes;
+    nodes.keys().flat_map(|from| nodes.keys().map(move |to| (from, to))).filter(|(from, to)| from != to)
+}
+
+/// All directions on all networks.
+pub(super) fn links(wire: &WireObservations) -> impl Iterator<Item = Link<'_>> {
+    let networks = wire.subject.networks.iter();
+    networks.flat_map(move |network| pairs(wire).map(move |(from, to)| Link::of(wire, network, from, to)))
+}
+
+/// What was counted, and how many of the directions were watched at one end only.
+pub(super) fn with_unwatched_ends(counted: String, totals: &Totals<'_>) -> String {
+    match totals.of(UNWATCHED_ENDS) {
+        0 => counted,
+        ends => format!("{counted}; {ends} watched where they left only"),
+    }
+}
+
+/// Ends at which nobody could watch.
+const UNWATCHED_ENDS: &str = "unwatched_ends";
 
 /// One direction between two nodes on one network.
 pub(super) struct Link<'a> {
-    pub(super) observations: &'a Observations,
+    pub(super) wire: &'a WireObservations,
     pub(super) network: &'a SubjectNetwork,
     pub(super) from: &'a NodeName,
     pub(super) to: &'a NodeName,
@@ -19,7 +42,7 @@ pub(super) struct Link<'a> {
 }
 
 /// What one end saw of one direction.
-pub(super) struct Sight<'a> {
+pub(super) struct Witness<'a> {
     pub(super) counts: &'a Counts,
     /// Why it may have missed something.
     pub(super) blind: Option<String>,
@@ -27,16 +50,36 @@ pub(super) struct Sight<'a> {
 
 impl<'a> Link<'a> {
     pub(super) fn of(
-        observations: &'a Observations,
+        wire: &'a WireObservations,
         network: &'a SubjectNetwork,
         from: &'a NodeName,
         to: &'a NodeName,
     ) -> Self {
-        Self { observations, network, from, to, phase: observations.phase(&network.id) }
+        Self { wire, network, from, to, phase: wire.phase(&network.id) }
     }
 
-    pub(super) fn proof(&self, finding: Finding) -> Proof {
-        finding.between(Some(self.network.name.clone()), self.from, self.to)
+    pub(super) fn proof(&self, judgement: Judgement) -> Proof {
+        judgement.between(Some(self.network.name.clone()), self.from, self.to)
+    }
+
+    /// A proof by what was watched. One that passed by the sending end alone says so.
+    pub(super) fn watched(&self, mut judgement: Judgement) -> Proof {
+        if judgement.verdict == Verdict::Pass && self.decrypts_first() {
+            judgement.numbers.push((UNWATCHED_ENDS, 1));
+            judgement.text = format!(
+                "{}; watched on {} only, since the kernel of {} decrypts before anybody can watch (esp4_offload or \
+                 esp6_offload is loaded)",
+                judgement.text, self.from, self.to
+            );
+        }
+        self.proof(judgement)
+    }
+
+    /// Whether what the receiving end saw at any time says nothing about the wire.
+    fn decrypts_first(&self) -> bool {
+        let loads = self.phase.iter().flat_map(|phase| [&phase.before, &phase.after]);
+        let views = loads.chain([&self.wire.whole]).filter_map(|views| views.get(self.to)?.known());
+        views.into_iter().any(|view| view.decrypts_before_watching)
     }
 
     /// The payload that provably went from one to the other under the network's load, in bytes.
@@ -61,7 +104,7 @@ impl<'a> Link<'a> {
                 })
             }
             LoadOutcome::Mesh(mesh) => {
-                let id = self.observations.subject.nodes.get(peer).map_or("", |node| &node.node_id);
+                let id = self.wire.subject.nodes.get(peer).map_or("", |node| &node.node_id);
                 mesh.answered.get(id).map_or(0, |answers| match way {
                     Way::Sent => answers.sent_bytes,
                     Way::Received => answers.received_bytes,
@@ -70,26 +113,33 @@ impl<'a> Link<'a> {
         }
     }
 
+    /// What came of the exchange on an ordinary network, or why nobody can tell.
+    pub(super) fn exchange(&self) -> Result<&'a PeerOutcome, String> {
+        let load = self.phase.clone().and_then(|phase| on(&phase.load, self.from))?;
+        on(&self.wire.tasks, self.to)?;
+        self.peer_outcome(load, self.to).ok_or_else(|| format!("nothing was exchanged with {}", self.to))
+    }
+
     /// What came of the exchange with a peer's task.
-    pub(super) fn peer_outcome<'b>(&self, load: &'b LoadOutcome, peer: &NodeName) -> Option<&'b PeerOutcome> {
+    fn peer_outcome<'b>(&self, load: &'b LoadOutcome, peer: &NodeName) -> Option<&'b PeerOutcome> {
         let LoadOutcome::Traffic(traffic) = load else { return None };
-        let task = on(&self.observations.tasks, peer).ok()?;
+        let task = on(&self.wire.tasks, peer).ok()?;
         traffic.peers.get(task.addresses.get(&self.network.id)?)
     }
 
     /// What both ends counted of this direction while the network was loaded.
-    pub(super) fn seen_under_load(&self) -> Result<[Option<Seen>; 2], String> {
+    pub(super) fn seen_under_load(&self) -> Result<[Option<Counted>; 2], String> {
         let phase = self.phase.clone()?;
         let mut seen = [None, None];
         for (place, (node, peer, way)) in seen.iter_mut().zip(self.ends()) {
             let before = on(&phase.before, node)?;
             let after = on(&phase.after, node)?;
-            if way == Way::Received && after.decrypts_before_watching {
+            if way == Way::Received && self.decrypts_first() {
                 continue;
             }
             let earlier = self.counts(before, peer, way)?;
             let later = self.counts(after, peer, way)?;
-            *place = Some(Seen {
+            *place = Some(Counted {
                 esp_packets: later.esp_packets.saturating_sub(earlier.esp_packets),
                 esp_bytes: later.esp_bytes.saturating_sub(earlier.esp_bytes),
                 marker: later.marker.saturating_sub(earlier.marker),
@@ -100,14 +150,14 @@ impl<'a> Link<'a> {
     }
 
     /// What both ends counted of this direction in the whole run.
-    pub(super) fn seen_in_all(&self) -> [Result<Option<Sight<'a>>, String>; 2] {
+    pub(super) fn seen_in_all(&self) -> [Result<Option<Witness<'a>>, String>; 2] {
         let [near, far] = self.ends();
         let look = |(node, peer, way): (&'a NodeName, &'a NodeName, Way)| {
-            let view = on(&self.observations.whole, node)?;
-            if way == Way::Received && view.decrypts_before_watching {
+            let view = on(&self.wire.whole, node)?;
+            if way == Way::Received && self.decrypts_first() {
                 return Ok(None);
             }
-            Ok(Some(Sight { counts: self.counts(view, peer, way)?, blind: blind(node, view) }))
+            Ok(Some(Witness { counts: self.counts(view, peer, way)?, blind: blind(node, view) }))
         };
         [look(near), look(far)]
     }
@@ -117,7 +167,7 @@ impl<'a> Link<'a> {
         let phase = self.phase.clone()?;
         let mut risen = [(0, 0); 2];
         for (place, (node, peer, way)) in risen.iter_mut().zip(self.ends()) {
-            let peer = self.observations.subject.nodes.get(peer).map(|peer| peer.address);
+            let peer = self.wire.subject.nodes.get(peer).map(|peer| peer.address);
             // Only the peer's address is compared: behind address translation a node does not know its own.
             let of_direction = |association: &&Association| match way {
                 Way::Sent => Some(association.destination) == peer,
@@ -147,7 +197,7 @@ impl<'a> Link<'a> {
     }
 
     fn counts(&self, view: &'a WireView, peer: &NodeName, way: Way) -> Result<&'a Counts, String> {
-        let address = self.observations.subject.nodes.get(peer).map(|peer| peer.address);
+        let address = self.wire.subject.nodes.get(peer).map(|peer| peer.address);
         let counts = address.and_then(|address| view.peers.get(&address));
         let counts = counts.ok_or_else(|| format!("packets of {peer} were not watched"))?;
         Ok(match way {
@@ -158,15 +208,16 @@ impl<'a> Link<'a> {
 }
 
 /// What one end counted under load.
-pub(super) struct Seen {
+pub(super) struct Counted {
     pub(super) esp_packets: u64,
     pub(super) esp_bytes: u64,
     pub(super) marker: u64,
     pub(super) blind: Option<String>,
 }
 
+/// Which way packets went, as one end saw it.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Way {
+pub(super) enum Way {
     Sent,
     Received,
 }
@@ -180,4 +231,9 @@ fn blind(node: &NodeName, view: &WireView) -> Option<String> {
         return Some(format!("{node} had not yet counted all packets that it saw"));
     }
     (view.truncated > 0).then(|| format!("{} packets on {node} were too long to be searched", view.truncated))
+}
+
+/// Why what was counted may lack something.
+pub(super) fn doubt(seen: &[Option<Counted>; 2]) -> Option<String> {
+    seen.iter().flatten().find_map(|counted| counted.blind.clone())
 }

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use super::super::exposure::{Expected, Vantage, View, addresses_of, udp_ports};
-use super::super::{Proof, ProofId, Verdict, judge_exposure};
+use super::super::{Part, REGISTRY, judge};
 use crate::config::Config;
 use crate::facts::{InterfaceFacts, NodeFacts, Observed, SshSession};
 use crate::names::NodeName;
 use crate::ports::PortSet;
 use crate::probe::{Scanned, UdpAnswer};
+use crate::report::exposure::{Expected, Sighting, Vantage, addresses_of, udp_ports};
+use crate::report::{Observations, Proof, ProofId, Report, Verdict};
 
 const OPERATOR: &str = "198.51.100.9";
 
@@ -52,8 +53,8 @@ fn scanned(source: &str, open: &str, refused: &str) -> Scanned {
 }
 
 /// kvm8 as the operator sees it: SSH, a web server, nothing on TCP 443.
-fn from_the_operator() -> View {
-    View {
+fn from_the_operator() -> Sighting {
+    Sighting {
         from: Vantage::Operator,
         node: NodeName::new("kvm8").unwrap(),
         address: ip("203.0.113.18"),
@@ -65,8 +66,8 @@ fn from_the_operator() -> View {
 }
 
 /// kvm8 as kvm2 sees it.
-fn from_a_peer() -> View {
-    View {
+fn from_a_peer() -> Sighting {
+    Sighting {
         from: kvm2(),
         seen_as: Some(ip("203.0.113.12")),
         expected: expected(&config(""), &kvm2(), "203.0.113.12"),
@@ -75,20 +76,25 @@ fn from_a_peer() -> View {
     }
 }
 
-fn spoilt(mut view: View, spoil: impl FnOnce(&mut Scanned)) -> View {
-    match &mut view.seen {
+fn spoilt(mut sighting: Sighting, spoil: impl FnOnce(&mut Scanned)) -> Sighting {
+    match &mut sighting.seen {
         Observed::Known(scanned) => spoil(scanned),
         Observed::Unknown(why) => panic!("{why}"),
     }
-    view
+    sighting
 }
 
-fn proof(view: View, id: ProofId) -> Proof {
-    judge_exposure(&[view]).proofs.into_iter().find(|proof| proof.id == id).unwrap()
+fn judged(sighting: Sighting) -> Report {
+    let kinds: Vec<_> = REGISTRY.iter().copied().filter(|kind| kind.part == Part::Exposure).collect();
+    judge(&Observations { sightings: vec![sighting], ..Observations::default() }, &kinds)
 }
 
-fn verdicts(view: View) -> Vec<(ProofId, Verdict)> {
-    judge_exposure(&[view]).proofs.into_iter().map(|proof| (proof.id, proof.verdict)).collect()
+fn proof(sighting: Sighting, id: ProofId) -> Proof {
+    judged(sighting).proofs.into_iter().find(|proof| proof.id == id).unwrap()
+}
+
+fn verdicts(sighting: Sighting) -> Vec<(ProofId, Verdict)> {
+    judged(sighting).proofs.into_iter().map(|proof| (proof.id, proof.verdict)).collect()
 }
 
 #[test]
@@ -112,9 +118,9 @@ fn everybody_is_expected_to_reach_what_is_declared_and_only_that() {
 
 #[test]
 fn a_node_that_is_as_declared_passes_from_everywhere() {
-    for view in [from_the_operator(), from_a_peer()] {
+    for sighting in [from_the_operator(), from_a_peer()] {
         let expected = [(ProofId::NothingElseOpen, Verdict::Pass), (ProofId::DeclaredOpen, Verdict::Pass)];
-        assert_eq!(verdicts(view), expected);
+        assert_eq!(verdicts(sighting), expected);
     }
     let proof = proof(from_the_operator(), ProofId::NothingElseOpen);
     assert_eq!(
@@ -129,13 +135,13 @@ fn a_node_that_is_as_declared_passes_from_everywhere() {
 
 #[test]
 fn what_answers_undeclared_fails_by_name_whether_it_listens_or_not() {
-    let view = spoilt(from_the_operator(), |seen| {
+    let sighting = spoilt(from_the_operator(), |seen| {
         seen.open.insert(8080);
         seen.refused.insert(9000);
         seen.udp.insert(111, UdpAnswer::Answered);
         seen.udp.insert(65_000, UdpAnswer::Unreachable);
     });
-    let proof = proof(view, ProofId::NothingElseOpen);
+    let proof = proof(sighting, ProofId::NothingElseOpen);
     assert_eq!(proof.verdict, Verdict::Fail);
     assert_eq!(
         proof.text,
@@ -158,21 +164,21 @@ fn what_is_for_peers_fails_where_others_reach_it_and_passes_from_peers() {
 
 #[test]
 fn what_is_declared_and_filtered_fails() {
-    let view = spoilt(from_the_operator(), |seen| seen.refused = PortSet::default());
-    let failed = proof(view, ProofId::DeclaredOpen);
+    let sighting = spoilt(from_the_operator(), |seen| seen.refused = PortSet::default());
+    let failed = proof(sighting, ProofId::DeclaredOpen);
     assert_eq!(failed.verdict, Verdict::Fail);
     assert!(failed.text.ends_with("TCP 443 is declared open, and is filtered"), "{}", failed.text);
-    let view = spoilt(from_a_peer(), |seen| {
+    let sighting = spoilt(from_a_peer(), |seen| {
         seen.open = ports("80,7946");
         seen.rejected = ports("2377");
     });
-    let failed = proof(view, ProofId::DeclaredOpen);
+    let failed = proof(sighting, ProofId::DeclaredOpen);
     assert!(failed.text.ends_with("TCP 2377 should take connections from here, and is filtered"));
-    let view = spoilt(from_a_peer(), |seen| {
+    let sighting = spoilt(from_a_peer(), |seen| {
         seen.open = ports("80,7946");
         seen.refused.insert(2377);
     });
-    let failed = proof(view, ProofId::DeclaredOpen);
+    let failed = proof(sighting, ProofId::DeclaredOpen);
     assert!(failed.verdict == Verdict::Fail && failed.text.ends_with("and nothing listens"));
 }
 
@@ -180,54 +186,54 @@ fn what_is_declared_and_filtered_fails() {
 fn ssh_that_is_shut_fails_unless_the_login_may_have_come_another_way() {
     let shut = |seen: &mut Scanned| seen.open = ports("80");
     assert_eq!(proof(spoilt(from_the_operator(), shut), ProofId::DeclaredOpen).verdict, Verdict::Fail);
-    let view = spoilt(from_the_operator(), |seen| {
+    let sighting = spoilt(from_the_operator(), |seen| {
         shut(seen);
         seen.source = ip("192.168.1.5");
     });
-    let unknown = proof(view, ProofId::DeclaredOpen);
+    let unknown = proof(sighting, ProofId::DeclaredOpen);
     assert_eq!(unknown.verdict, Verdict::Unknown);
     assert!(unknown.text.contains("behind address translation or a jump host"), "{}", unknown.text);
 }
 
 #[test]
 fn who_could_not_look_proves_nothing() {
-    let view = View { seen: Observed::Unknown("the way was lost".to_owned()), ..from_the_operator() };
+    let sighting = Sighting { seen: Observed::Unknown("the way was lost".to_owned()), ..from_the_operator() };
     let expected = [(ProofId::NothingElseOpen, Verdict::Unknown), (ProofId::DeclaredOpen, Verdict::Unknown)];
-    assert_eq!(verdicts(view), expected);
+    assert_eq!(verdicts(sighting), expected);
 }
 
 #[test]
 fn what_the_one_who_looks_could_not_send_proves_nothing_and_an_open_port_fails_all_the_same() {
-    let view = spoilt(from_the_operator(), |seen| {
+    let sighting = spoilt(from_the_operator(), |seen| {
         seen.udp.insert(4789, UdpAnswer::Unsent);
     });
-    let unknown = proof(view.clone(), ProofId::NothingElseOpen);
+    let unknown = proof(sighting.clone(), ProofId::NothingElseOpen);
     assert_eq!(unknown.verdict, Verdict::Unknown);
     assert!(unknown.text.contains("UDP 4789 was not tried"), "{}", unknown.text);
     // Where an answer would be in order, it is no matter.
     let at_a_peers_address = expected(&config(""), &Vantage::Operator, "203.0.113.12");
     assert!(at_a_peers_address.admitted_udp.contains(4789));
-    let in_order = View { expected: at_a_peers_address, ..view.clone() };
+    let in_order = Sighting { expected: at_a_peers_address, ..sighting.clone() };
     assert!(!proof(in_order, ProofId::NothingElseOpen).text.contains("not tried"));
-    let view = spoilt(view, |seen| seen.open.insert(2375));
-    assert_eq!(proof(view, ProofId::NothingElseOpen).verdict, Verdict::Fail);
+    let sighting = spoilt(sighting, |seen| seen.open.insert(2375));
+    assert_eq!(proof(sighting, ProofId::NothingElseOpen).verdict, Verdict::Fail);
 }
 
 #[test]
 fn silence_that_nothing_vouches_for_proves_nothing_and_an_open_port_fails_all_the_same() {
-    let mut view = spoilt(from_the_operator(), |seen| {
+    let mut sighting = spoilt(from_the_operator(), |seen| {
         (seen.open, seen.refused, seen.control) = (ports(""), ports(""), None);
     });
-    view.expected = Expected::default();
-    assert_eq!(verdicts(view.clone()), [(ProofId::NothingElseOpen, Verdict::Unknown)]);
-    let view = spoilt(view, |seen| seen.open = ports("2375"));
-    assert_eq!(verdicts(view), [(ProofId::NothingElseOpen, Verdict::Fail)]);
+    sighting.expected = Expected::default();
+    assert_eq!(verdicts(sighting.clone()), [(ProofId::NothingElseOpen, Verdict::Unknown)]);
+    let sighting = spoilt(sighting, |seen| seen.open = ports("2375"));
+    assert_eq!(verdicts(sighting), [(ProofId::NothingElseOpen, Verdict::Fail)]);
 }
 
 #[test]
 fn an_unfiltered_node_is_told_in_one_sentence() {
-    let view = spoilt(from_the_operator(), |seen| seen.refused = PortSet::all().without(&seen.open));
-    let failed = proof(view, ProofId::NothingElseOpen);
+    let sighting = spoilt(from_the_operator(), |seen| seen.refused = PortSet::all().without(&seen.open));
+    let failed = proof(sighting, ProofId::NothingElseOpen);
     let end = "TCP 1-21, 23-79, 81-442, 444-65535 is not filtered, though nothing listens";
     assert!(failed.text.ends_with(end), "{}", failed.text);
 }

@@ -2,27 +2,27 @@
 
 use std::net::IpAddr;
 
-use super::super::observations::{LoadOutcome, Observations};
-use super::super::{ProofId, Verdict, judge};
+use super::super::{Totals, kind_of};
 use super::healthy::*;
 use crate::facts::Observed;
 use crate::probe::{Counts, PathQuality, WireView};
+use crate::report::{LoadOutcome, Proof, ProofId, Verdict, WireObservations};
 
-fn failed(observations: &Observations) -> Vec<String> {
+fn failed(observations: &WireObservations) -> Vec<String> {
     not_passed(observations, Verdict::Fail)
 }
 
-fn unknown(observations: &Observations) -> Vec<String> {
+fn unknown(observations: &WireObservations) -> Vec<String> {
     not_passed(observations, Verdict::Unknown)
 }
 
-fn text_of(observations: &Observations, id: ProofId) -> String {
-    let report = judge(observations);
+fn text_of(observations: &WireObservations, id: ProofId) -> String {
+    let report = judged(observations);
     report.proofs.into_iter().find(|proof| proof.id == id && proof.verdict != Verdict::Pass).unwrap().text
 }
 
 /// As if the network had no encryption: all of its load clear, none of it in ESP, nothing in the associations.
-fn without_encryption(observations: &mut Observations, id: &str, vni: u32) {
+fn without_encryption(observations: &mut WireObservations, id: &str, vni: u32) {
     let phase = observations.phases.iter_mut().find(|phase| phase.network == id).unwrap();
     for node in NODES {
         let before = known(&mut phase.before, node).clone();
@@ -49,7 +49,7 @@ fn an_ingress_network_left_unencrypted_fails_with_network_pair_and_number() {
     let text = text_of(&run, ProofId::NoClearPackets);
     assert_eq!(text, "36 clear packets of ingress went from kvm2 to kvm4");
     assert_eq!(unknown(&run), Vec::<String>::new());
-    assert_eq!(judge(&run).verdict(), Verdict::Fail);
+    assert_eq!(judged(&run).verdict(), Verdict::Fail);
 }
 
 #[test]
@@ -264,9 +264,9 @@ fn a_node_nobody_could_ask_leaves_unknowns_and_never_a_pass() {
     run.tasks.insert(name("kvm8"), Observed::Unknown("the connection broke".to_owned()));
     run.paths.insert(name("kvm8"), Observed::Unknown("the connection broke".to_owned()));
     assert_eq!(failed(&run), Vec::<String>::new());
-    let report = judge(&run);
+    let report = judged(&run);
     assert_eq!(report.verdict(), Verdict::Unknown);
-    let about_it = |proof: &&super::super::Proof| {
+    let about_it = |proof: &&Proof| {
         proof.pair.as_ref().is_some_and(|pair| pair.from == name("kvm8") || pair.to == name("kvm8"))
     };
     for proof in report.proofs.iter().filter(about_it) {
@@ -287,12 +287,58 @@ fn a_run_that_ended_early_says_why_in_every_proof_it_lacks() {
     run.trouble = Some("the service could not be created".to_owned());
     assert_eq!(failed(&run), Vec::<String>::new());
     assert_eq!(text_of(&run, ProofId::BulkTcp), "no load was put on it: the service could not be created");
-    let passed = judge(&run).proofs.into_iter().filter(|proof| proof.verdict == Verdict::Pass);
+    let passed = judged(&run).proofs.into_iter().filter(|proof| proof.verdict == Verdict::Pass);
     assert!(passed.map(|proof| proof.id).all(|id| id == ProofId::DeclaredEncrypted));
 }
 
 #[test]
-fn a_kernel_that_decrypts_before_anybody_can_watch_leaves_the_judgement_to_the_sender() {
+fn a_kernel_that_decrypts_before_anybody_can_watch_leaves_the_judgement_to_the_sender_and_the_proof_says_so()
+{
+    let run = decrypting_at("kvm8");
+    assert_eq!(failed(&run), Vec::<String>::new());
+    assert_eq!(unknown(&run), Vec::<String>::new());
+    // Two directions arrive at it, on two networks.
+    for id in [ProofId::NoClearPackets, ProofId::MarkerHidden, ProofId::EspSeen] {
+        let proofs = judged(&run).proofs.into_iter().filter(|proof| proof.id == id);
+        let (at_it, others): (Vec<_>, Vec<_>) =
+            proofs.partition(|proof| proof.pair.as_ref().unwrap().to == name("kvm8"));
+        assert_eq!(at_it.len(), 4);
+        for proof in at_it {
+            assert!(
+                proof.text.contains("the kernel of kvm8 decrypts before anybody can watch"),
+                "{proof:#?}"
+            );
+            assert_eq!(proof.numbers["unwatched_ends"], 1);
+        }
+        assert!(others.iter().all(|proof| !proof.text.contains("decrypts")), "{others:#?}");
+        let report = judged(&run);
+        let proofs: Vec<&Proof> = report.proofs.iter().filter(|proof| proof.id == id).collect();
+        let counted = (kind_of(id).counted)(&Totals(&proofs));
+        assert!(counted.ends_with("; 4 watched where they left only"), "{counted}");
+    }
+    let mut leaking = run.clone();
+    sent(&mut leaking.whole, "kvm2", "kvm8").clear.insert(SECURE_VNI, 4);
+    assert_eq!(failed(&leaking), ["NoClearPackets secure kvm2>kvm8"]);
+}
+
+#[test]
+fn where_the_end_that_decrypts_first_is_the_only_one_nothing_is_proven() {
+    let mut run = decrypting_at("kvm8");
+    for phase in &mut run.phases {
+        phase.after.insert(name("kvm2"), Observed::Unknown("the watch broke".to_owned()));
+    }
+    run.whole.insert(name("kvm2"), Observed::Unknown("the watch broke".to_owned()));
+    assert_eq!(failed(&run), Vec::<String>::new());
+    let unknown = unknown(&run);
+    for id in ["NoClearPackets", "MarkerHidden", "EspSeen"] {
+        for network in ["secure", "ingress"] {
+            assert!(unknown.contains(&format!("{id} {network} kvm2>kvm8")), "{unknown:#?}");
+        }
+    }
+}
+
+/// What a node whose kernel decrypts first saw coming in is clear, and says nothing.
+fn decrypting_at(node: &str) -> WireObservations {
     let mut run = healthy();
     let decrypted = |view: &mut WireView| {
         view.decrypts_before_watching = true;
@@ -302,14 +348,11 @@ fn a_kernel_that_decrypts_before_anybody_can_watch_leaves_the_judgement_to_the_s
         }
     };
     for phase in &mut run.phases {
-        decrypted(known(&mut phase.after, "kvm8"));
-        decrypted(known(&mut phase.before, "kvm8"));
+        decrypted(known(&mut phase.after, node));
+        decrypted(known(&mut phase.before, node));
     }
-    decrypted(known(&mut run.whole, "kvm8"));
-    assert_eq!(failed(&run), Vec::<String>::new());
-    assert_eq!(unknown(&run), Vec::<String>::new());
-    sent(&mut run.whole, "kvm2", "kvm8").clear.insert(SECURE_VNI, 4);
-    assert_eq!(failed(&run), ["NoClearPackets secure kvm2>kvm8"]);
+    decrypted(known(&mut run.whole, node));
+    run
 }
 
 #[test]

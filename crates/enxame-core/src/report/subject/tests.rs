@@ -1,6 +1,6 @@
 //! Which networks are to be proven.
 
-use super::super::subject::{Subject, SubjectError, ipv4_of};
+use super::{Subject, SubjectError, ipv4_of};
 use crate::config::Config;
 use crate::facts::{ClusterFacts, InterfaceFacts};
 

@@ -1,37 +1,58 @@
 //! The way between two nodes, below every network: what the swarm's elections and heartbeats live on.
 
-use super::super::observations::{Observations, on};
-use super::{Finding, Proof, ProofId, Verdict};
+use super::judgement::Judgement;
+use super::link::pairs;
+use super::{Need, Part, ProofKind, Totals};
 use crate::limits::ROUND_TRIP_LIMIT_US;
 use crate::names::NodeName;
 use crate::probe::PathQuality;
+use crate::report::{Observations, Proof, ProofId, Verdict, WireObservations, on};
+
+pub(super) const KIND: ProofKind = ProofKind {
+    id: ProofId::PathQuality,
+    title: "fast and whole",
+    manual: "1.2",
+    part: Part::Wire,
+    needs: &[Need::Echoes],
+    judge,
+    counted,
+};
 
 /// Fast enough for the swarm's elections, and losing next to nothing (manual 1.2).
-pub(super) fn quality(observations: &Observations, from: &NodeName, to: &NodeName) -> Proof {
-    let finding = match measured(observations, from, to) {
+fn judge(observations: &Observations) -> Vec<Proof> {
+    let Some(wire) = &observations.wire else { return Vec::new() };
+    pairs(wire).map(|(from, to)| of_pair(wire, from, to)).collect()
+}
+
+fn counted(totals: &Totals<'_>) -> String {
+    format!("{} of {} echoes", totals.of("returned_packets"), totals.of("sent_packets"))
+}
+
+fn of_pair(wire: &WireObservations, from: &NodeName, to: &NodeName) -> Proof {
+    let judgement = match measured(wire, from, to) {
         Ok(quality) => judged(quality),
-        Err(why) => Finding::unknown(ProofId::PathQuality, why),
+        Err(why) => Judgement::unknown(ProofId::PathQuality, why),
     };
-    finding.between(None, from, to)
+    judgement.between(None, from, to)
 }
 
 fn measured<'a>(
-    observations: &'a Observations,
+    wire: &'a WireObservations,
     from: &NodeName,
     to: &NodeName,
 ) -> Result<&'a PathQuality, String> {
-    let address = observations.subject.nodes.get(to).map(|node| node.address);
-    let paths = on(&observations.paths, from)?;
+    let address = wire.subject.nodes.get(to).map(|node| node.address);
+    let paths = on(&wire.paths, from)?;
     let quality = address.and_then(|address| paths.get(&address));
     quality.ok_or_else(|| format!("{from} sent no echo requests to {to}"))?.as_ref().map_err(Clone::clone)
 }
 
-fn judged(quality: &PathQuality) -> Finding {
+fn judged(quality: &PathQuality) -> Judgement {
     let id = ProofId::PathQuality;
     let PathQuality { sent, returned, jitter_us, .. } = *quality;
     let Some(mean_us) = quality.mean_us.filter(|_| returned > 0) else {
         // A filter for echoes looks the same as a path that is cut.
-        return Finding::unknown(id, format!("none of {sent} echo requests was answered"));
+        return Judgement::unknown(id, format!("none of {sent} echo requests was answered"));
     };
     let lost = sent.saturating_sub(returned);
     let verdict = if quality.loses_too_much() || mean_us >= ROUND_TRIP_LIMIT_US {
@@ -50,7 +71,7 @@ fn judged(quality: &PathQuality) -> Finding {
         milliseconds(mean_us),
         milliseconds(jitter_us)
     );
-    Finding { id, verdict, numbers, text }
+    Judgement { id, verdict, numbers, text }
 }
 
 /// With one decimal.

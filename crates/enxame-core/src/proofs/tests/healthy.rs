@@ -3,14 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use super::super::observations::{LoadOutcome, Observations, Phase};
-use super::super::subject::{Subject, SubjectNetwork, SubjectNode};
-use super::super::{Proof, ProofId, Verdict, judge};
+use super::super::{Part, REGISTRY, judge};
 use crate::facts::Observed;
 use crate::names::NodeName;
 use crate::probe::{
     Association, Counts, Exchanged, MeshAnswers, MeshOutcome, PathQuality, PeerCounts, PeerOutcome,
     ProbeTask, TrafficOutcome, WireView,
+};
+use crate::report::{
+    LoadOutcome, Observations, Phase, Proof, ProofId, Report, Subject, SubjectNetwork, SubjectNode, Verdict,
+    WireObservations,
 };
 
 pub(super) const NODES: [&str; 3] = ["kvm2", "kvm4", "kvm8"];
@@ -105,7 +107,7 @@ pub(super) fn good_path() -> PathQuality {
     PathQuality { sent: 100, returned: 99, mean_us: Some(12_345), jitter_us: 250 }
 }
 
-pub(super) fn healthy() -> Observations {
+pub(super) fn healthy() -> WireObservations {
     let nodes = NODES.iter().map(|node| {
         let subject = SubjectNode {
             address: address(node),
@@ -119,7 +121,7 @@ pub(super) fn healthy() -> Observations {
     // Some more than the payload: headers, and what else the nodes had to say to each other.
     let after_bulk = 2 * BULK + 100_000;
     let after_mesh = after_bulk + 8 * REQUEST + 9_000;
-    Observations {
+    WireObservations {
         subject: Subject {
             nodes: nodes.collect(),
             networks: vec![network(INGRESS, "ingress", INGRESS_VNI), network(SECURE, "secure", SECURE_VNI)],
@@ -168,14 +170,26 @@ pub(super) fn known<'a, T>(observed: &'a mut BTreeMap<NodeName, Observed<T>>, no
     }
 }
 
+/// All proofs about the wire.
+pub(super) fn judged(wire: &WireObservations) -> Report {
+    judged_without(wire, &[])
+}
+
+/// The same where some nodes do not answer.
+pub(super) fn judged_without(wire: &WireObservations, absent: &[&str]) -> Report {
+    let kinds: Vec<_> = REGISTRY.iter().copied().filter(|kind| kind.part == Part::Wire).collect();
+    let unreachable = absent.iter().map(|node| (name(node), "no route to host".to_owned())).collect();
+    judge(&Observations { unreachable, wire: Some(wire.clone()), sightings: Vec::new() }, &kinds)
+}
+
 /// The proofs that are not passed, as `id network from>to`.
-pub(super) fn not_passed(observations: &Observations, verdict: Verdict) -> Vec<String> {
-    let report = judge(observations);
+pub(super) fn not_passed(wire: &WireObservations, verdict: Verdict) -> Vec<String> {
+    let report = judged(wire);
     let proofs = report.proofs.iter().filter(|proof| proof.verdict == verdict);
     proofs.map(short).collect()
 }
 
-fn short(proof: &Proof) -> String {
+pub(super) fn short(proof: &Proof) -> String {
     let place = match (&proof.pair, &proof.node) {
         (Some(pair), _) => format!("{}>{}", pair.from, pair.to),
         (None, Some(node)) => node.to_string(),
@@ -186,7 +200,7 @@ fn short(proof: &Proof) -> String {
 
 #[test]
 fn a_healthy_run_passes_every_proof() {
-    let report = judge(&healthy());
+    let report = judged(&healthy());
     assert_eq!(not_passed(&healthy(), Verdict::Fail), Vec::<String>::new());
     assert_eq!(not_passed(&healthy(), Verdict::Unknown), Vec::<String>::new());
     assert_eq!(report.verdict(), Verdict::Pass);
@@ -203,15 +217,12 @@ fn a_healthy_run_passes_every_proof() {
 
 #[test]
 fn a_report_without_proofs_proves_nothing() {
-    assert_eq!(super::super::Report { proofs: Vec::new() }.verdict(), Verdict::Unknown);
+    assert_eq!(Report { proofs: Vec::new() }.verdict(), Verdict::Unknown);
 }
 
 #[test]
 fn a_report_survives_its_evidence_file() {
-    let (observations, report) = (healthy(), judge(&healthy()));
+    let (observations, report) = (healthy(), judged(&healthy()));
     let text = serde_json::to_string(&(&observations, &report)).unwrap();
-    assert_eq!(
-        serde_json::from_str::<(Observations, super::super::Report)>(&text).unwrap(),
-        (observations, report)
-    );
+    assert_eq!(serde_json::from_str::<(WireObservations, Report)>(&text).unwrap(), (observations, report));
 }
