@@ -6,6 +6,8 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::print_stdout,
+    clippy::indexing_slicing,
+    clippy::format_push_string,
     reason = "a measurement: it prints, and ends where it cannot measure"
 )]
 

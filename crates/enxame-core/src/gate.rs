@@ -85,10 +85,12 @@ impl Gate {
         let seconds = match self {
             // A manager that has just come back is heard of again within an election (10 to 20 s) and a heartbeat.
             Self::QuorumSurvives { .. } | Self::OthersReady { .. } => 90,
-            // An image may have to be fetched, and a health check has its start period.
-            Self::TasksRun { .. } => 300,
-            // A container that does not end is killed after its grace period: 10 s where nobody said otherwise.
-            Self::NodeReady { .. } | Self::NodeDrained { .. } | Self::EncryptsTraffic { .. } => 300,
+            // An image may have to be fetched, and a health check has its start period. A container that does not end is
+            // killed after its grace period: 10 s where nobody said otherwise.
+            Self::TasksRun { .. }
+            | Self::NodeReady { .. }
+            | Self::NodeDrained { .. }
+            | Self::EncryptsTraffic { .. } => 300,
             // A server with much memory counts it first.
             Self::NodeRebooted { .. } => 900,
         };

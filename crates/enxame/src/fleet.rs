@@ -154,7 +154,7 @@ impl Fleet {
             }
         });
         let (seen, errors) = apart(join_all(looks).await);
-        let (lost, refused): (Vec<_>, Vec<_>) = errors.into_iter().partition(|error| error.is_silence());
+        let (lost, refused): (Vec<_>, Vec<_>) = errors.into_iter().partition(NodeError::is_silence);
         if !refused.is_empty() {
             bail!(FleetError(refused));
         }

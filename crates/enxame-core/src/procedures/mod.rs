@@ -73,7 +73,7 @@ impl Record {
     #[must_use]
     pub fn text(&self) -> String {
         let since = self.since_unix_s.unwrap_or_default();
-        let boot_id = self.boot_id.iter().map(|id| format!(" {id}")).collect::<String>();
+        let boot_id = self.boot_id.as_ref().map(|id| format!(" {id}")).unwrap_or_default();
         format!("{} {since}{boot_id}", self.verb)
     }
 }

@@ -22,13 +22,10 @@ pub(super) enum Fate {
 
 /// Whether a node satisfies a constraint; `None` where that cannot be told.
 fn satisfies(node: &SwarmNodeFacts, constraint: &str) -> Option<bool> {
-    let (key, value, is_wanted) = match constraint.split_once("!=") {
-        Some((key, value)) => (key.trim(), value.trim(), false),
-        None => {
-            let (key, value) = constraint.split_once("==")?;
-            (key.trim(), value.trim(), true)
-        }
-    };
+    let unwanted = constraint.split_once("!=");
+    let is_wanted = unwanted.is_none();
+    let (key, value) = unwanted.or_else(|| constraint.split_once("=="))?;
+    let (key, value) = (key.trim(), value.trim());
     // swarmkit compares without case (manager/constraint/constraint.go).
     let is = |text: &str| text.eq_ignore_ascii_case(value);
     let found = match key {
