@@ -23,7 +23,17 @@ const ROTATE_BYTES: u64 = 256 * 1024;
 /// # Errors
 /// [`HostError::File`].
 pub fn record(operator: &str, change: &ChangeId, event: Event) -> Result<(), HostError> {
-    let failed = |source| HostError::File { verb: "write", path: PATH.to_owned(), source };
+    record_at(Path::new(PATH), operator, change, event)
+}
+
+/// The same in a journal elsewhere.
+pub(crate) fn record_at(
+    path: &Path,
+    operator: &str,
+    change: &ChangeId,
+    event: Event,
+) -> Result<(), HostError> {
+    let failed = |source| HostError::File { verb: "write", path: path.display().to_string(), source };
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
     let entry = Entry {
         at_unix_ms: u64::try_from(now).unwrap_or(u64::MAX),
@@ -31,7 +41,7 @@ pub fn record(operator: &str, change: &ChangeId, event: Event) -> Result<(), Hos
         change: change.clone(),
         event,
     };
-    append(Path::new(PATH), &entry).map_err(failed)
+    append(path, &entry).map_err(failed)
 }
 
 fn append(path: &Path, entry: &Entry) -> std::io::Result<()> {

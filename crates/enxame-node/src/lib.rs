@@ -12,6 +12,7 @@ pub mod journal;
 mod netlink;
 pub mod operator_channel;
 pub mod probes;
+pub mod program;
 pub mod replace;
 pub mod scan;
 pub mod swarm;

@@ -31,7 +31,7 @@ use enxame_core::facts::{
 };
 
 use crate::host::Host;
-use crate::journal;
+use crate::{deadman, journal};
 
 pub use esp::try_esp;
 
@@ -75,6 +75,7 @@ pub fn gather(host: &dyn Host, query: &FactsQuery) -> NodeFacts {
             ssh_session: None,
             filter: FilterFacts::default(),
             interrupted: journal::interrupted(host),
+            not_put_back: deadman::not_put_back(),
             volatile: VolatileFacts {
                 clock_unix_ms,
                 clock_synchronised,
