@@ -16,13 +16,14 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-pub use crate::areas::engine::facts::{
-    EngineFacts, EngineState, LocalSwarmState, NetworkFacts, SwarmFacts, SwarmNodeFacts, SwarmSettings,
-};
+pub use crate::areas::engine::facts::{EngineFacts, EngineState};
 pub use crate::areas::firewall::facts::{FilterFacts, GuardState, TableFacts};
 pub use crate::areas::machine::facts::{
     CloudInit, DockerSnap, Hardware, InterfaceFacts, Kernel, ModuleState, OperatingSystem, PackageFacts,
     UnitFacts,
+};
+pub use crate::areas::swarm::facts::{
+    LocalSwarmState, NetworkFacts, SwarmFacts, SwarmNodeFacts, SwarmSettings,
 };
 pub use cluster::{ClusterFacts, Look};
 pub use digest::{FactsDigest, digest_of};

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use enxame_core::probe::{Echoes, PathQuality};
 
-use crate::facts::echo::EchoSocket;
+use crate::areas::machine::look::echo::EchoSocket;
 
 /// How long after the last request an answer still counts.
 const LAST_ANSWER: Duration = Duration::from_secs(2);

@@ -1,5 +1,6 @@
 //! The swarm (manual 5.2 and 5.3).
 
+pub(crate) mod facts;
 pub mod ingress;
 pub mod init;
 pub mod join;

@@ -2,6 +2,7 @@
 
 mod config;
 mod docker_group;
+pub(crate) mod look;
 mod package;
 
 use enxame_core::areas::engine::Action;

@@ -4,6 +4,7 @@ mod cloud_init;
 mod hostname;
 mod hosts;
 mod kernel_modules;
+pub(crate) mod look;
 mod sysctl;
 mod time_sync;
 

@@ -4,6 +4,7 @@ mod ingress;
 mod init;
 mod join;
 mod labels;
+pub(crate) mod look;
 mod networks;
 mod overlay;
 mod settings;

@@ -3,6 +3,8 @@
 //! `docker.socket` starts the daemon on the first connection, which would be a change: the socket is used only while a
 //! dockerd runs.
 
+pub(crate) mod snap;
+
 use std::fs;
 use std::future::Future;
 use std::time::Duration;
@@ -13,7 +15,7 @@ use enxame_core::facts::{EngineFacts, EngineState};
 use enxame_core::version::EngineVersion;
 use tokio::time::timeout;
 
-use super::{exists, swarm, text};
+use crate::areas::swarm::look as swarm;
 use crate::engine::{Engine, EngineError, SOCKET};
 use crate::host::Host;
 
@@ -26,13 +28,13 @@ const CALL: Duration = Duration::from_secs(10);
 const INFO_CALL: Duration = Duration::from_secs(25);
 
 /// Looks at the engine.
-pub(super) fn look(host: &dyn Host) -> EngineFacts {
+pub(crate) fn look(host: &dyn Host) -> EngineFacts {
     EngineFacts { state: state(host) }
 }
 
 fn state(host: &dyn Host) -> EngineState {
-    if !exists(host, SOCKET) {
-        return if DAEMONS.iter().any(|daemon| exists(host, daemon)) {
+    if !host.exists(SOCKET) {
+        return if DAEMONS.iter().any(|daemon| host.exists(daemon)) {
             EngineState::NotAnswering(format!("{SOCKET} is not there"))
         } else {
             EngineState::Absent
@@ -49,8 +51,8 @@ fn state(host: &dyn Host) -> EngineState {
 
 /// Whether a dockerd runs: the one its pid file names or, where that is elsewhere (snap), any.
 fn daemon_runs(host: &dyn Host) -> bool {
-    let is_dockerd = |pid: &str| text(host, &format!("/proc/{pid}/comm")).trim() == "dockerd";
-    let named = text(host, "/run/docker.pid");
+    let is_dockerd = |pid: &str| host.text(&format!("/proc/{pid}/comm")).trim() == "dockerd";
+    let named = host.text("/run/docker.pid");
     let is_number = |pid: &str| !pid.is_empty() && pid.bytes().all(|byte| byte.is_ascii_digit());
     if is_number(named.trim()) && is_dockerd(named.trim()) {
         return true;
