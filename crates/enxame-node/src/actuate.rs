@@ -74,7 +74,7 @@ impl Context<'_> {
     /// # Errors
     /// The last refusal, when it never answered.
     pub fn engine_within(&self, deadline: Duration) -> Result<Engine, EngineError> {
-        wait_for(deadline, Engine::connect)
+        wait_for(deadline, || Engine::at(self.host.engine_socket()))
     }
 
     /// The engine.

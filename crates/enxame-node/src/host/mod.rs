@@ -88,6 +88,11 @@ pub trait Host: Sync {
     /// # Errors
     /// [`HostError::Start`] and [`HostError::TimedOut`]; a non-zero exit is in [`Finished`].
     fn run(&self, command: &Command) -> Result<Finished, HostError>;
+
+    /// Where the engine listens.
+    fn engine_socket(&self) -> &Path {
+        Path::new(crate::engine::SOCKET)
+    }
 }
 
 impl dyn Host + '_ {

@@ -16,3 +16,6 @@ pub(super) fn act(on: &mut Context<'_>, action: &Action) -> Result<(), ActuateEr
         Action::DockerGroup(action) => docker_group::act(on, action),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -22,3 +22,6 @@ pub(super) fn act(on: &mut Context<'_>, action: &Action) -> Result<(), ActuateEr
         Action::KernelModules(action) => kernel_modules::act(on, action),
     }
 }
+
+#[cfg(test)]
+mod tests;

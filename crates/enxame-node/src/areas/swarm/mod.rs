@@ -23,3 +23,6 @@ pub(super) fn act(on: &mut Context<'_>, action: &Action) -> Result<(), ActuateEr
         Action::Network(action) => networks::act(on, action),
     }
 }
+
+#[cfg(test)]
+mod tests;
