@@ -51,21 +51,43 @@ pub struct IllegalTransition {
 /// # Errors
 /// [`IllegalTransition`] when a change ends that had not begun: the journal was cut or edited.
 pub fn interrupted(entries: &[Entry]) -> Result<Vec<&Entry>, IllegalTransition> {
-    let mut open: BTreeMap<&ChangeId, &Entry> = BTreeMap::new();
+    let mut open = BTreeMap::new();
     for (index, entry) in entries.iter().enumerate() {
-        match entry.event {
-            // Begun twice is a second try after an interruption.
-            Event::Begun => {
-                open.insert(&entry.change, entry);
-            }
-            Event::Done | Event::Failed(_) | Event::Settled => {
-                if open.remove(&entry.change).is_none() {
-                    return Err(IllegalTransition { line: index + 1, change: entry.change.clone() });
-                }
-            }
+        if follow(&mut open, entry) == Transition::Illegal {
+            return Err(IllegalTransition { line: index + 1, change: entry.change.clone() });
         }
     }
     Ok(open.into_values().collect())
+}
+
+/// The same of a journal that may have been cut or edited: what is known to be open.
+#[must_use]
+pub fn open(entries: &[Entry]) -> Vec<&Entry> {
+    let mut open = BTreeMap::new();
+    for entry in entries {
+        // What ends without a beginning opens nothing.
+        let _ = follow(&mut open, entry);
+    }
+    open.into_values().collect()
+}
+
+#[derive(PartialEq, Eq)]
+enum Transition {
+    Legal,
+    Illegal,
+}
+
+fn follow<'a>(open: &mut BTreeMap<&'a ChangeId, &'a Entry>, entry: &'a Entry) -> Transition {
+    match entry.event {
+        // Begun twice is a second try after an interruption.
+        Event::Begun => {
+            open.insert(&entry.change, entry);
+            Transition::Legal
+        }
+        Event::Done | Event::Failed(_) | Event::Settled => {
+            open.remove(&entry.change).map_or(Transition::Illegal, |_| Transition::Legal)
+        }
+    }
 }
 
 #[cfg(test)]

@@ -109,6 +109,7 @@ pub enum Request {
         /// What to do.
         action: Box<Action>,
         /// What another node handed over.
+        #[serde(with = "in_the_channel")]
         handed: Option<Secret>,
     },
     /// Keep a change that was made under the dead-man switch: this connection is the proof that SSH still works.
@@ -142,11 +143,59 @@ pub enum Reply {
     /// The facts.
     Facts(Box<NodeFacts>),
     /// The manager token.
+    #[serde(with = "in_the_channel")]
     ManagerToken(Secret),
     /// A part of a proof.
     Probe(ProbeReply),
     /// It did not work.
     Failed(Failure),
+}
+
+/// A secret as it crosses the SSH channel, which is the only place where one is written out.
+mod in_the_channel {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use crate::secret::Secret;
+
+    /// What may hold a secret.
+    pub(super) trait Carried: Sized {
+        /// As text.
+        type Text: Serialize + for<'de> Deserialize<'de>;
+        fn revealed(&self) -> Self::Text;
+        fn hidden(text: Self::Text) -> Self;
+    }
+
+    impl Carried for Secret {
+        type Text = String;
+
+        fn revealed(&self) -> String {
+            self.reveal().to_owned()
+        }
+
+        fn hidden(text: String) -> Self {
+            Self::new(text)
+        }
+    }
+
+    impl Carried for Option<Secret> {
+        type Text = Option<String>;
+
+        fn revealed(&self) -> Option<String> {
+            self.as_ref().map(Carried::revealed)
+        }
+
+        fn hidden(text: Option<String>) -> Self {
+            text.map(Carried::hidden)
+        }
+    }
+
+    pub(super) fn serialize<T: Carried, S: Serializer>(carried: &T, to: S) -> Result<S::Ok, S::Error> {
+        carried.revealed().serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, T: Carried, D: Deserializer<'de>>(from: D) -> Result<T, D::Error> {
+        T::Text::deserialize(from).map(T::hidden)
+    }
 }
 
 /// An error that crossed the wire: its chain of causes, outermost first, and what to do.
@@ -300,6 +349,31 @@ mod tests {
         assert_eq!(read_frame::<Hello>(&mut from).unwrap(), Some(hello.clone()));
         assert_eq!(read_frame::<Hello>(&mut from).unwrap(), Some(hello));
         assert_eq!(read_frame::<Hello>(&mut from).unwrap(), None);
+    }
+
+    #[test]
+    fn a_secret_crosses_the_channel_and_is_not_shown_on_the_way() {
+        let secret = Secret::new("SWMTKN-1-abc".to_owned());
+        let mut pipe = Vec::new();
+        let reply = Reply::ManagerToken(secret.clone());
+        assert!(!format!("{reply:?}").contains("SWMTKN"));
+        write_frame(&mut pipe, &reply).unwrap();
+        let there = read_frame::<Reply>(&mut pipe.as_slice()).unwrap();
+        assert!(matches!(there, Some(Reply::ManagerToken(token)) if token == secret));
+
+        let action = crate::areas::engine::docker_group::Action { accounts: Vec::new() };
+        for handed in [Some(secret), None] {
+            let request = Request::Execute {
+                change: ChangeId("kvm2/swarm_join".into()),
+                action: Box::new(action.clone().into()),
+                handed: handed.clone(),
+            };
+            assert!(!format!("{request:?}").contains("SWMTKN"));
+            let mut pipe = Vec::new();
+            write_frame(&mut pipe, &request).unwrap();
+            let there = read_frame::<Request>(&mut pipe.as_slice()).unwrap();
+            assert!(matches!(there, Some(Request::Execute { handed: came, .. }) if came == handed));
+        }
     }
 
     #[test]

@@ -2,14 +2,9 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
-
-/// A secret. `Debug` and `Display` print `****`; it travels only inside the SSH channel.
-///
-/// It is serialisable because the protocol carries it between two nodes through the operator's memory;
-/// nothing that is written to a disk or a terminal may contain the type (the journal and the report do not).
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
+/// A secret. `Debug` and `Display` print `****`, and it does not serialise: nothing that is written to a disk or a
+/// terminal can hold one by accident. Between two nodes it travels inside the SSH channel, as `protocol` says.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
 impl Secret {
@@ -41,6 +36,19 @@ impl fmt::Display for Secret {
 #[cfg(test)]
 mod tests {
     use super::Secret;
+
+    trait Serialises<Answer> {
+        fn is_asked() {}
+    }
+    struct Yes;
+    impl<T> Serialises<()> for T {}
+    impl<T: serde::Serialize> Serialises<Yes> for T {}
+
+    #[test]
+    fn a_secret_does_not_serialise() {
+        // Were it `Serialize`, there would be two answers, and this would not compile.
+        <Secret as Serialises<_>>::is_asked();
+    }
 
     #[test]
     fn a_secret_does_not_show_itself_when_printed() {

@@ -94,7 +94,7 @@ impl Context<'_> {
     /// # Errors
     /// The last refusal, when it never answered; the first, when it says so for good.
     pub fn engine_within(&self, deadline: Duration) -> Result<Engine, EngineError> {
-        wait_for(deadline, EngineError::is_final, Engine::connect)
+        wait_for(deadline, EngineError::is_final, || Engine::at(self.host.engine_socket()))
     }
 
     /// The engine.

@@ -11,11 +11,10 @@ use enxame_core::facts::{FileFacts, InterruptedChange};
 use enxame_core::journal::{self, Entry, Event};
 
 use crate::host::{Host, HostError};
+use crate::replace::{replace, replace_by_link};
 
 /// Where it is.
 pub const PATH: &str = "/var/lib/enxame/journal.jsonl";
-/// The one before it.
-const PREVIOUS: &str = "/var/lib/enxame/journal.1.jsonl";
 /// The size at which it becomes the previous one.
 const ROTATE_BYTES: u64 = 256 * 1024;
 
@@ -24,7 +23,17 @@ const ROTATE_BYTES: u64 = 256 * 1024;
 /// # Errors
 /// [`HostError::File`].
 pub fn record(operator: &str, change: &ChangeId, event: Event) -> Result<(), HostError> {
-    let failed = |source| HostError::File { verb: "write", path: PATH.to_owned(), source };
+    record_at(Path::new(PATH), operator, change, event)
+}
+
+/// The same in a journal elsewhere.
+pub(crate) fn record_at(
+    path: &Path,
+    operator: &str,
+    change: &ChangeId,
+    event: Event,
+) -> Result<(), HostError> {
+    let failed = |source| HostError::File { verb: "write", path: path.display().to_string(), source };
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
     let entry = Entry {
         at_unix_ms: u64::try_from(now).unwrap_or(u64::MAX),
@@ -32,24 +41,39 @@ pub fn record(operator: &str, change: &ChangeId, event: Event) -> Result<(), Hos
         change: change.clone(),
         event,
     };
-    append(&entry).map_err(failed)
+    append(path, &entry).map_err(failed)
 }
 
-fn append(entry: &Entry) -> std::io::Result<()> {
-    if let Some(directory) = Path::new(PATH).parent() {
+fn append(path: &Path, entry: &Entry) -> std::io::Result<()> {
+    if let Some(directory) = path.parent() {
         fs::create_dir_all(directory)?;
     }
     // Only between changes: an entry that is begun keeps its end in the same file.
-    let is_full = fs::metadata(PATH).is_ok_and(|about| about.len() > ROTATE_BYTES);
+    let is_full = fs::metadata(path).is_ok_and(|about| about.len() > ROTATE_BYTES);
     if is_full && entry.event == Event::Begun {
-        fs::rename(PATH, PREVIOUS)?;
+        rotate(path)?;
     }
-    let mut file = OpenOptions::new().create(true).read(true).append(true).mode(0o600).open(PATH)?;
+    let mut file = OpenOptions::new().create(true).read(true).append(true).mode(0o600).open(path)?;
     let mut line = if ends_torn(&mut file)? { vec![b'\n'] } else { Vec::new() };
     serde_json::to_writer(&mut line, entry)?;
     line.push(b'\n');
     file.write_all(&line)?;
     file.sync_data()
+}
+
+/// Lets the file become the previous one. What was begun and not ended begins the new one, so that it stays known and
+/// its end is not one without a beginning.
+fn rotate(path: &Path) -> std::io::Result<()> {
+    let text = fs::read(path)?;
+    let entries = parse(&String::from_utf8_lossy(&text));
+    let mut carried = Vec::new();
+    for entry in journal::open(&entries) {
+        serde_json::to_writer(&mut carried, entry)?;
+        carried.push(b'\n');
+    }
+    // First the old one under its second name: a power cut in between leaves it under both, and nothing is lost.
+    replace_by_link(&path.with_extension("1.jsonl"), path)?;
+    replace(path, &carried, 0o600)
 }
 
 /// Whether a power cut or a full disk left half a line at the end.
@@ -106,17 +130,47 @@ fn entries(host: &dyn Host) -> Result<Vec<Entry>, String> {
     match host.read(Path::new(PATH)) {
         FileFacts::Absent => Ok(Vec::new()),
         FileFacts::Unreadable(why) => Err(why),
-        // A last line cut short by a power cut was never acted on: its event is written before the act.
-        FileFacts::Text { content, .. } => {
-            Ok(content.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
-        }
+        FileFacts::Text { content, .. } => Ok(parse(&content)),
     }
+}
+
+/// A last line cut short by a power cut was never acted on: its event is written before the act.
+fn parse(text: &str) -> Vec<Entry> {
+    text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::host::FakeHost;
+
+    #[test]
+    fn a_journal_that_is_full_takes_what_is_open_along() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("journal.jsonl");
+        let write = |change: &str, event| {
+            let change = ChangeId(change.to_owned());
+            append(&path, &Entry { at_unix_ms: 1, operator: "me".to_owned(), change, event }).unwrap();
+        };
+        write("kvm2/hosts", Event::Begun);
+        write("kvm2/hosts", Event::Done);
+        write("kvm2/ufw", Event::Begun);
+        write("kvm2/engine_package", Event::Failed("x".repeat(300 * 1024)));
+        // Only what begins makes it a new file.
+        write("kvm2/sysctl", Event::Settled);
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+        write("kvm2/guard", Event::Begun);
+        let previous = fs::read_to_string(directory.path().join("journal.1.jsonl")).unwrap();
+        assert_eq!(parse(&previous).len(), 5);
+        let open = || {
+            let entries = parse(&fs::read_to_string(&path).unwrap());
+            let open = journal::interrupted(&entries).unwrap();
+            open.into_iter().map(|entry| entry.change.0.clone()).collect::<Vec<_>>()
+        };
+        assert_eq!(open(), ["kvm2/guard", "kvm2/ufw"]);
+        write("kvm2/ufw", Event::Settled);
+        assert_eq!(open(), ["kvm2/guard"]);
+    }
 
     #[test]
     fn a_change_is_done_when_its_last_event_says_so() {

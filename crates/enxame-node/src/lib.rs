@@ -13,6 +13,8 @@ pub mod journal;
 mod netlink;
 pub mod operator_channel;
 pub mod probes;
+pub mod program;
+pub mod replace;
 pub mod scan;
 pub mod swarm;
 #[cfg(test)]

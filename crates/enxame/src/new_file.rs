@@ -1,13 +1,13 @@
 //! Files that the user asked for, made before anything is done for them: what was there stays until all of the new one is.
 
-use std::fs::{self, File, OpenOptions, Permissions};
+use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+use enxame_node::replace::{Mode, Replacement};
 use serde::Serialize;
-use tempfile::NamedTempFile;
 
 /// What a file that was not there gets, less the umask.
 const MODE: u32 = 0o644;
@@ -20,7 +20,7 @@ pub(crate) struct NewFile {
 
 enum Place {
     /// Beside the file, which it takes the place of.
-    Beside(NamedTempFile),
+    Beside(Replacement),
     /// A pipe or a device, which nothing takes the place of.
     Stream(File),
 }
@@ -40,15 +40,10 @@ impl NewFile {
             let stream = OpenOptions::new().write(true).open(path).with_context(attempt)?;
             return Ok(Self { path: path.to_owned(), place: Place::Stream(stream) });
         }
-        let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-        let directory = path.parent().filter(|directory| !directory.as_os_str().is_empty());
-        let mode = there.map_or(MODE, |there| there.permissions().mode() & 0o777);
-        let new = tempfile::Builder::new()
-            .prefix(".enxame-")
-            .permissions(Permissions::from_mode(mode))
-            .tempfile_in(directory.unwrap_or(Path::new(".")))
-            .with_context(attempt)?;
-        Ok(Self { place: Place::Beside(new), path })
+        let mode =
+            there.map_or(Mode::LessTheUmask(MODE), |there| Mode::Exactly(there.permissions().mode() & 0o777));
+        let new = Replacement::of(path, mode).with_context(attempt)?;
+        Ok(Self { path: path.to_owned(), place: Place::Beside(new) })
     }
 
     /// Writes a value as pretty-printed JSON, and lets it take its place.
@@ -60,17 +55,14 @@ impl NewFile {
         let json = serde_json::to_vec_pretty(value)?;
         match self.place {
             Place::Stream(mut stream) => stream.write_all(&json).with_context(attempt),
-            Place::Beside(mut new) => {
-                new.write_all(&json).with_context(attempt)?;
-                new.as_file().sync_all().with_context(attempt)?;
-                new.persist(&self.path).map(drop).with_context(attempt)
-            }
+            Place::Beside(new) => new.fill(&json).with_context(attempt),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs::Permissions;
     use std::os::unix::fs::symlink;
 
     use super::*;

@@ -11,19 +11,21 @@ mod digest;
 mod query;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-pub use crate::areas::engine::facts::{
-    EngineFacts, EngineState, LocalSwarmState, NetworkFacts, SwarmFacts, SwarmNodeFacts, SwarmSettings,
-};
+pub use crate::areas::engine::facts::{EngineFacts, EngineState};
 pub use crate::areas::firewall::facts::{FilterFacts, GuardState, TableFacts};
 pub use crate::areas::machine::facts::{
     CloudInit, DockerSnap, Hardware, InterfaceFacts, Kernel, ModuleState, OperatingSystem, PackageFacts,
     UnitFacts,
 };
 pub use crate::areas::swarm::Workloads;
+pub use crate::areas::swarm::facts::{
+    LocalSwarmState, NetworkFacts, SwarmFacts, SwarmNodeFacts, SwarmSettings,
+};
 pub use cluster::{ClusterFacts, Look};
 pub use digest::{FactsDigest, digest_of};
 pub use query::FactsQuery;
@@ -128,6 +130,47 @@ pub struct InterruptedChange {
     pub operator: String,
 }
 
+/// A file that the dead-man switch could not put back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NotPutBack {
+    /// The change that nobody confirmed.
+    pub change: String,
+    /// The file.
+    pub path: String,
+    /// What it was before.
+    pub what_it_was: WhatItWas,
+    /// What stood in the way.
+    pub why: String,
+}
+
+/// Where the text is that a file had before a change.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WhatItWas {
+    /// In this file.
+    InCopy(String),
+    /// Gone, e.g. with its directory.
+    Lost,
+    /// There was no such file.
+    NoFile,
+}
+
+impl fmt::Display for WhatItWas {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::InCopy(copy) => write!(f, "what it was is in {copy}"),
+            Self::Lost => f.write_str("what it was is gone too"),
+            Self::NoFile => f.write_str("there was no such file before"),
+        }
+    }
+}
+
+impl fmt::Display for NotPutBack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({}); {}", self.path, self.why, self.what_it_was)
+    }
+}
+
 /// All that is known of one node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeFacts {
@@ -174,6 +217,9 @@ pub struct NodeFacts {
     pub filter: FilterFacts,
     /// Changes that were begun and not ended.
     pub interrupted: Vec<InterruptedChange>,
+    /// Files that the dead-man switch could not put back and that nobody has seen to.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub not_put_back: Vec<NotPutBack>,
     /// What changes by itself.
     pub volatile: VolatileFacts,
 }

@@ -9,7 +9,7 @@ use crate::areas::Action;
 use crate::change::{Change, Risk};
 use crate::config::{Config, EngineSource, NodeConfig};
 use crate::declare::{Finding, Severity};
-use crate::facts::{ClusterFacts, EngineState, LocalSwarmState, NodeFacts, Observed};
+use crate::facts::{ClusterFacts, EngineState, LocalSwarmState, NodeFacts, Observed, WhatItWas};
 use crate::firewall::Firewall;
 use crate::limits::{ROUND_TRIP_LIMIT_US, ROUND_TRIP_WARNING_US};
 use crate::names::NodeName;
@@ -277,11 +277,31 @@ fn of_node(
         let message = format!("`{}` was begun by {} and not ended", interrupted.change, interrupted.operator);
         found.add(Severity::Warning, (name, "5"), message, "apply goes on from there");
     }
+    not_put_back(node, facts, found);
     addresses(node, facts, found);
     access::ssh((config, firewall), node, facts, found);
     access::foreign_rules(node, facts, found);
     engine(config, node, facts, found);
     paths(config, node, facts, found);
+}
+
+/// What an unconfirmed change left behind. A change on top of it would hide what the file was.
+fn not_put_back(node: &NodeConfig, facts: &NodeFacts, found: &mut Findings) {
+    for left in &facts.not_put_back {
+        let (path, change) = (&left.path, &left.change);
+        let message = format!("`{change}` was not confirmed, and this could not be put back: {left}");
+        let hint = match &left.what_it_was {
+            WhatItWas::InCopy(copy) => {
+                format!(
+                    "on the node: take away what stands in the way, then mv -T {copy} {path}; or, where the file is as you want \
+                     it, rm {copy}"
+                )
+            }
+            WhatItWas::Lost => format!("make {path} again by hand, e.g. from its package"),
+            WhatItWas::NoFile => format!("on the node: take {path} away"),
+        };
+        found.add(Severity::Error, (Some(&node.name), "3.2"), message, &hint);
+    }
 }
 
 fn addresses(node: &NodeConfig, facts: &NodeFacts, found: &mut Findings) {

@@ -118,6 +118,7 @@ scenarios! {
     a_drain_is_asked_of_another_manager,
     a_firewall_of_somebody_elses_is_refused,
     a_founder_that_stands_alone_goes_on,
+    a_freed_package_is_only_held,
     a_hosts_line_that_contradicts_is_named,
     a_later_sysctl_file_is_named,
     a_leaking_engine_gives_way_to_dockers,
@@ -167,5 +168,7 @@ scenarios! {
     the_engine_moves_to_dockers_packages,
     the_manuals_own_apt_source_is_taken_away,
     the_users_own_engine_keys_stay,
+    what_could_not_be_put_back_is_named,
     what_the_firewall_would_take_from_services_is_named,
+    who_is_root_by_the_group_and_not_named_is_told,
 }

@@ -2,10 +2,10 @@
 //!
 //! Nothing here decides: an action says all there is to do. Invariant: an action that is not handled does not compile.
 
-mod engine;
+pub(crate) mod engine;
 pub(crate) mod firewall;
 pub(crate) mod machine;
-mod swarm;
+pub(crate) mod swarm;
 
 use enxame_core::areas::Action;
 

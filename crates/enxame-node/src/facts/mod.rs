@@ -1,41 +1,26 @@
 //! Gathering: everything one request learns about a node, without changing anything on it (what it remembers is in `/run`).
 //!
-//! Each file owns one concern: parsers are pure functions on text, and a `look` reads what they parse. [`gather`] runs
-//! the parts that wait (engine, peers, systemd, the ESP trial) in parallel, and no part can fail the whole: what could
+//! What is seen of each area is looked at by the area (`areas/AREA/look`); here it is put together. [`gather`] runs the parts that wait (engine, peers, systemd, the ESP trial) in parallel, and no part can fail the whole: what could
 //! not be observed is unknown or left out. Invariant: two looks at an unchanged node differ in the volatile facts only.
 
-mod accounts;
-mod clock;
-mod distribution;
-pub(crate) mod echo;
-mod engine;
-mod esp;
 mod filter;
-mod interfaces;
-mod machine;
-mod modules;
-mod packages;
-pub(crate) mod path_mtu;
-mod routes;
-mod swarm;
-mod sysctl;
-mod units;
-mod workloads;
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::Path;
 use std::thread;
 
 use enxame_core::facts::{
-    EngineFacts, EngineState, FactsQuery, FileFacts, FilterFacts, NodeFacts, Observed, VolatileFacts,
+    EngineFacts, EngineState, FactsQuery, FilterFacts, NodeFacts, Observed, VolatileFacts,
 };
 
+use crate::areas::engine::look::{self as engine, snap};
+use crate::areas::machine::look::{
+    accounts, clock, cloud_init, esp, gave_up, interfaces, modules, packages, routes, sysctl, system, units,
+    upgrades,
+};
 use crate::areas::machine::reboot::BOOT_ID;
 use crate::host::Host;
-use crate::journal;
-
-pub use esp::try_esp;
+use crate::{deadman, journal};
 
 /// Looks at the node. Takes as long as its slowest part: 2 s when a peer does not answer, well below 1 s when all do.
 #[must_use]
@@ -47,39 +32,40 @@ pub fn gather(host: &dyn Host, query: &FactsQuery) -> NodeFacts {
         let esp = scope.spawn(|| esp::look(host));
         let filter = scope.spawn(|| if query.filter { filter::look(host) } else { FilterFacts::default() });
 
-        let kernel = machine::kernel();
-        let distribution = distribution::look(host, &query.packages);
-        let hardware = machine::hardware(host);
+        let kernel = system::kernel();
+        let status = host.long_text(packages::STATUS);
+        let hardware = system::hardware(host);
         let mut facts = NodeFacts {
-            os: machine::operating_system(&text(host, "/etc/os-release")),
+            os: system::operating_system(&host.text("/etc/os-release")),
             modules: modules::look(host, &kernel.release, &query.modules),
             kernel,
-            machine_id: text(host, "/etc/machine-id").trim().to_owned(),
-            hostname: machine::hostname(),
+            machine_id: host.text("/etc/machine-id").trim().to_owned(),
+            hostname: system::hostname(),
             hardware: hardware.stable,
             files: query.files.iter().map(|path| (path.clone(), host.read(Path::new(path)))).collect(),
             esp: Observed::Unknown(String::new()),
             sysctl: sysctl::look(host, &query.sysctl),
-            packages: distribution.packages,
+            packages: packages::packages(&status, &query.packages),
             units: BTreeMap::new(),
             engine: EngineFacts { state: EngineState::Absent },
             interfaces: interfaces::look(),
             routes: BTreeMap::new(),
-            cloud_init: distribution.cloud_init,
-            docker_snap: distribution.docker_snap,
-            upgrades_unattended: distribution.upgrades_unattended,
+            cloud_init: cloud_init::look(host),
+            docker_snap: snap::look(host),
+            upgrades_unattended: upgrades::are_on(host, &status),
             docker_group_members: accounts::members_of(
                 "docker",
-                &text(host, "/etc/group"),
-                &text(host, "/etc/passwd"),
+                &host.text("/etc/group"),
+                &host.text("/etc/passwd"),
             ),
             ssh_session: None,
             filter: FilterFacts::default(),
             interrupted: journal::interrupted(host),
+            not_put_back: deadman::not_put_back(),
             volatile: VolatileFacts {
                 clock_unix_ms: 0,
                 clock_synchronised: clock::is_synchronised(),
-                boot_id: text(host, BOOT_ID).trim().to_owned(),
+                boot_id: host.text(BOOT_ID).trim().to_owned(),
                 workloads: None,
                 memory_available_bytes: hardware.memory_available_bytes,
                 disk_available_bytes: hardware.disk_available_bytes,
@@ -106,35 +92,6 @@ pub fn gather(host: &dyn Host, query: &FactsQuery) -> NodeFacts {
 /// The kernel's packet filter alone, for whoever is about to change it.
 pub(crate) fn filter(host: &dyn Host) -> FilterFacts {
     filter::look_anew(host)
-}
-
-/// What a part says whose thread panicked, which its lints should rule out.
-fn gave_up<T>() -> Observed<T> {
-    Observed::Unknown("the look at it ended early".to_owned())
-}
-
-/// A file's text; empty when it is not there or not text.
-fn text(host: &dyn Host, path: &str) -> String {
-    match host.read(Path::new(path)) {
-        FileFacts::Text { content, .. } => content,
-        FileFacts::Absent | FileFacts::Unreadable(_) => String::new(),
-    }
-}
-
-/// A file's text however long it is: dpkg's status and the module lists may exceed what [`Host::read`] takes.
-fn long_text(host: &dyn Host, path: &str) -> String {
-    match host.read(Path::new(path)) {
-        FileFacts::Text { content, .. } => content,
-        FileFacts::Absent => String::new(),
-        FileFacts::Unreadable(_) => {
-            fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
-        }
-    }
-}
-
-/// Whether anything is at that path, be it a file, a directory or a socket.
-fn exists(host: &dyn Host, path: &str) -> bool {
-    host.read(Path::new(path)) != FileFacts::Absent
 }
 
 #[cfg(test)]

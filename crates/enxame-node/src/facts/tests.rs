@@ -1,9 +1,10 @@
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use enxame_core::facts::ModuleState;
+use enxame_core::facts::{FileFacts, ModuleState};
 
 use super::*;
+use crate::areas::machine::look::{echo, path_mtu};
 use crate::host::{Command, Finished, HostError, RealHost};
 
 /// Nobody has this address: of TEST-NET-1 (RFC 5737), as high as a host's can be.

@@ -12,6 +12,7 @@ use super::{Command, Finished, Host, HostError};
 #[derive(Debug, Default)]
 pub struct FakeHost {
     state: Mutex<State>,
+    engine: Option<PathBuf>,
 }
 
 #[derive(Debug, Default)]
@@ -33,6 +34,13 @@ impl FakeHost {
     #[must_use]
     pub fn answering(self, prefix: &str, finished: Finished) -> Self {
         self.state().answers.push((prefix.to_owned(), finished));
+        self
+    }
+
+    /// Lets its engine listen there.
+    #[must_use]
+    pub fn with_engine_at(mut self, socket: &Path) -> Self {
+        self.engine = Some(socket.to_owned());
         self
     }
 
@@ -74,5 +82,9 @@ impl Host for FakeHost {
         let answer =
             state.answers.iter().find(|(prefix, _)| line.starts_with(prefix)).map(|(_, a)| a.clone());
         answer.ok_or_else(|| HostError::Start { command: line, source: std::io::ErrorKind::NotFound.into() })
+    }
+    fn engine_socket(&self) -> &Path {
+        // Nobody listens where no test does.
+        self.engine.as_deref().unwrap_or(Path::new("/dev/null"))
     }
 }

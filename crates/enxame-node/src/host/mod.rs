@@ -8,6 +8,7 @@ mod command;
 mod fake;
 mod real;
 
+use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
@@ -87,6 +88,11 @@ pub trait Host: Sync {
     /// # Errors
     /// [`HostError::Start`] and [`HostError::TimedOut`]; a non-zero exit is in [`Finished`].
     fn run(&self, command: &Command) -> Result<Finished, HostError>;
+
+    /// Where the engine listens.
+    fn engine_socket(&self) -> &Path {
+        Path::new(crate::engine::SOCKET)
+    }
 }
 
 impl dyn Host + '_ {
@@ -96,6 +102,30 @@ impl dyn Host + '_ {
     /// As [`Host::write`].
     pub fn write_owned(&self, file: &OwnedFile) -> Result<(), HostError> {
         self.write(Path::new(&file.path), file.content.as_bytes(), file.mode)
+    }
+
+    /// A file's text; empty when it is not there or not text.
+    pub(crate) fn text(&self, path: &str) -> String {
+        match self.read(Path::new(path)) {
+            FileFacts::Text { content, .. } => content,
+            FileFacts::Absent | FileFacts::Unreadable(_) => String::new(),
+        }
+    }
+
+    /// A file's text however long it is: dpkg's status and the module lists may exceed what [`Host::read`] takes.
+    pub(crate) fn long_text(&self, path: &str) -> String {
+        match self.read(Path::new(path)) {
+            FileFacts::Text { content, .. } => content,
+            FileFacts::Absent => String::new(),
+            FileFacts::Unreadable(_) => {
+                fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
+            }
+        }
+    }
+
+    /// Whether anything is at that path, be it a file, a directory or a socket.
+    pub(crate) fn exists(&self, path: &str) -> bool {
+        self.read(Path::new(path)) != FileFacts::Absent
     }
 
     /// Runs a command that must succeed and gives its standard output.

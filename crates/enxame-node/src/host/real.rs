@@ -1,8 +1,8 @@
 //! The machine itself.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use enxame_core::facts::FileFacts;
 
 use super::{Command, Finished, Host, HostError};
+use crate::replace::replace;
 
 /// The largest file that is read as text.
 const MAX_TEXT_BYTES: u64 = 1024 * 1024;
@@ -114,31 +115,6 @@ fn read_text(path: &Path) -> io::Result<FileFacts> {
         }
         Err(_) => FileFacts::Unreadable("not UTF-8".to_owned()),
     })
-}
-
-fn replace(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
-    // A symbolic link (e.g. to a file that a distribution keeps elsewhere) is followed, not replaced.
-    let path = &fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    let directory = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
-    let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_string_lossy();
-    fs::create_dir_all(directory)?;
-    // Leading dot: programs that read whole directories (modules-load.d, sysctl.d) pass over it.
-    let temporary = directory.join(format!(".{name}.enxame-{}", std::process::id()));
-    let written = write_new(&temporary, content, mode).and_then(|()| fs::rename(&temporary, path));
-    if written.is_err() {
-        // The first error is the one to tell; a left-over is replaced at the next write.
-        drop(fs::remove_file(&temporary));
-    }
-    written?;
-    File::open(directory)?.sync_all()
-}
-
-fn write_new(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
-    drop(fs::remove_file(path));
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-    file.write_all(content)?;
-    file.set_permissions(fs::Permissions::from_mode(mode))?;
-    file.sync_all()
 }
 
 /// Feeds and drains a child on threads of their own, and ends its whole group at the deadline.

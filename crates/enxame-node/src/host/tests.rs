@@ -45,7 +45,7 @@ fn a_write_that_fails_leaves_the_old_file_and_no_other() {
     host.write(Path::new("/d/file"), b"old", 0o644).unwrap();
     // The temporary file's place is taken by a directory that cannot be removed as a file.
     let blocker = root.path().join(format!("d/.file.enxame-{}", std::process::id()));
-    std::fs::create_dir(&blocker).unwrap();
+    fs::create_dir(&blocker).unwrap();
     assert!(matches!(
         host.write(Path::new("/d/file"), b"new", 0o644),
         Err(HostError::File { verb: "write", .. })
@@ -56,10 +56,10 @@ fn a_write_that_fails_leaves_the_old_file_and_no_other() {
 #[test]
 fn a_symbolic_link_is_written_through() {
     let root = tempfile::tempdir().unwrap();
-    std::fs::write(root.path().join("target"), "old").unwrap();
+    fs::write(root.path().join("target"), "old").unwrap();
     std::os::unix::fs::symlink(root.path().join("target"), root.path().join("link")).unwrap();
     RealHost::rooted(root.path()).write(Path::new("/link"), b"new", 0o644).unwrap();
-    assert_eq!(std::fs::read_to_string(root.path().join("target")).unwrap(), "new");
+    assert_eq!(fs::read_to_string(root.path().join("target")).unwrap(), "new");
     assert!(root.path().join("link").is_symlink());
 }
 

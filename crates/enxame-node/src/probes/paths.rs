@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use enxame_core::probe::{Echoes, PathQuality};
 
+use crate::areas::machine::look::echo::EchoSocket;
 use crate::cancel::Cancel;
-use crate::facts::echo::EchoSocket;
 
 /// How long after the last request an answer still counts.
 const LAST_ANSWER: Duration = Duration::from_secs(2);

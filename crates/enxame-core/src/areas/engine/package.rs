@@ -201,19 +201,11 @@ impl Declare for EnginePackage {
         differences
             .extend(hold.iter().map(|name| Difference::changed(format!("package {name}"), "free", "held")));
         let repository = (engine.source == EngineSource::DockerCe).then(|| repository(engine, view.facts));
-        let sources = repository.as_ref().map(|r| r.sources.differences(view.facts)).unwrap_or_default();
-        let has_key = view.facts.files.get(KEYRING).and_then(|file| file.content()).is_some();
-        differences.extend(sources);
-        let others = OTHER_SOURCES.into_iter().filter(|path| {
-            repository.is_some() && view.facts.files.get(*path).is_some_and(|file| *file != FileFacts::Absent)
-        });
-        differences.extend(
-            others.map(|path| Difference::removed(path, "Docker's repository, with another key file")),
-        );
-        if repository.is_some() && !has_key {
-            differences
-                .push(Difference::added(KEYRING, format!("key {}", engine.repository.key_fingerprint)));
-        }
+        let of_repository =
+            repository.as_ref().map(|wanted| repository_differences(wanted, view.facts)).unwrap_or_default();
+        // One that is as it must be is left alone: setting it up fetches its key, and apt is without it meanwhile.
+        let repository = repository.filter(|_| !of_repository.is_empty());
+        differences.extend(of_repository);
         let units = unit_differences(view.facts);
         let start = !install.is_empty() || !units.is_empty();
         if install.is_empty() {
@@ -238,6 +230,17 @@ impl Declare for EnginePackage {
         declaration.findings.extend(rehousing(view, replaces && in_swarm));
         declaration
     }
+}
+
+/// How the repository differs: the file that names it, its key, and other files that name it.
+fn repository_differences(wanted: &Repository, facts: &NodeFacts) -> Vec<Difference> {
+    let is_there =
+        |path: &&'static str| facts.files.get(*path).is_some_and(|file| *file != FileFacts::Absent);
+    let others = OTHER_SOURCES.into_iter().filter(is_there);
+    let others = others.map(|path| Difference::removed(path, "Docker's repository, with another key file"));
+    let has_key = facts.files.get(KEYRING).and_then(FileFacts::content).is_some();
+    let key = (!has_key).then(|| Difference::added(KEYRING, format!("key {}", wanted.key_fingerprint)));
+    wanted.sources.differences(facts).into_iter().chain(others).chain(key).collect()
 }
 
 /// An engine that is installed and does not run, or would not after a reboot.

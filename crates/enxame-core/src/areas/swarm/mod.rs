@@ -1,6 +1,7 @@
 //! The swarm (manual 5.2 and 5.3).
 
 pub mod availability;
+pub(crate) mod facts;
 pub mod ingress;
 pub mod init;
 pub mod join;

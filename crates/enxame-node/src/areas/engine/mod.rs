@@ -2,6 +2,7 @@
 
 mod config;
 mod docker_group;
+pub(crate) mod look;
 mod package;
 
 use enxame_core::areas::engine::Action;
@@ -15,3 +16,6 @@ pub(super) fn act(on: &mut Context<'_>, action: &Action) -> Result<(), ActuateEr
         Action::DockerGroup(action) => docker_group::act(on, action),
     }
 }
+
+#[cfg(test)]
+mod tests;

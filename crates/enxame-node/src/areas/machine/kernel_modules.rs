@@ -5,8 +5,8 @@ use enxame_core::areas::machine::kernel_modules::Action;
 use enxame_core::facts::Observed;
 
 use crate::actuate::{ActuateError, Context};
+use crate::apt;
 use crate::host::Command;
-use crate::{apt, facts};
 
 pub(super) fn act(on: &mut Context<'_>, action: &Action) -> Result<(), ActuateError> {
     if let Some(package) = &action.package {
@@ -18,7 +18,7 @@ pub(super) fn act(on: &mut Context<'_>, action: &Action) -> Result<(), ActuateEr
         let words = words.chain(action.load.iter().cloned());
         on.host.run_ok(&Command::new(words))?;
     }
-    match facts::try_esp() {
+    match super::look::esp::try_esp() {
         Observed::Known(true) => Ok(()),
         Observed::Known(false) => Err(ActuateError::wrong(
             "the kernel refuses an ESP association with rfc4106(gcm(aes)) although its modules are loaded",

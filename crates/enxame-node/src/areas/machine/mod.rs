@@ -4,6 +4,7 @@ mod cloud_init;
 mod hostname;
 mod hosts;
 mod kernel_modules;
+pub(crate) mod look;
 pub(crate) mod reboot;
 mod sysctl;
 mod time_sync;
@@ -23,3 +24,6 @@ pub(super) fn act(on: &mut Context<'_>, action: &Action) -> Result<(), ActuateEr
         Action::Reboot(action) => reboot::act(on, action),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,6 +5,7 @@ mod ingress;
 mod init;
 mod join;
 mod labels;
+pub(crate) mod look;
 mod networks;
 mod overlay;
 mod settings;
@@ -24,3 +25,6 @@ pub(super) fn act(on: &mut Context<'_>, action: &Action) -> Result<(), ActuateEr
         Action::Availability(action) => availability::act(on, action),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -151,48 +151,20 @@ fn refuse_local(engine: &Engine, name: &str) -> Result<(), ActuateError> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::{Read, Write};
-    use std::os::unix::net::UnixListener;
-    use std::path::Path;
-
     use super::*;
+    use crate::testing::engine::scripted;
 
     const LISTED: &str = r#"[{"Id": "abc", "Name": "ingress", "Scope": "swarm", "Ingress": true}]"#;
     /// As dockerd 26.1.5 answers for some seconds after the swarm's record has gone.
     const GONE_FROM_THE_SWARM: (&str, &str) =
         ("500 Internal Server Error", r#"{"message": "network abc not found"}"#);
 
-    /// An engine that gives these answers in turn, after that to the ping, and the requests it was asked.
-    fn engine_answering(socket: &Path, answers: &[(&str, &str)], ask: impl FnOnce(&Engine)) -> Vec<String> {
-        let listener = UnixListener::bind(socket).expect("a socket");
-        let answer = |(status, body): (&str, &str)| {
-            let (mut stream, _) = listener.accept().expect("a connection");
-            let mut request = [0; 2048];
-            let read = stream.read(&mut request).expect("a request");
-            let length = body.len();
-            let head = "Connection: close\r\nApi-Version: 1.45\r\nContent-Type: application/json";
-            write!(stream, "HTTP/1.1 {status}\r\n{head}\r\nContent-Length: {length}\r\n\r\n{body}")
-                .expect("sent");
-            let request = String::from_utf8_lossy(request.get(..read).unwrap_or_default()).into_owned();
-            request.lines().next().unwrap_or_default().trim_end_matches(" HTTP/1.1").to_owned()
-        };
-        std::thread::scope(|scope| {
-            let asked = scope.spawn(move || {
-                answer(("200 OK", ""));
-                answers.iter().copied().map(answer).collect()
-            });
-            ask(&Engine::at(socket).expect("an engine"));
-            asked.join().expect("its requests")
-        })
-    }
-
     fn removing(answers: &[(&str, &str)]) -> (Result<(), ActuateError>, Vec<String>) {
         let directory = tempfile::tempdir().expect("a directory");
-        let mut removed = Ok(());
-        let asked = engine_answering(&directory.path().join("socket"), answers, |engine| {
-            removed = remove(engine, "ingress");
-        });
-        (removed, asked)
+        let socket = directory.path().join("socket");
+        let (removed, asked) =
+            scripted(&socket, answers, || remove(&Engine::at(&socket).expect("an engine"), "ingress"));
+        (removed, asked.into_iter().map(|asked| asked.line).collect())
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 /// The group's members, sorted: those it lists and those that have it as their own group. `None` without the group.
-pub(super) fn members_of(name: &str, group: &str, passwd: &str) -> Option<Vec<String>> {
+pub(crate) fn members_of(name: &str, group: &str, passwd: &str) -> Option<Vec<String>> {
     let fields: Vec<&str> = group
         .lines()
         .map(|line| line.split(':').collect::<Vec<_>>())

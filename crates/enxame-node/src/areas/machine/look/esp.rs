@@ -10,7 +10,7 @@ use enxame_core::facts::Observed;
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, unshare};
 
-use super::{gave_up, machine, modules, text};
+use super::{gave_up, modules, system};
 use crate::host::Host;
 use crate::netlink;
 
@@ -19,13 +19,13 @@ use crate::netlink;
 const NEEDED: [&str; 3] = ["esp4", "xfrm_user", "seqiv"];
 
 /// Tries only while looking changes nothing.
-pub(super) fn look(host: &dyn Host) -> Observed<bool> {
-    let release = machine::kernel().release;
+pub(crate) fn look(host: &dyn Host) -> Observed<bool> {
+    let release = system::kernel().release;
     let in_kernel = modules::in_kernel(host, &release, &["esp4", "xfrm_user", "seqiv", "gcm"]);
     if let Some(missing) = NEEDED.into_iter().find(|name| !in_kernel.contains(*name)) {
         return Observed::Unknown(format!("{missing} is not loaded"));
     }
-    if !in_kernel.contains("gcm") && !has_algorithm(&text(host, "/proc/crypto"), "rfc4106(gcm(aes))") {
+    if !in_kernel.contains("gcm") && !has_algorithm(&host.text("/proc/crypto"), "rfc4106(gcm(aes))") {
         return Observed::Unknown("gcm is not loaded".to_owned());
     }
     try_esp()
@@ -34,7 +34,7 @@ pub(super) fn look(host: &dyn Host) -> Observed<bool> {
 /// Adds an association as Docker would (moby, libnetwork/drivers/overlay/encryption.go: transport mode, 8-byte ICV
 /// and, as everything about its keys, the kernel's), in a network namespace of its own. May load modules.
 #[must_use]
-pub fn try_esp() -> Observed<bool> {
+pub(crate) fn try_esp() -> Observed<bool> {
     thread::scope(|scope| scope.spawn(try_in_new_namespace).join().unwrap_or_else(|_| gave_up()))
 }
 
@@ -85,7 +85,7 @@ mod tests {
     fn nothing_is_tried_that_would_load_a_module() {
         let host = FakeHost::default()
             .with_file("/proc/modules", "esp4 32768 0 - Live 0x0\nxfrm_user 53248 0 - Live 0x0\n");
-        let release = machine::kernel().release;
+        let release = system::kernel().release;
         if modules::in_kernel(&host, &release, &["seqiv"]).is_empty() {
             assert_eq!(look(&host), Observed::Unknown("seqiv is not loaded".to_owned()));
         }

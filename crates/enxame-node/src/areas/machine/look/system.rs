@@ -4,11 +4,10 @@ use enxame_core::facts::{Hardware, Kernel, OperatingSystem};
 use nix::sys::statvfs::statvfs;
 use nix::sys::utsname::uname;
 
-use super::text;
 use crate::host::Host;
 
 /// Reads `os-release(5)`.
-pub(super) fn operating_system(os_release: &str) -> OperatingSystem {
+pub(crate) fn operating_system(os_release: &str) -> OperatingSystem {
     let mut os = OperatingSystem::default();
     for (key, value) in os_release.lines().filter_map(|line| line.trim().split_once('=')) {
         let field = match key {
@@ -39,7 +38,7 @@ fn unquoted(value: &str) -> String {
 }
 
 /// The running kernel.
-pub(super) fn kernel() -> Kernel {
+pub(crate) fn kernel() -> Kernel {
     uname().map_or_else(
         |_| Kernel::default(),
         |name| Kernel {
@@ -50,27 +49,27 @@ pub(super) fn kernel() -> Kernel {
 }
 
 /// The host name the kernel has now.
-pub(super) fn hostname() -> String {
+pub(crate) fn hostname() -> String {
     uname().map(|name| name.nodename().to_string_lossy().into_owned()).unwrap_or_default()
 }
 
 /// Hardware, and how much of it is free now.
-pub(super) struct Observation {
+pub(crate) struct Observation {
     /// What stays.
-    pub(super) stable: Hardware,
+    pub(crate) stable: Hardware,
     /// `MemAvailable`, in bytes.
-    pub(super) memory_available_bytes: u64,
+    pub(crate) memory_available_bytes: u64,
     /// Space free for root where the engine keeps its data, in bytes.
-    pub(super) disk_available_bytes: u64,
+    pub(crate) disk_available_bytes: u64,
 }
 
 /// Looks at `/proc/meminfo`, `/sys/devices/system/cpu/online` and the filesystem of `/var/lib`.
-pub(super) fn hardware(host: &dyn Host) -> Observation {
-    let memory = text(host, "/proc/meminfo");
+pub(crate) fn hardware(host: &dyn Host) -> Observation {
+    let memory = host.text("/proc/meminfo");
     let (disk_bytes, disk_available_bytes) = disk("/var/lib");
     Observation {
         stable: Hardware {
-            processors: processors(&text(host, "/sys/devices/system/cpu/online")),
+            processors: processors(&host.text("/sys/devices/system/cpu/online")),
             memory_bytes: meminfo_bytes(&memory, "MemTotal"),
             disk_bytes,
         },

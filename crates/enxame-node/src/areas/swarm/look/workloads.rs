@@ -6,7 +6,7 @@ use bollard::models::{Node, ResourceObject, Service, Task, TaskState};
 use enxame_core::areas::swarm::{Resources, ServiceFacts, TaskFacts, Workloads};
 
 /// What runs, from the swarm's nodes, services and tasks.
-pub(super) fn workloads(nodes: &[Node], services: &[Service], tasks: Vec<Task>) -> Workloads {
+pub(crate) fn workloads(nodes: &[Node], services: &[Service], tasks: Vec<Task>) -> Workloads {
     let mut by_service: BTreeMap<String, Vec<TaskFacts>> = BTreeMap::new();
     for task in tasks.into_iter().filter(|task| task.desired_state == Some(TaskState::RUNNING)) {
         let is_running = task.status.and_then(|status| status.state) == Some(TaskState::RUNNING);

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use enxame_core::facts::UnitFacts;
 
-use super::exists;
 use crate::host::{Command, Host};
 
 /// Where the system's units are (`systemd.unit(5)`, "System Unit Search Path").
@@ -27,9 +26,9 @@ const DIRECTORIES: [&str; 12] = [
 /// Looks at the units that were asked for. Units that could not be looked at are left out.
 ///
 /// Systemd is asked only about those with a file: it searches all its directories for each of the others.
-pub(super) fn look(host: &dyn Host, wanted: &BTreeSet<String>) -> BTreeMap<String, UnitFacts> {
+pub(crate) fn look(host: &dyn Host, wanted: &BTreeSet<String>) -> BTreeMap<String, UnitFacts> {
     let has_file =
-        |unit: &&String| DIRECTORIES.iter().any(|directory| exists(host, &format!("{directory}/{unit}")));
+        |unit: &&String| DIRECTORIES.iter().any(|directory| host.exists(&format!("{directory}/{unit}")));
     let (there, absent): (BTreeSet<String>, BTreeSet<String>) =
         wanted.iter().cloned().partition(|unit| has_file(&unit));
     let mut found = shown(host, &there);

@@ -1,5 +1,7 @@
 //! From the API's answers to facts about the swarm.
 
+pub(crate) mod workloads;
+
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -13,20 +15,20 @@ use enxame_core::firewall;
 
 /// What the API lists.
 #[derive(Default)]
-pub(super) struct Lists {
+pub(crate) struct Lists {
     /// Overlay networks.
-    pub(super) networks: Vec<Network>,
+    pub(crate) networks: Vec<Network>,
     /// Nodes; empty but on managers with quorum.
-    pub(super) nodes: Vec<Node>,
+    pub(crate) nodes: Vec<Node>,
     /// Services; empty but on managers with quorum.
-    pub(super) services: Vec<Service>,
+    pub(crate) services: Vec<Service>,
 }
 
 /// Moby's port of VXLAN when none was chosen (daemon/libnetwork/drivers/overlay/overlayutils).
 const DEFAULT_DATA_PATH_PORT: u16 = 4789;
 
 /// Whether the node manages and the swarm answered it: without quorum `/info` carries an error and no cluster.
-pub(super) fn has_quorum(swarm: &SwarmInfo) -> bool {
+pub(crate) fn has_quorum(swarm: &SwarmInfo) -> bool {
     swarm.control_available == Some(true)
         && swarm.error.as_deref().unwrap_or_default().is_empty()
         && swarm
@@ -36,7 +38,7 @@ pub(super) fn has_quorum(swarm: &SwarmInfo) -> bool {
 }
 
 /// Facts from `Swarm` of `GET /info` and the lists.
-pub(super) fn facts(swarm: SwarmInfo, lists: Lists) -> SwarmFacts {
+pub(crate) fn facts(swarm: SwarmInfo, lists: Lists) -> SwarmFacts {
     let is_manager_with_quorum = has_quorum(&swarm);
     let cluster = swarm.cluster.unwrap_or_default();
     let mut nodes: Vec<_> = lists.nodes.into_iter().map(node).collect();

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use enxame_core::facts::Observed;
 
 /// Sends echo requests with DF set and waits for what comes back.
-pub(super) trait Echo {
+pub(crate) trait Echo {
     /// The smallest packet worth sending, in bytes.
     fn smallest_bytes(&self) -> u32;
 
@@ -18,11 +18,11 @@ pub(super) trait Echo {
 }
 
 /// What was measured.
-pub(super) struct Measured {
+pub(crate) struct Measured {
     /// The path MTU; a reason completes "the peer ...".
-    pub(super) path_mtu_bytes: Observed<u32>,
+    pub(crate) path_mtu_bytes: Observed<u32>,
     /// The best round-trip time.
-    pub(super) round_trip: Option<Duration>,
+    pub(crate) round_trip: Option<Duration>,
 }
 
 /// How long the first, whole-sized request may take, twice.
@@ -38,7 +38,7 @@ const SIZES_PER_ROUND: u32 = 12;
 const SMALLEST_PATH_MTU_BYTES: u32 = 576;
 
 /// Measures the way to a peer over an interface with this MTU.
-pub(super) fn measure(echo: &mut dyn Echo, interface_mtu_bytes: u32) -> Measured {
+pub(crate) fn measure(echo: &mut dyn Echo, interface_mtu_bytes: u32) -> Measured {
     let end = Instant::now() + DEADLINE;
     let mut search = Search { echo, best: None };
     let smallest = search.echo.smallest_bytes();

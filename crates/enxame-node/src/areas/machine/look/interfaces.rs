@@ -13,7 +13,7 @@ use nix::sys::socket::SockaddrStorage;
 const OF_CONTAINERS: [&str; 5] = ["docker", "veth", "br-", "vx-", "ov-"];
 
 /// Every interface with its addresses, sorted by name.
-pub(super) fn look() -> Vec<InterfaceFacts> {
+pub(crate) fn look() -> Vec<InterfaceFacts> {
     let mut interfaces: BTreeMap<String, InterfaceFacts> = BTreeMap::new();
     let Ok(entries) = getifaddrs() else {
         return Vec::new();
@@ -39,7 +39,7 @@ pub(super) fn look() -> Vec<InterfaceFacts> {
 }
 
 /// The MTU of an interface, in bytes.
-pub(super) fn mtu_bytes(interface: &str) -> Option<u32> {
+pub(crate) fn mtu_bytes(interface: &str) -> Option<u32> {
     fs::read_to_string(format!("/sys/class/net/{interface}/mtu")).ok()?.trim().parse().ok()
 }
 

@@ -5,13 +5,13 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use nix::libc;
 
 /// Milliseconds since 1970.
-pub(super) fn unix_ms() -> u64 {
+pub(crate) fn unix_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Whether the kernel says that its clock is synchronised: `STA_UNSYNC` is off and it can keep time (adjtimex(2)).
-pub(super) fn is_synchronised() -> bool {
+pub(crate) fn is_synchronised() -> bool {
     kernel_clock().is_some_and(|(state, status)| state != libc::TIME_ERROR && status & libc::STA_UNSYNC == 0)
 }
 

@@ -3,6 +3,8 @@
 //! `docker.socket` starts the daemon on the first connection, which would be a change: the socket is used only while a
 //! dockerd runs.
 
+pub(crate) mod snap;
+
 use std::fs;
 use std::future::Future;
 use std::time::Duration;
@@ -15,7 +17,7 @@ use enxame_core::facts::{EngineFacts, EngineState, Workloads};
 use enxame_core::version::EngineVersion;
 use tokio::time::timeout;
 
-use super::{exists, swarm, text, workloads};
+use crate::areas::swarm::look::{self as swarm, workloads};
 use crate::engine::{Engine, EngineError, SOCKET};
 use crate::host::Host;
 
@@ -28,7 +30,7 @@ const CALL: Duration = Duration::from_secs(10);
 const INFO_CALL: Duration = Duration::from_secs(25);
 
 /// Looks at the engine.
-pub(super) fn look(host: &dyn Host) -> (EngineFacts, Option<Workloads>) {
+pub(crate) fn look(host: &dyn Host) -> (EngineFacts, Option<Workloads>) {
     let (state, workloads) = match answers(host) {
         Ok(Answers { api_version, info, swarm, workloads }) => (running(api_version, info, swarm), workloads),
         Err(state) => (state, None),
@@ -37,8 +39,8 @@ pub(super) fn look(host: &dyn Host) -> (EngineFacts, Option<Workloads>) {
 }
 
 fn answers(host: &dyn Host) -> Result<Answers, EngineState> {
-    if !exists(host, SOCKET) {
-        return if DAEMONS.iter().any(|daemon| exists(host, daemon)) {
+    if !host.exists(SOCKET) {
+        return if DAEMONS.iter().any(|daemon| host.exists(daemon)) {
             Err(EngineState::NotAnswering(format!("{SOCKET} is not there")))
         } else {
             Err(EngineState::Absent)
@@ -54,8 +56,8 @@ fn answers(host: &dyn Host) -> Result<Answers, EngineState> {
 
 /// Whether a dockerd runs: the one its pid file names or, where that is elsewhere (snap), any.
 fn daemon_runs(host: &dyn Host) -> bool {
-    let is_dockerd = |pid: &str| text(host, &format!("/proc/{pid}/comm")).trim() == "dockerd";
-    let named = text(host, "/run/docker.pid");
+    let is_dockerd = |pid: &str| host.text(&format!("/proc/{pid}/comm")).trim() == "dockerd";
+    let named = host.text("/run/docker.pid");
     let is_number = |pid: &str| !pid.is_empty() && pid.bytes().all(|byte| byte.is_ascii_digit());
     if is_number(named.trim()) && is_dockerd(named.trim()) {
         return true;

@@ -8,7 +8,7 @@ use enxame_core::facts::FileFacts;
 use crate::host::Host;
 
 /// Reads the keys that were asked for.
-pub(super) fn look(host: &dyn Host, keys: &BTreeSet<String>) -> BTreeMap<String, Option<String>> {
+pub(crate) fn look(host: &dyn Host, keys: &BTreeSet<String>) -> BTreeMap<String, Option<String>> {
     keys.iter()
         .map(|key| {
             let value = match path_of(key).map(|path| host.read(Path::new(&path))) {

@@ -12,15 +12,15 @@ use crate::netlink;
 
 /// The ways to the peers.
 #[derive(Debug, Default)]
-pub(super) struct Peers {
+pub(crate) struct Peers {
     /// The route to each.
-    pub(super) routes: BTreeMap<IpAddr, Observed<RouteFacts>>,
+    pub(crate) routes: BTreeMap<IpAddr, Observed<RouteFacts>>,
     /// The best round-trip time to each, in microseconds.
-    pub(super) round_trip_us: BTreeMap<IpAddr, Option<u64>>,
+    pub(crate) round_trip_us: BTreeMap<IpAddr, Option<u64>>,
 }
 
 /// Asks the kernel for every route and sends echoes to all peers at the same time.
-pub(super) fn look(peers: &BTreeSet<IpAddr>) -> Peers {
+pub(crate) fn look(peers: &BTreeSet<IpAddr>) -> Peers {
     thread::scope(|scope| {
         let started: Vec<_> =
             peers.iter().map(|peer| (*peer, scope.spawn(|| measured(*peer, chosen_route(*peer))))).collect();

@@ -7,11 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use enxame_core::facts::ModuleState;
 
-use super::{long_text, text};
 use crate::host::Host;
 
 /// Looks for the modules that were asked for.
-pub(super) fn look(
+pub(crate) fn look(
     host: &dyn Host,
     release: &str,
     wanted: &BTreeSet<String>,
@@ -21,24 +20,24 @@ pub(super) fn look(
     }
     let directory = format!("/lib/modules/{release}");
     let lists = Lists {
-        loaded: &text(host, "/proc/modules"),
-        built_in: &long_text(host, &format!("{directory}/modules.builtin")),
-        loadable: &long_text(host, &format!("{directory}/modules.dep")),
+        loaded: &host.text("/proc/modules"),
+        built_in: &host.long_text(&format!("{directory}/modules.builtin")),
+        loadable: &host.long_text(&format!("{directory}/modules.dep")),
     };
     let mut states = states(&lists, wanted);
     // The list of aliases is the longest; most looks need none of it.
     if states.values().any(|state| *state == ModuleState::Missing) {
-        resolve(&mut states, &lists, &long_text(host, &format!("{directory}/modules.alias")));
+        resolve(&mut states, &lists, &host.long_text(&format!("{directory}/modules.alias")));
     }
     states
 }
 
 /// Which of these modules are in the kernel now.
-pub(super) fn in_kernel(host: &dyn Host, release: &str, names: &[&str]) -> BTreeSet<String> {
+pub(crate) fn in_kernel(host: &dyn Host, release: &str, names: &[&str]) -> BTreeSet<String> {
     let wanted = names.iter().map(|name| (*name).to_owned()).collect();
     let lists = Lists {
-        loaded: &text(host, "/proc/modules"),
-        built_in: &long_text(host, &format!("/lib/modules/{release}/modules.builtin")),
+        loaded: &host.text("/proc/modules"),
+        built_in: &host.long_text(&format!("/lib/modules/{release}/modules.builtin")),
         loadable: "",
     };
     let states = states(&lists, &wanted);

@@ -5,12 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use enxame_core::facts::PackageFacts;
 
 /// Dpkg's database.
-pub(super) const STATUS: &str = "/var/lib/dpkg/status";
+pub(crate) const STATUS: &str = "/var/lib/dpkg/status";
 
 /// Picks the packages that are wanted out of the text of [`STATUS`].
 ///
 /// Where a package is there for more than one architecture, the one that is installed counts.
-pub(super) fn packages(status: &str, wanted: &BTreeSet<String>) -> BTreeMap<String, PackageFacts> {
+pub(crate) fn packages(status: &str, wanted: &BTreeSet<String>) -> BTreeMap<String, PackageFacts> {
     let mut found: BTreeMap<String, PackageFacts> = BTreeMap::new();
     for stanza in status.split("\n\n") {
         let Some(name) = field(stanza, "Package").filter(|name| wanted.contains(*name)) else {
