@@ -22,7 +22,7 @@ use crate::deadman::{self, When};
 use crate::engine::Engine;
 use crate::host::RealHost;
 use crate::probes::{self, Probes};
-use crate::{areas, facts, journal, swarm};
+use crate::{areas, facts, forget, journal, swarm};
 
 /// The lock of one apply at a time; in `/run`, so that a reboot frees it.
 const LOCK: &str = "/run/enxame.lock";
@@ -106,6 +106,13 @@ impl Session {
                 journal::settle(&self.host, &self.operator).map_err(|error| Failure::of(&error))?;
                 Ok(Reply::Done)
             }
+            Request::Forget => {
+                if self.lock.is_none() {
+                    return Err(not_locked());
+                }
+                forget::forget(&self.host).map_err(|error| error.failure())?;
+                Ok(Reply::Done)
+            }
             Request::ManagerToken => manager_token().map(Reply::ManagerToken),
             // Needs no engine.
             Request::Probe(ProbeRequest::Scan(order)) => {
@@ -132,7 +139,7 @@ impl Session {
         progress: &mut dyn FnMut(&str),
     ) -> Result<Reply, Failure> {
         if self.lock.is_none() {
-            return Err(failure("the node was not locked for this operator", "this is a defect of enxame"));
+            return Err(not_locked());
         }
         let record =
             |event| journal::record(&self.operator, change, event).map_err(|error| Failure::of(&error));
@@ -171,6 +178,10 @@ impl Session {
             }
         }
     }
+}
+
+fn not_locked() -> Failure {
+    failure("the node was not locked for this operator", "this is a defect of enxame")
 }
 
 fn failure(message: &str, hint: &str) -> Failure {

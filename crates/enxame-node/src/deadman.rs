@@ -330,7 +330,7 @@ fn remove_copies(armed: &Armed) {
 }
 
 /// Takes timer and boot unit away. Without a manifest they do nothing, so what cannot be taken away does no harm.
-fn disarm(host: &dyn Host) {
+pub(crate) fn disarm(host: &dyn Host) {
     drop(fs::remove_file(BOOT_LINK));
     drop(fs::remove_file(BOOT_UNIT));
     // systemd keeps the file of what `systemd-run` made there for as long as the timer is loaded (systemd.unit(5)). Every

@@ -33,6 +33,7 @@ pub(crate) fn blank() -> NodeFacts {
         ssh_session: None,
         filter: FilterFacts::default(),
         interrupted: Vec::new(),
+        before: None,
         volatile: VolatileFacts::default(),
     }
 }

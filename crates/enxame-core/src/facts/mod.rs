@@ -4,16 +4,19 @@
 //! never mistaken for absence. [`NodeFacts::volatile`] holds what changes by itself (clock, free memory,
 //! round-trip times) and does not take part in a plan's digest.
 
+mod before;
 #[cfg(test)]
 pub(crate) mod blank;
 mod cluster;
 mod digest;
 mod query;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
+
+use crate::areas::firewall::Service;
 
 pub use crate::areas::engine::facts::{
     EngineFacts, EngineState, LocalSwarmState, NetworkFacts, SwarmFacts, SwarmNodeFacts, SwarmSettings,
@@ -23,6 +26,7 @@ pub use crate::areas::machine::facts::{
     CloudInit, DockerSnap, Hardware, InterfaceFacts, Kernel, ModuleState, OperatingSystem, PackageFacts,
     UnitFacts,
 };
+pub use before::{Before, Record};
 pub use cluster::{ClusterFacts, Look};
 pub use digest::{FactsDigest, digest_of};
 pub use query::FactsQuery;
@@ -173,6 +177,9 @@ pub struct NodeFacts {
     pub filter: FilterFacts,
     /// Changes that were begun and not ended.
     pub interrupted: Vec<InterruptedChange>,
+    /// What was there before enxame came; `None` where it was not asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<Before>,
     /// What changes by itself.
     pub volatile: VolatileFacts,
 }
@@ -203,6 +210,9 @@ pub struct VolatileFacts {
     pub disk_available_bytes: u64,
     /// Round-trip time to each peer, in microseconds; `None` when it did not answer.
     pub round_trip_us: BTreeMap<IpAddr, Option<u64>>,
+    /// What listens on other addresses than the loopback's; empty where it was not asked for.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub listening: BTreeSet<Service>,
 }
 
 #[cfg(test)]

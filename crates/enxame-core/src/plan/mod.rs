@@ -5,6 +5,7 @@
 
 mod checks;
 mod order;
+mod removal;
 
 use serde::{Deserialize, Serialize};
 
@@ -12,6 +13,8 @@ use crate::change::{Change, ChangeId};
 use crate::config::{Config, NodeConfig};
 use crate::declare::{Declare, Draft, Finding, Scope, Severity, View, Waiver};
 use crate::edge::{self, EdgeChange, EdgeFacts};
+pub use removal::{make_removal, query_for_removal};
+
 use crate::facts::{ClusterFacts, FactsDigest, FactsQuery, NodeFacts, digest_of};
 
 /// What is to be done, in an order that may be followed from top to bottom.

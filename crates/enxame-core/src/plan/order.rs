@@ -33,7 +33,7 @@ pub(super) fn in_order(
     sorted(changes)
 }
 
-fn first_repeated(changes: &[Change]) -> Option<ChangeId> {
+pub(super) fn first_repeated(changes: &[Change]) -> Option<ChangeId> {
     let mut seen = BTreeSet::new();
     changes.iter().find(|change| !seen.insert(&change.id)).map(|change| change.id.clone())
 }
@@ -55,7 +55,7 @@ fn order_on_nodes(registry: &[&dyn Declare], of_cluster: &BTreeSet<Kind>, change
 }
 
 /// The kinds a kind comes after, and those they come after, and so on.
-fn ancestors(registry: &[&dyn Declare], kind: &Kind) -> BTreeSet<Kind> {
+pub(super) fn ancestors(registry: &[&dyn Declare], kind: &Kind) -> BTreeSet<Kind> {
     let mut found = BTreeSet::new();
     let mut open = vec![kind.clone()];
     while let Some(next) = open.pop() {
@@ -69,7 +69,7 @@ fn ancestors(registry: &[&dyn Declare], kind: &Kind) -> BTreeSet<Kind> {
     found
 }
 
-fn order_disruptions(config: &Config, of_cluster: &BTreeSet<Kind>, changes: &mut [Change]) {
+pub(super) fn order_disruptions(config: &Config, of_cluster: &BTreeSet<Kind>, changes: &mut [Change]) {
     let places: BTreeMap<&NodeName, usize> =
         config.nodes.iter().enumerate().map(|(place, node)| (&node.name, place)).collect();
     let founder = config.founder().map(|node| &node.name);
@@ -111,7 +111,7 @@ fn chain(changes: &mut [Change], sequence: &[usize]) {
 }
 
 /// Kahn's algorithm; of the changes that may come next, the one that was declared first does.
-fn sorted(changes: Vec<Change>) -> Result<Vec<Change>, PlanError> {
+pub(super) fn sorted(changes: Vec<Change>) -> Result<Vec<Change>, PlanError> {
     let places: BTreeMap<&ChangeId, usize> =
         changes.iter().enumerate().map(|(index, change)| (&change.id, index)).collect();
     let mut followers: BTreeMap<usize, Vec<usize>> = BTreeMap::new();

@@ -10,6 +10,7 @@ mod swarm;
 use enxame_core::areas::Action;
 
 use crate::actuate::{ActuateError, Context};
+use crate::before;
 use crate::deadman::WayBack;
 use crate::host::Host;
 
@@ -18,6 +19,7 @@ use crate::host::Host;
 /// # Errors
 /// [`ActuateError`]; the node is left in a state from which the next apply goes on.
 pub fn act(on: &mut Context<'_>, action: &Action) -> Result<(), ActuateError> {
+    before::keep(on.host, &action.touches())?;
     match action {
         Action::Machine(action) => machine::act(on, action),
         Action::Firewall(action) => firewall::act(on, action),

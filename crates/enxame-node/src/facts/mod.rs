@@ -12,6 +12,7 @@ mod engine;
 mod esp;
 mod filter;
 mod interfaces;
+mod listening;
 mod machine;
 mod modules;
 mod packages;
@@ -21,7 +22,7 @@ mod swarm;
 mod sysctl;
 mod units;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 use std::thread;
@@ -31,7 +32,7 @@ use enxame_core::facts::{
 };
 
 use crate::host::Host;
-use crate::journal;
+use crate::{before, journal};
 
 pub use esp::try_esp;
 
@@ -54,11 +55,11 @@ pub fn gather(host: &dyn Host, query: &FactsQuery) -> NodeFacts {
             modules: modules::look(host, &kernel.release, &query.modules),
             kernel,
             machine_id: text(host, "/etc/machine-id").trim().to_owned(),
-            hostname: machine::hostname(),
+            hostname: hostname(),
             hardware: hardware.stable,
             files: query.files.iter().map(|path| (path.clone(), host.read(Path::new(path)))).collect(),
             esp: Observed::Unknown(String::new()),
-            sysctl: sysctl::look(host, &query.sysctl),
+            sysctl: sysctl_values(host, &query.sysctl),
             packages: distribution.packages,
             units: BTreeMap::new(),
             engine: EngineFacts { state: EngineState::Absent },
@@ -67,20 +68,18 @@ pub fn gather(host: &dyn Host, query: &FactsQuery) -> NodeFacts {
             cloud_init: distribution.cloud_init,
             docker_snap: distribution.docker_snap,
             upgrades_unattended: distribution.upgrades_unattended,
-            docker_group_members: accounts::members_of(
-                "docker",
-                &text(host, "/etc/group"),
-                &text(host, "/etc/passwd"),
-            ),
+            docker_group_members: docker_group(host),
             ssh_session: None,
             filter: FilterFacts::default(),
             interrupted: journal::interrupted(host),
+            before: query.departure.then(|| before::look(host)),
             volatile: VolatileFacts {
                 clock_unix_ms,
                 clock_synchronised,
                 memory_available_bytes: hardware.memory_available_bytes,
                 disk_available_bytes: hardware.disk_available_bytes,
                 round_trip_us: BTreeMap::new(),
+                listening: if query.departure { listening::look(host) } else { BTreeSet::new() },
             },
         };
 
@@ -100,6 +99,21 @@ pub fn gather(host: &dyn Host, query: &FactsQuery) -> NodeFacts {
 /// The kernel's packet filter alone, for whoever is about to change it.
 pub(crate) fn filter(host: &dyn Host) -> FilterFacts {
     filter::look_anew(host)
+}
+
+/// The host name the kernel has now.
+pub(crate) fn hostname() -> String {
+    machine::hostname()
+}
+
+/// Live kernel parameters; `None` where the kernel has no such key.
+pub(crate) fn sysctl_values(host: &dyn Host, keys: &BTreeSet<String>) -> BTreeMap<String, Option<String>> {
+    sysctl::look(host, keys)
+}
+
+/// Who is in the group `docker`; `None` where there is none.
+pub(crate) fn docker_group(host: &dyn Host) -> Option<Vec<String>> {
+    accounts::members_of("docker", &text(host, "/etc/group"), &text(host, "/etc/passwd"))
 }
 
 /// What a part says whose thread panicked, which its lints should rule out.

@@ -2,7 +2,7 @@
 
 use crate::change::{Difference, Kind};
 use crate::config::{Config, NodeConfig};
-use crate::declare::{Declaration, Declare, Draft, Scope, View};
+use crate::declare::{Declaration, Declare, Draft, Scope, SwarmFate, View};
 use crate::facts::FactsQuery;
 use serde::{Deserialize, Serialize};
 
@@ -52,5 +52,9 @@ impl Declare for DockerGroup {
         Draft::new("put accounts in the group docker", reason, Action { accounts: missing })
             .differing(differences)
             .into()
+    }
+
+    fn undeclare(&self, view: &View<'_>, _: SwarmFate) -> Declaration {
+        super::removal::docker_group(view)
     }
 }

@@ -5,6 +5,7 @@ pub(crate) mod facts;
 pub mod hostname;
 pub mod hosts;
 pub mod kernel_modules;
+pub mod removal;
 pub mod sysctl;
 pub mod time_sync;
 
@@ -22,4 +23,6 @@ super::actions! {
     Sysctl(sysctl),
     /// Kernel modules.
     KernelModules(kernel_modules),
+    /// Taking off what was made of it.
+    Removal(removal),
 }

@@ -7,6 +7,7 @@ pub mod labels;
 mod members;
 pub mod networks;
 pub mod overlay;
+pub mod removal;
 pub mod settings;
 
 pub use members::{endpoint, member};
@@ -25,4 +26,6 @@ super::actions! {
     Labels(labels),
     /// Its networks.
     Network(networks),
+    /// Leaving it.
+    Removal(removal),
 }

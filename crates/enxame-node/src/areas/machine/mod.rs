@@ -4,6 +4,7 @@ mod cloud_init;
 mod hostname;
 mod hosts;
 mod kernel_modules;
+mod removal;
 mod sysctl;
 mod time_sync;
 
@@ -19,5 +20,6 @@ pub(super) fn act(on: &mut Context<'_>, action: &Action) -> Result<(), ActuateEr
         Action::TimeSync(action) => time_sync::act(on, action),
         Action::Sysctl(action) => sysctl::act(on, action),
         Action::KernelModules(action) => kernel_modules::act(on, action),
+        Action::Removal(action) => removal::act(on, action),
     }
 }

@@ -6,6 +6,7 @@ mod join;
 mod labels;
 mod networks;
 mod overlay;
+mod removal;
 mod settings;
 
 use enxame_core::areas::swarm::Action;
@@ -20,5 +21,6 @@ pub(super) fn act(on: &mut Context<'_>, action: &Action) -> Result<(), ActuateEr
         Action::Join(action) => join::act(on, action),
         Action::Labels(action) => labels::act(on, action),
         Action::Network(action) => networks::act(on, action),
+        Action::Removal(action) => removal::act(on, action),
     }
 }
