@@ -27,6 +27,8 @@ pub(crate) enum Verb {
     Plan(PlanArgs),
     /// Make the servers what cluster.yaml says
     Apply(ApplyArgs),
+    /// Take off the servers all that enxame made, and put back what was there before
+    Uninstall(UninstallArgs),
     /// Prove on the wire that nothing leaves the servers in clear, and that only what is declared is open
     Verify(VerifyArgs),
     /// Show which ports of an address answer from here; asks no server and needs no cluster.yaml
@@ -118,6 +120,18 @@ pub(crate) struct ApplyArgs {
     /// provider's edge as long as enxame runs
     #[arg(long)]
     pub(crate) allow_ssh_cut: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct UninstallArgs {
+    #[command(flatten)]
+    pub(crate) common: CommonArgs,
+    /// Do not ask
+    #[arg(short, long)]
+    pub(crate) yes: bool,
+    /// Leave the swarm too: its services, networks and labels are gone then; volumes stay on the disks
+    #[arg(long)]
+    pub(crate) swarm: bool,
 }
 
 #[derive(Debug, Args)]

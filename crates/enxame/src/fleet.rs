@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::bail;
 use enxame_core::change::ChangeId;
-use enxame_core::config::Config;
+use enxame_core::config::{Config, NodeConfig};
+use enxame_core::declare::Declare;
 use enxame_core::facts::{ClusterFacts, FactsQuery, NodeFacts};
 use enxame_core::names::NodeName;
 use enxame_core::plan;
@@ -181,6 +182,19 @@ impl Fleet {
         Ok(())
     }
 
+    /// Takes away what is left of enxame on every node; the agents are the last of it.
+    ///
+    /// # Errors
+    /// [`FleetError`].
+    pub(crate) async fn forget(&mut self) -> anyhow::Result<()> {
+        let forgetting = self.agents.iter_mut().map(|(node, agent)| async move {
+            let attempt = "take away /var/lib/enxame";
+            at(node, attempt, agent.request(&Request::Forget, QUICK_DEADLINE, |_| ()).await)
+        });
+        all(join_all(forgetting).await)?;
+        Ok(())
+    }
+
     /// Gathers the facts of every node again, one request each.
     ///
     /// # Errors
@@ -190,9 +204,22 @@ impl Fleet {
         config: &Config,
         progress: &Progress,
     ) -> anyhow::Result<ClusterFacts> {
+        self.gather_what(plan::query_for, config, progress).await
+    }
+
+    /// The same, for other questions.
+    ///
+    /// # Errors
+    /// [`FleetError`].
+    pub(crate) async fn gather_what(
+        &mut self,
+        query_for: impl Fn(&Config, &NodeConfig, &[&dyn Declare]) -> FactsQuery,
+        config: &Config,
+        progress: &Progress,
+    ) -> anyhow::Result<ClusterFacts> {
         let declarations = enxame_core::areas::resources();
         let looking = self.agents.iter_mut().filter_map(|(name, agent)| {
-            let query = plan::query_for(config, config.node(name)?, &declarations);
+            let query = query_for(config, config.node(name)?, declarations);
             Some(async move { Ok((name.clone(), gather(agent, name, query, progress).await?)) })
         });
         Ok(all(join_all(looking).await)?.into_iter().collect())

@@ -1,20 +1,16 @@
 //! `enxame apply`: look under lock, show, ask, act, look again.
 
-use std::fmt::Write as _;
-use std::io::{BufRead, IsTerminal};
 use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use enxame_core::change::ChangeId;
-use enxame_core::config::Config;
 use enxame_core::declare::Waiver;
 use enxame_core::names::NodeName;
 use enxame_core::plan::Plan;
 use futures::future::LocalBoxFuture;
-use serde::Serialize;
 use tokio::sync::watch;
 
+use super::carried::{Verb, edge_id, finish, is_approved, show, unseen};
 use super::{Look, interrupts, look, make_plan};
 use crate::apply::{self, Outcome, Outcomes};
 use crate::cli::ApplyArgs;
@@ -23,16 +19,6 @@ use crate::fleet::{Doors, Fleet, Locking, causes};
 use crate::render;
 use crate::render::progress::Progress;
 use crate::{Ending, output};
-
-/// What `apply --json` prints.
-#[derive(Serialize)]
-struct Applied<'a> {
-    plan: &'a Plan,
-    outcomes: &'a Outcomes,
-    converged: bool,
-    /// Why it cannot be told whether the nodes are as planned, where it cannot.
-    error: Option<String>,
-}
 
 pub(super) async fn apply(arguments: &ApplyArgs) -> anyhow::Result<Ending> {
     // Locked before looking: what the plan was made for cannot move until it is carried out.
@@ -46,7 +32,7 @@ pub(super) async fn apply(arguments: &ApplyArgs) -> anyhow::Result<Ending> {
     }
     if look.plan.is_refused() {
         look.fleet.close().await;
-        show(arguments, &look.config, &look.plan)?;
+        show(&arguments.common, &look.config, &look.plan)?;
         return Ok(Ending::Unproven);
     }
     if look.plan.is_empty() {
@@ -54,12 +40,13 @@ pub(super) async fn apply(arguments: &ApplyArgs) -> anyhow::Result<Ending> {
             settle(&mut look.fleet).await;
         }
         look.fleet.close().await;
-        return finish(arguments, &look.config, &look.plan, &Outcomes::new(), &look.plan);
+        let carried = (&look.plan, &Outcomes::new());
+        return finish(Verb::Apply, &arguments.common, &look.config, carried, &look.plan);
     }
     if !arguments.common.json {
         output::text(&render::plan::plan(&look.config, &look.plan))?;
     }
-    if !arguments.yes && arguments.plan.is_none() && !is_approved(arguments)? {
+    if !arguments.yes && arguments.plan.is_none() && !is_approved(Verb::Apply, &arguments.common)? {
         look.fleet.close().await;
         output::note("Nothing was changed.");
         return Ok(Ending::Failed);
@@ -90,17 +77,10 @@ pub(super) async fn apply(arguments: &ApplyArgs) -> anyhow::Result<Ending> {
     }
     look.fleet.close().await;
     match after {
-        Ok((_, after)) => finish(arguments, &look.config, &look.plan, &outcomes, &after),
-        Err(error) => {
-            let error = error.context("cannot tell whether the nodes are as planned");
-            if arguments.common.json {
-                let (plan, error) = (&look.plan, Some(format!("{error:#}")));
-                output::json(&Applied { plan, outcomes: &outcomes, converged: false, error })?;
-            } else {
-                output::note(told_outcomes(&look.plan, &outcomes).trim_end());
-            }
-            Err(error)
+        Ok((_, after)) => {
+            finish(Verb::Apply, &arguments.common, &look.config, (&look.plan, &outcomes), &after)
         }
+        Err(error) => unseen(Verb::Apply, &arguments.common, (&look.plan, &outcomes), error),
     }
 }
 
@@ -134,11 +114,6 @@ async fn at_the_edge(look: &Look, progress: &Progress, mut stop: watch::Receiver
     let mark = if outcome == Outcome::Done { "done" } else { "FAILED" };
     progress.note(&format!("{:<14} {mark}: {}", "edge", change.summary));
     [(edge_id(), outcome)].into()
-}
-
-/// What the outcome of the change at the edge is kept under.
-fn edge_id() -> ChangeId {
-    ChangeId("edge".to_owned())
 }
 
 /// New connections to a server, one after the other, that show that a change of the edge did not cut it off.
@@ -178,71 +153,4 @@ fn refuse_if_moved(path: &Path, now: &Plan) -> anyhow::Result<()> {
         );
     }
     Ok(())
-}
-
-/// A plan that is not carried out.
-fn show(arguments: &ApplyArgs, config: &Config, plan: &Plan) -> anyhow::Result<()> {
-    if arguments.common.json {
-        return output::json(&Applied { plan, outcomes: &Outcomes::new(), converged: false, error: None });
-    }
-    Ok(output::text(&render::plan::plan(config, plan))?)
-}
-
-fn is_approved(arguments: &ApplyArgs) -> anyhow::Result<bool> {
-    let stdin = std::io::stdin();
-    if arguments.common.json || !stdin.is_terminal() {
-        bail!("there is no terminal to ask on: give --yes, or --plan with a plan you have looked at");
-    }
-    output::note("Carry this out? Only `yes` does.");
-    let mut answer = String::new();
-    stdin.lock().read_line(&mut answer)?;
-    Ok(answer.trim() == "yes")
-}
-
-fn finish(
-    arguments: &ApplyArgs,
-    config: &Config,
-    plan: &Plan,
-    outcomes: &Outcomes,
-    after: &Plan,
-) -> anyhow::Result<Ending> {
-    let converged = after.is_empty() && !after.is_refused();
-    if arguments.common.json {
-        output::json(&Applied { plan, outcomes, converged, error: None })?;
-    } else {
-        output::text(&told_outcomes(plan, outcomes))?;
-        if !converged {
-            output::text(&format!("Still to do:\n\n{}", render::plan::plan(config, after)))?;
-        }
-    }
-    Ok(if converged { Ending::Done } else { Ending::Failed })
-}
-
-fn told_outcomes(plan: &Plan, outcomes: &Outcomes) -> String {
-    if plan.is_empty() {
-        return "Nothing to change.\n".to_owned();
-    }
-    let mut text = String::new();
-    let of_nodes = plan.changes.iter().map(|change| (&change.id, change.node.to_string(), &change.summary));
-    let edge = edge_id();
-    let of_edge = plan.edge.iter().map(|change| (&edge, "provider's edge".to_owned(), &change.summary));
-    // Writing to a string does not fail.
-    for (id, place, summary) in of_edge.chain(of_nodes) {
-        if let Some(Outcome::Failed { causes, hint }) = outcomes.get(id) {
-            let _ = writeln!(text, "error: {place}: cannot {summary}: {}", causes.join(": "));
-            if let Some(hint) = hint {
-                let _ = writeln!(text, "       hint: {hint}");
-            }
-        }
-    }
-    let done = outcomes.values().filter(|outcome| **outcome == Outcome::Done).count();
-    let untried =
-        outcomes.values().filter(|outcome| matches!(outcome, Outcome::Skipped(_) | Outcome::Stopped)).count();
-    let failed = outcomes.len() - done - untried;
-    let _ =
-        write!(text, "Applied: {done} of {} changes", plan.changes.len() + usize::from(plan.edge.is_some()));
-    if failed + untried > 0 {
-        let _ = write!(text, ", {failed} failed, {untried} not tried; `enxame apply` goes on from here");
-    }
-    text + ".\n"
 }

@@ -1,9 +1,11 @@
 //! The verbs, each a table of contents of what it does.
 
 mod apply;
+mod carried;
 mod edge;
 mod init;
 mod scan;
+mod uninstall;
 mod verify;
 
 use std::path::{Path, PathBuf};
@@ -30,6 +32,7 @@ pub(crate) async fn run(verb: Verb) -> anyhow::Result<Ending> {
         Verb::Check(arguments) => check(&arguments).await,
         Verb::Plan(arguments) => plan(&arguments).await,
         Verb::Apply(arguments) => apply::apply(&arguments).await,
+        Verb::Uninstall(arguments) => uninstall::uninstall(&arguments).await,
         Verb::Status(arguments) => status(&arguments).await,
         Verb::Verify(arguments) => verify::verify(&arguments).await,
         Verb::Edge(_)
