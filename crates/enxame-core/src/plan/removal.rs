@@ -8,7 +8,8 @@ use std::collections::BTreeSet;
 use super::order::{ancestors, first_repeated, order_disruptions, sorted};
 use super::{Plan, PlanError, executor, placed, query_for, view};
 use crate::areas::Action;
-use crate::areas::firewall::{Service, removal::opened};
+use crate::areas::firewall::Service;
+use crate::areas::firewall::removal::{UfwFate, opened};
 use crate::change::Change;
 use crate::config::{Config, EdgeProvider, NodeConfig};
 use crate::declare::{Declare, Finding, Scope, SwarmFate, View};
@@ -139,11 +140,12 @@ fn open_again(view: &View<'_>) -> Finding {
         None => service.protocol().to_owned(),
     };
     let ports: Vec<String> = opened(view).iter().map(text).collect();
-    let message = if ports.is_empty() {
-        "whatever listens can be reached from everywhere again; nothing was seen that listens".to_owned()
-    } else {
-        format!("can be reached from everywhere again at: {}", ports.join(", "))
+    let ports = if ports.is_empty() { "nothing that is seen now".to_owned() } else { ports.join(", ") };
+    let but = match UfwFate::before(view.facts) {
+        UfwFate::Off => "",
+        UfwFate::On => " (but for what ufw's own rules of before keep out)",
     };
+    let message = format!("open to everybody again{but}: {ports}");
     let hint = "that is what listens now, and what the swarm publishes; whatever starts to listen later is open as well";
     Finding::warning("3", message, hint).on(&view.node.name)
 }

@@ -28,6 +28,9 @@ pub fn act(on: &mut Context<'_>, action: &Action) -> Result<(), ActuateError> {
     }
 }
 
+#[cfg(test)]
+mod round_trip;
+
 /// How the node goes back from this action by itself; only for what may cut off SSH, which is then done under the
 /// dead-man switch.
 ///
