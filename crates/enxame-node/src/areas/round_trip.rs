@@ -203,5 +203,6 @@ fn what_others_put_into_docker_user_stays_and_ours_goes() {
     let place =
         |line: &str| lines.iter().position(|ran| ran == line).unwrap_or_else(|| panic!("{line}: {lines:?}"));
     assert!(place("ip6tables --wait=5 -X enxame-published") < place("/lib/ufw/ufw-init force-stop"));
+    assert!(place("/lib/ufw/ufw-init force-stop") < place("iptables --wait=5 -P FORWARD DROP"));
     assert!(place("nft -f -") < place("systemctl disable --quiet enxame-guard.service"));
 }

@@ -86,18 +86,29 @@ fn take_off_ufw(on: &mut Context<'_>, fate: UfwFate) -> Result<(), ActuateError>
             on.host.write(Path::new(&path), new.as_bytes(), mode)?;
         }
     }
-    open_docker_user(on)?;
+    let docker = open_docker_user(on)?;
     let (what, verb) = match fate {
         UfwFate::On => ("loading ufw from the start", "force-reload"),
         UfwFate::Off => ("turning ufw off", "force-stop"),
     };
     (on.progress)(what);
     on.host.run_ok(&Command::new([ufw::INIT, verb]))?;
+    if fate == UfwFate::Off && docker == Docker::AtWork {
+        // ufw leaves ACCEPT. dockerd sets this itself when it starts, and below a running one nothing else would.
+        on.host.run_ok(&Command::new(["iptables", ufw::WAIT, "-P", "FORWARD", "DROP"]))?;
+    }
     Ok(())
 }
 
+/// Whether dockerd's chains are there.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Docker {
+    AtWork,
+    Away,
+}
+
 /// What others put into `DOCKER-USER` stays.
-fn open_docker_user(on: &mut Context<'_>) -> Result<(), ActuateError> {
+fn open_docker_user(on: &mut Context<'_>) -> Result<Docker, ActuateError> {
     let now = crate::facts::filter(on.host);
     let jump = format!("-j {PUBLISHED_CHAIN}");
     for (family, table) in [(Family::V4, &now.ipv4), (Family::V6, &now.ipv6)] {
@@ -114,5 +125,6 @@ fn open_docker_user(on: &mut Context<'_>) -> Result<(), ActuateError> {
         let program = family.restore().trim_end_matches("-restore");
         on.host.run_ok(&Command::new([program, ufw::WAIT, "-X", PUBLISHED_CHAIN]))?;
     }
-    Ok(())
+    let is_at_work = now.ipv4.known().is_some_and(|table| table.accepted_before_docker_user.is_some());
+    Ok(if is_at_work { Docker::AtWork } else { Docker::Away })
 }
