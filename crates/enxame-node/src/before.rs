@@ -56,14 +56,12 @@ fn index(host: &dyn Host) -> Result<Index, ActuateError> {
     }
 }
 
-/// Keeps what is about to be replaced, unless it is kept already.
+/// Keeps what is about to be replaced, unless it is kept already. An action that replaces nothing begins the record too: it
+/// is about to be in the journal, and a journal without a record is that of a build that kept none.
 ///
 /// # Errors
 /// When it cannot be kept; the action must not begin then.
 pub fn keep(host: &dyn Host, touched: &Touched) -> Result<(), ActuateError> {
-    if *touched == Touched::default() {
-        return Ok(());
-    }
     let then = index(host)?;
     let mut now = then.clone();
     // What is there now may be what that build made.
@@ -77,7 +75,7 @@ pub fn keep(host: &dyn Host, touched: &Touched) -> Result<(), ActuateError> {
 }
 
 fn add(host: &dyn Host, touched: &Touched, index: &mut Index) -> Result<(), HostError> {
-    for path in touched.files.iter() {
+    for path in &touched.files {
         if index.files.contains_key(path) {
             continue;
         }

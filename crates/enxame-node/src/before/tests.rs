@@ -50,8 +50,11 @@ fn what_an_earlier_build_made_is_not_taken_for_what_was_there_before_it() {
 }
 
 #[test]
-fn an_action_that_touches_nothing_of_others_writes_nothing() {
-    let host = FakeHost::default();
+fn a_first_change_that_replaces_nothing_begins_the_record() {
+    let host = FakeHost::default().with_file("/etc/hosts", "first\n");
     keep(&host, &Touched::default()).unwrap();
-    assert_eq!(host.read(Path::new(INDEX)), FileFacts::Absent);
+    let done = r#"{"at_unix_ms":1,"operator":"me","change":"a/time_sync","event":"done"}"#;
+    host.write(Path::new(journal::PATH), done.as_bytes(), 0o600).unwrap();
+    keep(&host, &touching("/etc/hosts")).unwrap();
+    assert_eq!(look(&host).text("/etc/hosts"), Some("first\n"));
 }

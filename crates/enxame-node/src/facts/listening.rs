@@ -1,4 +1,4 @@
-//! What listens, from `/proc/net` (proc_net(5)): the sockets of the kernel's own tables, whoever holds them.
+//! What listens, from `/proc/net`: the sockets of the kernel's own tables, whoever holds them.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -19,7 +19,7 @@ pub(super) fn look(host: &dyn Host) -> BTreeSet<Service> {
     tables.into_iter().flat_map(|table| of_table(table, &text(host, table))).collect()
 }
 
-/// These tables say that they are empty files, and may be long.
+/// What listens stands first: that a long table is cut off hides connections only.
 fn text(host: &dyn Host, table: &str) -> String {
     match host.read(Path::new(&format!("/proc/net/{table}"))) {
         FileFacts::Text { content, .. } => content,
