@@ -17,6 +17,15 @@ pub enum Scope {
     Cluster,
 }
 
+/// What becomes of the swarm when enxame is taken off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SwarmFate {
+    /// It runs on, with its services, networks and labels.
+    Stays,
+    /// Every node leaves it, and with the last one it is gone.
+    Left,
+}
+
 /// What a resource may look at while it declares itself.
 #[derive(Clone, Copy, Debug)]
 pub struct View<'a> {
@@ -241,4 +250,6 @@ pub trait Declare: Sync {
     fn asks(&self, config: &Config, node: &NodeConfig) -> FactsQuery;
     /// What differs, and what stands in the way.
     fn declare(&self, view: &View<'_>) -> Declaration;
+    /// What of it is there and goes when enxame is taken off; what was there before comes back.
+    fn undeclare(&self, view: &View<'_>, swarm: SwarmFate) -> Declaration;
 }

@@ -10,6 +10,15 @@ use similar::{ChangeTag, TextDiff};
 /// The first line of files that enxame owns whole.
 pub const HEADER: &str = "# Written by enxame. Changes made here are undone by the next `enxame apply`.\n";
 
+/// What every build's header begins with.
+const OWNED: &str = "# Written by enxame.";
+
+/// Whether a file's text says that enxame owns it whole.
+#[must_use]
+pub fn is_owned(text: &str) -> bool {
+    text.starts_with(OWNED)
+}
+
 const BLOCK_BEGIN: &str = "# BEGIN enxame (changes in this block are undone by the next `enxame apply`)";
 const BLOCK_END: &str = "# END enxame";
 
@@ -108,6 +117,23 @@ pub struct BrokenBlock(pub &'static str);
 /// # Errors
 /// [`BrokenBlock`] when a mark is missing, doubled or out of order.
 pub fn with_block(text: &str, lines: &str) -> Result<String, BrokenBlock> {
+    let (mut before, after) = around_block(text)?.unwrap_or_else(|| (text.to_owned(), String::new()));
+    if !before.is_empty() && !before.ends_with('\n') {
+        before.push('\n');
+    }
+    Ok(format!("{before}{BLOCK_BEGIN}\n{lines}{BLOCK_END}\n{after}"))
+}
+
+/// The text without its marked block; `None` where it has none.
+///
+/// # Errors
+/// As [`with_block`].
+pub fn without_block(text: &str) -> Result<Option<String>, BrokenBlock> {
+    Ok(around_block(text)?.map(|(before, after)| before + &after))
+}
+
+/// What stands before the marked block and what stands behind it; `None` where there is no block.
+fn around_block(text: &str) -> Result<Option<(String, String)>, BrokenBlock> {
     let (mut before, mut after, mut seen) = (String::new(), String::new(), Seen::Nothing);
     for line in text.split_inclusive('\n') {
         let is_begin = line.starts_with("# BEGIN enxame");
@@ -132,10 +158,7 @@ pub fn with_block(text: &str, lines: &str) -> Result<String, BrokenBlock> {
     if seen == Seen::Begin {
         return Err(BrokenBlock("it does not end"));
     }
-    if !before.is_empty() && !before.ends_with('\n') {
-        before.push('\n');
-    }
-    Ok(format!("{before}{BLOCK_BEGIN}\n{lines}{BLOCK_END}\n{after}"))
+    Ok((seen == Seen::Both).then_some((before, after)))
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -164,6 +187,17 @@ mod tests {
             )
         );
         assert_eq!(with_block(&second, "192.0.2.2 b\n").unwrap(), second);
+    }
+
+    #[test]
+    fn a_block_that_is_taken_out_leaves_the_rest_as_it_was() {
+        for text in ["", "127.0.0.1 localhost\n", "a\n\nb\n"] {
+            let with = with_block(text, "192.0.2.1 a\n").unwrap();
+            assert_eq!(without_block(&with).unwrap().as_deref(), Some(text));
+            assert_eq!(without_block(&(with + "mine\n")).unwrap(), Some(format!("{text}mine\n")));
+            assert_eq!(without_block(text).unwrap(), None);
+        }
+        assert_eq!(without_block("# END enxame\n"), Err(BrokenBlock("its end stands before its beginning")));
     }
 
     #[test]

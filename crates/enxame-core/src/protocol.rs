@@ -124,6 +124,8 @@ pub enum Request {
     },
     /// Close what earlier runs began and did not end: the plan found nothing of it left to do.
     Settle,
+    /// Take away what is left of enxame itself: the node was taken off, and this agent is the last of it.
+    Forget,
     /// Hand over the swarm's manager token.
     ManagerToken,
     /// Take part in a proof.

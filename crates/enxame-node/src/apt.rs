@@ -146,8 +146,20 @@ fn transact(on: &mut Context<'_>, options: &[&str], packages: &[String]) -> Resu
 /// # Errors
 /// When apt-mark refuses.
 pub fn hold(on: &mut Context<'_>, packages: &[String]) -> Result<(), ActuateError> {
+    mark(on, "hold", packages)
+}
+
+/// Holds packages no more.
+///
+/// # Errors
+/// When apt-mark refuses.
+pub fn unhold(on: &mut Context<'_>, packages: &[String]) -> Result<(), ActuateError> {
+    mark(on, "unhold", packages)
+}
+
+fn mark(on: &mut Context<'_>, how: &str, packages: &[String]) -> Result<(), ActuateError> {
     if !packages.is_empty() {
-        let words = ["apt-mark", "hold"].into_iter().map(str::to_owned).chain(packages.iter().cloned());
+        let words = ["apt-mark", how].into_iter().map(str::to_owned).chain(packages.iter().cloned());
         run_patiently(on, &Command::new(words))?;
     }
     Ok(())

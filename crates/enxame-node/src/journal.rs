@@ -120,6 +120,13 @@ pub fn is_done(host: &dyn Host, change: &ChangeId) -> bool {
     last.is_some_and(|entry| entry.event == Event::Done)
 }
 
+/// Whether any change was ever made here, as far as the journal goes back.
+pub fn has_done_any(host: &dyn Host) -> bool {
+    // One that is full and was put aside has seen some.
+    host.read(&Path::new(PATH).with_file_name("journal.1.jsonl")) != FileFacts::Absent
+        || entries(host).unwrap_or_default().iter().any(|entry| entry.event == Event::Done)
+}
+
 fn open(host: &dyn Host) -> Result<Vec<Entry>, String> {
     let entries = entries(host)?;
     let open = journal::interrupted(&entries).map_err(|illegal| illegal.to_string())?;

@@ -31,6 +31,8 @@ pub(crate) enum Verb {
     /// Drain, activate or reboot a node
     #[command(subcommand)]
     Node(NodeVerb),
+    /// Take off the servers all that enxame made, and put back what was there before
+    Uninstall(UninstallArgs),
     /// Prove on the wire that nothing leaves the servers in clear, and that only what is declared is open
     Verify(VerifyArgs),
     /// Show which ports of an address answer from here; asks no server and needs no cluster.yaml
@@ -147,6 +149,18 @@ pub(crate) struct NodeArgs {
     /// Do not ask
     #[arg(short, long)]
     pub(crate) yes: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct UninstallArgs {
+    #[command(flatten)]
+    pub(crate) common: CommonArgs,
+    /// Do not ask
+    #[arg(short, long)]
+    pub(crate) yes: bool,
+    /// Leave the swarm too: its services, networks and labels are gone then; volumes stay on the disks
+    #[arg(long)]
+    pub(crate) swarm: bool,
 }
 
 #[derive(Debug, Args)]

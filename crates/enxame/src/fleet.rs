@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::bail;
 use enxame_core::change::ChangeId;
-use enxame_core::config::Config;
+use enxame_core::config::{Config, NodeConfig};
+use enxame_core::declare::Declare;
 use enxame_core::facts::{ClusterFacts, FactsQuery, NodeFacts};
 use enxame_core::names::NodeName;
 use enxame_core::plan;
@@ -191,11 +192,34 @@ impl Fleet {
         Ok(())
     }
 
+    /// Takes away what is left of enxame on every node; the agents are the last of it.
+    ///
+    /// # Errors
+    /// [`FleetError`].
+    pub(crate) async fn forget(&self) -> anyhow::Result<()> {
+        let forgetting = self.agents.iter().map(|(node, agent)| async move {
+            let forgotten = agent.request(&Request::Forget, QUICK_DEADLINE, &mut |_| ()).await;
+            at(node, "take away /var/lib/enxame", forgotten)
+        });
+        all(join_all(forgetting).await)?;
+        Ok(())
+    }
+
     /// Gathers the facts of every node again, one request each. One that does not answer any more is a hole.
     pub(crate) async fn gather(&self, config: &Config, progress: &Progress) -> ClusterFacts {
+        self.gather_what(plan::query_for, config, progress).await
+    }
+
+    /// The same, for other questions.
+    pub(crate) async fn gather_what(
+        &self,
+        query_for: impl Fn(&Config, &NodeConfig, &[&dyn Declare]) -> FactsQuery,
+        config: &Config,
+        progress: &Progress,
+    ) -> ClusterFacts {
         let declarations = enxame_core::areas::resources();
         let looking = self.agents.iter().filter_map(|(name, agent)| {
-            let query = plan::query_for(config, config.node(name)?, declarations);
+            let query = query_for(config, config.node(name)?, declarations);
             Some(async move { (name.clone(), gather(agent, name, query, progress).await) })
         });
         let mut facts = ClusterFacts::default();

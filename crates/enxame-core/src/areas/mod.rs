@@ -12,6 +12,9 @@ pub mod engine;
 pub mod firewall;
 pub mod machine;
 pub mod swarm;
+mod touched;
+
+pub use touched::{Touched, Value};
 
 /// What a node is to do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -34,6 +34,7 @@ pub(crate) fn blank() -> NodeFacts {
         filter: FilterFacts::default(),
         interrupted: Vec::new(),
         not_put_back: Vec::new(),
+        before: None,
         volatile: VolatileFacts::default(),
     }
 }

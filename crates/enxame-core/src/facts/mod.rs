@@ -4,17 +4,20 @@
 //! never mistaken for absence. [`NodeFacts::volatile`] holds what changes by itself (clock, free memory,
 //! round-trip times) and does not take part in a plan's digest.
 
+mod before;
 #[cfg(test)]
 pub(crate) mod blank;
 mod cluster;
 mod digest;
 mod query;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
+
+use crate::areas::firewall::Service;
 
 pub use crate::areas::engine::facts::{EngineFacts, EngineState};
 pub use crate::areas::firewall::facts::{FilterFacts, GuardState, TableFacts};
@@ -26,6 +29,7 @@ pub use crate::areas::swarm::Workloads;
 pub use crate::areas::swarm::facts::{
     LocalSwarmState, NetworkFacts, SwarmFacts, SwarmNodeFacts, SwarmSettings,
 };
+pub use before::{Before, Record};
 pub use cluster::{ClusterFacts, Look};
 pub use digest::{FactsDigest, digest_of};
 pub use query::FactsQuery;
@@ -220,6 +224,9 @@ pub struct NodeFacts {
     /// Files that the dead-man switch could not put back and that nobody has seen to.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub not_put_back: Vec<NotPutBack>,
+    /// What was there before enxame came; `None` where it was not asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<Before>,
     /// What changes by itself.
     pub volatile: VolatileFacts,
 }
@@ -256,6 +263,9 @@ pub struct VolatileFacts {
     pub disk_available_bytes: u64,
     /// Round-trip time to each peer, in microseconds; `None` when it did not answer.
     pub round_trip_us: BTreeMap<IpAddr, Option<u64>>,
+    /// What listens on other addresses than the loopback's; empty where it was not asked for.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub listening: BTreeSet<Service>,
 }
 
 #[cfg(test)]

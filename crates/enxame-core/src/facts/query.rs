@@ -22,6 +22,9 @@ pub struct FactsQuery {
     pub peers: BTreeSet<IpAddr>,
     /// Whether to look at the kernel's packet filter.
     pub filter: bool,
+    /// Whether to look at what matters to whoever takes enxame off: what was there before, and what listens.
+    #[serde(default)]
+    pub departure: bool,
 }
 
 impl FactsQuery {
@@ -34,5 +37,6 @@ impl FactsQuery {
         self.units.extend(other.units);
         self.peers.extend(other.peers);
         self.filter |= other.filter;
+        self.departure |= other.departure;
     }
 }

@@ -6,6 +6,7 @@
 mod absent;
 mod checks;
 mod order;
+mod removal;
 mod withheld;
 
 use serde::{Deserialize, Serialize};
@@ -15,6 +16,8 @@ use crate::change::{Change, ChangeId, Risk};
 use crate::config::{Config, NodeConfig};
 use crate::declare::{Declare, Draft, Finding, Scope, Severity, View, Waiver};
 use crate::edge::{self, EdgeChange, EdgeFacts};
+pub use removal::{make_removal, query_for_removal};
+
 use crate::facts::{ClusterFacts, FactsDigest, FactsQuery, NodeFacts, digest_of};
 use crate::gate;
 use crate::names::NodeName;

@@ -52,7 +52,7 @@ pub(super) fn in_order(
     sorted(changes)
 }
 
-fn first_repeated(changes: &[Change]) -> Option<ChangeId> {
+pub(super) fn first_repeated(changes: &[Change]) -> Option<ChangeId> {
     let mut seen = BTreeSet::new();
     changes.iter().find(|change| !seen.insert(&change.id)).map(|change| change.id.clone())
 }
@@ -112,7 +112,7 @@ fn order_cluster(
 }
 
 /// The kinds a kind comes after, and those they come after, and so on.
-fn ancestors(registry: &[&dyn Declare], kind: &Kind) -> BTreeSet<Kind> {
+pub(super) fn ancestors(registry: &[&dyn Declare], kind: &Kind) -> BTreeSet<Kind> {
     let mut found = BTreeSet::new();
     let mut open = vec![kind.clone()];
     while let Some(next) = open.pop() {
@@ -127,7 +127,7 @@ fn ancestors(registry: &[&dyn Declare], kind: &Kind) -> BTreeSet<Kind> {
 }
 
 /// The places of the changes that disturb a node, node by node, the founder's last.
-fn disturbing(config: &Config, of_cluster: &BTreeSet<Kind>, changes: &[Change]) -> Vec<usize> {
+pub(super) fn disturbing(config: &Config, of_cluster: &BTreeSet<Kind>, changes: &[Change]) -> Vec<usize> {
     let places: BTreeMap<&NodeName, usize> =
         config.nodes.iter().enumerate().map(|(place, node)| (&node.name, place)).collect();
     let founder = config.founder().map(|node| &node.name);
@@ -144,7 +144,7 @@ fn disturbing(config: &Config, of_cluster: &BTreeSet<Kind>, changes: &[Change]) 
 }
 
 /// Gives each change of the sequence its turn behind the one before it.
-fn chain(changes: &mut [Change], sequence: &[usize]) {
+pub(super) fn chain(changes: &mut [Change], sequence: &[usize]) {
     let mut previous: Option<ChangeId> = None;
     for index in sequence {
         let Some(change) = changes.get_mut(*index) else { continue };
@@ -157,7 +157,7 @@ fn chain(changes: &mut [Change], sequence: &[usize]) {
 }
 
 /// Kahn's algorithm; of the changes that may come next, the one that was declared first does.
-fn sorted(changes: Vec<Change>) -> Result<Vec<Change>, PlanError> {
+pub(super) fn sorted(changes: Vec<Change>) -> Result<Vec<Change>, PlanError> {
     let places: BTreeMap<&ChangeId, usize> =
         changes.iter().enumerate().map(|(index, change)| (&change.id, index)).collect();
     let mut followers: BTreeMap<usize, Vec<usize>> = BTreeMap::new();

@@ -7,7 +7,7 @@ use proptest::sample::{Index, subsequence};
 
 use super::*;
 use crate::change::{Kind, Risk};
-use crate::declare::Declaration;
+use crate::declare::{Declaration, SwarmFate};
 use crate::facts::blank::blank;
 use crate::names::NodeName;
 
@@ -59,6 +59,10 @@ impl Declare for Synthetic {
             }
         });
         Declaration { drafts: drafts.collect(), findings: Vec::new() }
+    }
+
+    fn undeclare(&self, _: &View<'_>, _: SwarmFate) -> Declaration {
+        Declaration::nothing()
     }
 }
 

@@ -10,6 +10,7 @@
 )]
 
 mod facts;
+mod removal;
 mod text;
 mod variations;
 

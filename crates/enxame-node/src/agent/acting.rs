@@ -14,7 +14,7 @@ use super::lock;
 use crate::actuate::{ActuateError, Context};
 use crate::deadman::{self, When};
 use crate::host::Host;
-use crate::{areas, journal};
+use crate::{areas, forget, journal};
 
 /// What acting needs to remember.
 #[derive(Debug)]
@@ -70,6 +70,13 @@ impl Acting {
                 journal::settle(host, &self.operator).map_err(|error| Failure::of(&error))?;
                 Ok(Reply::Done)
             }
+            Request::Forget => {
+                if self.lock.is_none() {
+                    return Err(not_locked());
+                }
+                forget::forget(host).map_err(|error| error.failure())?;
+                Ok(Reply::Done)
+            }
             Request::Gather(_) | Request::ManagerToken | Request::Probe(_) => {
                 Err(failure("a look was taken for an act", "this is a defect of enxame"))
             }
@@ -84,7 +91,7 @@ impl Acting {
         progress: &mut dyn FnMut(&str),
     ) -> Result<Reply, Failure> {
         if self.lock.is_none() {
-            return Err(failure("the node was not locked for this operator", "this is a defect of enxame"));
+            return Err(not_locked());
         }
         let record =
             |event| journal::record(&self.operator, change, event).map_err(|error| Failure::of(&error));
@@ -119,6 +126,10 @@ impl Acting {
             }
         }
     }
+}
+
+fn not_locked() -> Failure {
+    failure("the node was not locked for this operator", "this is a defect of enxame")
 }
 
 fn failure(message: &str, hint: &str) -> Failure {

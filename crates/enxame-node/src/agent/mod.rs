@@ -48,7 +48,8 @@ impl Lane {
             | Request::Execute { .. }
             | Request::Confirm { .. }
             | Request::PutBack { .. }
-            | Request::Settle => Self::Act,
+            | Request::Settle
+            | Request::Forget => Self::Act,
             Request::Probe(_) => Self::Probe,
         }
     }

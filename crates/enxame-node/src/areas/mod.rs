@@ -10,6 +10,7 @@ pub(crate) mod swarm;
 use enxame_core::areas::Action;
 
 use crate::actuate::{ActuateError, Context};
+use crate::before;
 use crate::deadman::WayBack;
 use crate::host::Host;
 
@@ -18,6 +19,7 @@ use crate::host::Host;
 /// # Errors
 /// [`ActuateError`]; the node is left in a state from which the next apply goes on.
 pub fn act(on: &mut Context<'_>, action: &Action) -> Result<(), ActuateError> {
+    before::keep(on.host, &action.touches())?;
     match action {
         Action::Machine(action) => machine::act(on, action),
         Action::Firewall(action) => firewall::act(on, action),
@@ -25,6 +27,9 @@ pub fn act(on: &mut Context<'_>, action: &Action) -> Result<(), ActuateError> {
         Action::Swarm(action) => swarm::act(on, action),
     }
 }
+
+#[cfg(test)]
+mod round_trip;
 
 /// How the node goes back from this action by itself; only for what may cut off SSH, which is then done under the
 /// dead-man switch.

@@ -5,7 +5,9 @@
 
 mod filter;
 
-use std::collections::BTreeMap;
+mod listening;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::thread;
 
@@ -20,7 +22,7 @@ use crate::areas::machine::look::{
 };
 use crate::areas::machine::reboot::BOOT_ID;
 use crate::host::Host;
-use crate::{deadman, journal};
+use crate::{before, deadman, journal};
 
 /// Looks at the node. Takes as long as its slowest part: 2 s when a peer does not answer, well below 1 s when all do.
 #[must_use]
@@ -53,15 +55,12 @@ pub fn gather(host: &dyn Host, query: &FactsQuery) -> NodeFacts {
             cloud_init: cloud_init::look(host),
             docker_snap: snap::look(host),
             upgrades_unattended: upgrades::are_on(host, &status),
-            docker_group_members: accounts::members_of(
-                "docker",
-                &host.text("/etc/group"),
-                &host.text("/etc/passwd"),
-            ),
+            docker_group_members: docker_group(host),
             ssh_session: None,
             filter: FilterFacts::default(),
             interrupted: journal::interrupted(host),
             not_put_back: deadman::not_put_back(),
+            before: query.departure.then(|| before::look(host)),
             volatile: VolatileFacts {
                 clock_unix_ms: 0,
                 clock_synchronised: clock::is_synchronised(),
@@ -70,6 +69,7 @@ pub fn gather(host: &dyn Host, query: &FactsQuery) -> NodeFacts {
                 memory_available_bytes: hardware.memory_available_bytes,
                 disk_available_bytes: hardware.disk_available_bytes,
                 round_trip_us: BTreeMap::new(),
+                listening: if query.departure { listening::look(host) } else { BTreeSet::new() },
             },
         };
 
@@ -92,6 +92,21 @@ pub fn gather(host: &dyn Host, query: &FactsQuery) -> NodeFacts {
 /// The kernel's packet filter alone, for whoever is about to change it.
 pub(crate) fn filter(host: &dyn Host) -> FilterFacts {
     filter::look_anew(host)
+}
+
+/// The host name the kernel has now.
+pub(crate) fn hostname() -> String {
+    system::hostname()
+}
+
+/// Live kernel parameters; `None` where the kernel has no such key.
+pub(crate) fn sysctl_values(host: &dyn Host, keys: &BTreeSet<String>) -> BTreeMap<String, Option<String>> {
+    sysctl::look(host, keys)
+}
+
+/// Who is in the group `docker`; `None` where there is none.
+pub(crate) fn docker_group(host: &dyn Host) -> Option<Vec<String>> {
+    accounts::members_of("docker", &host.text("/etc/group"), &host.text("/etc/passwd"))
 }
 
 #[cfg(test)]

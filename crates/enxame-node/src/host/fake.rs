@@ -44,6 +44,13 @@ impl FakeHost {
         self
     }
 
+    /// Every file that is there, with its text and its permission bits.
+    pub fn files(&self) -> BTreeMap<PathBuf, (String, u32)> {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let files = self.state().files.clone();
+        files.into_iter().map(|(path, (bytes, mode))| (path, (text(&bytes), mode))).collect()
+    }
+
     /// The commands that were run, in order.
     pub fn ran(&self) -> Vec<Command> {
         self.state().ran.clone()

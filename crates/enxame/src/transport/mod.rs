@@ -216,6 +216,7 @@ fn attempt(request: &Request) -> &'static str {
         Request::Confirm { .. } => "confirm a change",
         Request::PutBack { .. } => "put a change back",
         Request::Settle => "close the journal",
+        Request::Forget => "take away /var/lib/enxame",
         Request::ManagerToken => "fetch the join token",
         Request::Probe(_) => "take part in a proof",
     }

@@ -5,12 +5,10 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use enxame_core::change::ChangeId;
-use enxame_core::config::Config;
 use enxame_core::declare::Waiver;
 use enxame_core::names::NodeName;
 use enxame_core::plan::{Absence, Plan, check_absence};
 use futures::future::LocalBoxFuture;
-use serde::Serialize;
 use tokio::sync::watch;
 
 use super::{Look, carry, interrupts, look, make_plan, tell_lost};
@@ -21,16 +19,6 @@ use crate::render;
 use crate::render::progress::Progress;
 use crate::run::{Outcome, Outcomes};
 use crate::{Ending, output};
-
-/// What `apply --json` prints.
-#[derive(Serialize)]
-struct Applied<'a> {
-    plan: &'a Plan,
-    outcomes: &'a Outcomes,
-    converged: bool,
-    /// Why it cannot be told whether the nodes are as planned, where it cannot.
-    error: Option<String>,
-}
 
 pub(super) async fn apply(arguments: &ApplyArgs) -> anyhow::Result<Ending> {
     // Locked before looking: what the plan was made for cannot move until it is carried out.
@@ -44,7 +32,7 @@ pub(super) async fn apply(arguments: &ApplyArgs) -> anyhow::Result<Ending> {
     }
     if let Err(absence) = check_absence(&look.config, &look.facts, &arguments.without) {
         look.fleet.close().await;
-        show(arguments, &look.config, &look.plan)?;
+        carry::show(&arguments.common, &look.config, &look.plan)?;
         output::note(&format!("error: {absence}; nothing was changed"));
         if let Absence::Unexpected(missing) = &absence {
             tell_lost(&look.lost);
@@ -54,7 +42,7 @@ pub(super) async fn apply(arguments: &ApplyArgs) -> anyhow::Result<Ending> {
     }
     if look.plan.is_refused() {
         look.fleet.close().await;
-        show(arguments, &look.config, &look.plan)?;
+        carry::show(&arguments.common, &look.config, &look.plan)?;
         return Ok(Ending::Unproven);
     }
     if look.plan.is_empty() {
@@ -62,7 +50,9 @@ pub(super) async fn apply(arguments: &ApplyArgs) -> anyhow::Result<Ending> {
             settle(&look.fleet).await;
         }
         look.fleet.close().await;
-        return finish(arguments, &look.config, &look.plan, &Outcomes::new(), &look.plan);
+        let carried = (&look.plan, &Outcomes::new());
+        let told = (&arguments.common, arguments.without.as_slice());
+        return carry::finish(told, &look.config, carried, &look.plan);
     }
     if !arguments.common.json {
         output::text(&render::plan::plan(&look.config, &look.plan))?;
@@ -95,17 +85,11 @@ pub(super) async fn apply(arguments: &ApplyArgs) -> anyhow::Result<Ending> {
     }
     look.fleet.close().await;
     match after {
-        Ok(after) => finish(arguments, &look.config, &look.plan, &outcomes, &after),
-        Err(error) => {
-            let error = error.context("cannot tell whether the nodes are as planned");
-            if arguments.common.json {
-                let (plan, error) = (&look.plan, Some(format!("{error:#}")));
-                output::json(&Applied { plan, outcomes: &outcomes, converged: false, error })?;
-            } else {
-                output::note(carry::told_outcomes(&look.plan, &outcomes).trim_end());
-            }
-            Err(error)
+        Ok(after) => {
+            let told = (&arguments.common, arguments.without.as_slice());
+            carry::finish(told, &look.config, (&look.plan, &outcomes), &after)
         }
+        Err(error) => carry::unseen(&arguments.common, &look.plan, &outcomes, error),
     }
 }
 
@@ -190,44 +174,4 @@ fn refuse_if_moved(path: &Path, now: &Plan) -> anyhow::Result<()> {
         );
     }
     Ok(())
-}
-
-/// A plan that is not carried out.
-fn show(arguments: &ApplyArgs, config: &Config, plan: &Plan) -> anyhow::Result<()> {
-    if arguments.common.json {
-        return output::json(&Applied { plan, outcomes: &Outcomes::new(), converged: false, error: None });
-    }
-    Ok(output::text(&render::plan::plan(config, plan))?)
-}
-
-fn finish(
-    arguments: &ApplyArgs,
-    config: &Config,
-    plan: &Plan,
-    outcomes: &Outcomes,
-    after: &Plan,
-) -> anyhow::Result<Ending> {
-    // What was agreed to be left out is no failure; whoever went away meanwhile was not.
-    let is_left_out = |node: &NodeName| arguments.without.contains(node);
-    let is_whole = after.withheld.iter().all(|one| is_left_out(&one.because_of) && one.is_of_the_node_itself);
-    let converged = after.is_empty() && !after.is_refused() && is_whole;
-    if arguments.common.json {
-        output::json(&Applied { plan, outcomes, converged, error: None })?;
-    } else {
-        output::text(&carry::told_outcomes(plan, outcomes))?;
-        if converged {
-            let mut text = String::new();
-            render::plan::waits(after, &mut text);
-            output::text(&text)?;
-        } else {
-            output::text(&format!("Still to do:\n\n{}", render::plan::plan(config, after)))?;
-        }
-    }
-    let is_held = outcomes.values().any(|outcome| matches!(outcome, Outcome::Held { .. }));
-    let has_failed = outcomes.values().any(|outcome| matches!(outcome, Outcome::Failed { .. }));
-    Ok(match converged {
-        true => Ending::Done,
-        false if is_held && !has_failed => Ending::Unproven,
-        false => Ending::Failed,
-    })
 }

@@ -5,13 +5,26 @@ use std::io::{BufRead, IsTerminal};
 
 use anyhow::bail;
 use enxame_core::config::Config;
+use enxame_core::names::NodeName;
 use enxame_core::plan::Plan;
+use serde::Serialize;
 use tokio::sync::watch;
 
+use crate::cli::CommonArgs;
 use crate::fleet::Fleet;
-use crate::output;
 use crate::render::progress::Progress;
 use crate::run::{Event, Nodes, Outcome, Outcomes, Run};
+use crate::{Ending, output, render};
+
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Carried<'a> {
+    plan: &'a Plan,
+    outcomes: &'a Outcomes,
+    converged: bool,
+    /// Why it cannot be told whether the nodes are as planned, where it cannot.
+    error: Option<String>,
+}
 
 /// Asks; only `yes` is one.
 ///
@@ -41,6 +54,66 @@ pub(super) async fn out(
     let outcomes = Run { config, world: &nodes, tell: &tell }.carry_out(plan, stop).await;
     nodes.close().await;
     outcomes
+}
+
+/// A plan that is not carried out.
+pub(super) fn show(common: &CommonArgs, config: &Config, plan: &Plan) -> anyhow::Result<()> {
+    if common.json {
+        return output::json(&Carried { plan, outcomes: &Outcomes::new(), converged: false, error: None });
+    }
+    Ok(output::text(&render::plan::plan(config, plan))?)
+}
+
+/// Tells what became of a plan that makes nodes as they are to be, with the plan that was made after it. `without` are the
+/// nodes that were agreed to be left out.
+pub(super) fn finish(
+    (common, without): (&CommonArgs, &[NodeName]),
+    config: &Config,
+    (plan, outcomes): (&Plan, &Outcomes),
+    after: &Plan,
+) -> anyhow::Result<Ending> {
+    // What was agreed to be left out is no failure; whoever went away meanwhile was not.
+    let is_left_out = |node: &NodeName| without.contains(node);
+    let is_whole = after.withheld.iter().all(|one| is_left_out(&one.because_of) && one.is_of_the_node_itself);
+    let converged = after.is_empty() && !after.is_refused() && is_whole;
+    if common.json {
+        output::json(&Carried { plan, outcomes, converged, error: None })?;
+    } else {
+        output::text(&told_outcomes(plan, outcomes))?;
+        if converged {
+            let mut text = String::new();
+            render::plan::waits(after, &mut text);
+            output::text(&text)?;
+        } else {
+            output::text(&format!("Still to do:\n\n{}", render::plan::plan(config, after)))?;
+        }
+    }
+    let is_held = outcomes.values().any(|outcome| matches!(outcome, Outcome::Held { .. }));
+    let has_failed = outcomes.values().any(|outcome| matches!(outcome, Outcome::Failed { .. }));
+    Ok(match converged {
+        true => Ending::Done,
+        false if is_held && !has_failed => Ending::Unproven,
+        false => Ending::Failed,
+    })
+}
+
+/// Tells what became of a plan where nobody can tell what the nodes are like now.
+///
+/// # Errors
+/// Always: why it cannot be told.
+pub(super) fn unseen(
+    common: &CommonArgs,
+    plan: &Plan,
+    outcomes: &Outcomes,
+    error: anyhow::Error,
+) -> anyhow::Result<Ending> {
+    let error = error.context("cannot tell whether the nodes are as planned");
+    if common.json {
+        output::json(&Carried { plan, outcomes, converged: false, error: Some(format!("{error:#}")) })?;
+    } else {
+        output::note(told_outcomes(plan, outcomes).trim_end());
+    }
+    Err(error)
 }
 
 /// A word as a shell takes it.

@@ -6,6 +6,7 @@ mod edge;
 mod init;
 mod node;
 mod scan;
+mod uninstall;
 mod verify;
 
 use std::path::{Path, PathBuf};
@@ -33,6 +34,7 @@ pub(crate) async fn run(verb: Verb) -> anyhow::Result<Ending> {
         Verb::Plan(arguments) => plan(&arguments).await,
         Verb::Apply(arguments) => apply::apply(&arguments).await,
         Verb::Node(verb) => node::node(&verb).await,
+        Verb::Uninstall(arguments) => uninstall::uninstall(&arguments).await,
         Verb::Status(arguments) => status(&arguments).await,
         Verb::Verify(arguments) => verify::verify(&arguments).await,
         Verb::Edge(_)

@@ -9,6 +9,7 @@ mod edge;
 mod editions;
 mod firewall;
 mod support;
+mod uninstall;
 
 use std::fs;
 use std::time::Duration;

@@ -2,7 +2,7 @@
 
 use crate::change::{Difference, Kind, Risk};
 use crate::config::{AddressPool, Config, EngineConfig, NodeConfig};
-use crate::declare::{Declaration, Declare, Draft, Finding, Scope, View};
+use crate::declare::{Declaration, Declare, Draft, Finding, Scope, SwarmFate, View};
 use crate::facts::{EngineState, FactsQuery, FileFacts};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -36,7 +36,7 @@ fn wanted(engine: &EngineConfig) -> Map<String, Value> {
 }
 
 /// What is there, as far as it is enxame's: options of the user's own logging driver may be secrets.
-fn shown(old: &Value, new: &Value) -> String {
+pub(super) fn shown(old: &Value, new: &Value) -> String {
     match (old, new) {
         (Value::Object(old), Value::Object(new)) => {
             let own: Map<String, Value> = old
@@ -119,6 +119,10 @@ impl Declare for EngineConfigFile {
         let action = Action { keys, restart: is_there, in_swarm };
         Draft::new("configure the engine", reason, action).differing(differences).risking(risk).into()
     }
+
+    fn undeclare(&self, view: &View<'_>, _: SwarmFate) -> Declaration {
+        super::removal::config(view, &wanted(&view.config.engine))
+    }
 }
 
 /// A run that was cut off between the file and the restart: the file is as wanted and the engine has not read it.
@@ -128,7 +132,7 @@ fn unfinished(view: &View<'_>) -> Option<Difference> {
     is_open.then(|| Difference::changed("docker.service", "may not have read its file", "restarted"))
 }
 
-fn refusal(view: &View<'_>, why: &str) -> Declaration {
+pub(super) fn refusal(view: &View<'_>, why: &str) -> Declaration {
     let finding = Finding::error("5.1", format!("{PATH} {why}"), "mend the file by hand, then plan again")
         .on(&view.node.name);
     Declaration { drafts: Vec::new(), findings: vec![finding] }

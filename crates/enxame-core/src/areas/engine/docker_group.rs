@@ -2,7 +2,7 @@
 
 use crate::change::{Difference, Kind};
 use crate::config::{Config, NodeConfig};
-use crate::declare::{Declaration, Declare, Draft, Finding, Scope, View};
+use crate::declare::{Declaration, Declare, Draft, Finding, Scope, SwarmFate, View};
 use crate::facts::FactsQuery;
 use serde::{Deserialize, Serialize};
 
@@ -55,6 +55,10 @@ impl Declare for DockerGroup {
         let draft = Draft::new("put accounts in the group docker", reason, Action { accounts: missing });
         let drafts = if differences.is_empty() { Vec::new() } else { vec![draft.differing(differences)] };
         Declaration { drafts, findings }
+    }
+
+    fn undeclare(&self, view: &View<'_>, _: SwarmFate) -> Declaration {
+        super::removal::docker_group(view)
     }
 }
 

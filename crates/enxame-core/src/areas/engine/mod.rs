@@ -4,6 +4,7 @@ pub mod config;
 pub mod docker_group;
 pub(crate) mod facts;
 pub mod package;
+pub mod removal;
 
 super::actions! {
     Engine:
@@ -13,4 +14,6 @@ super::actions! {
     Package(package),
     /// Who may use it.
     DockerGroup(docker_group),
+    /// Taking off what was made of it.
+    Removal(removal),
 }

@@ -4,7 +4,7 @@
 
 use crate::change::{Difference, Kind, Risk};
 use crate::config::{Config, EngineConfig, EngineSource, NodeConfig};
-use crate::declare::{Declaration, Declare, Draft, Finding, Scope, View};
+use crate::declare::{Declaration, Declare, Draft, Finding, Scope, SwarmFate, View};
 use crate::facts::{DockerSnap, FactsQuery, FileFacts, NodeFacts, OperatingSystem};
 use crate::version::EngineVersion;
 use serde::{Deserialize, Serialize};
@@ -84,7 +84,7 @@ pub struct Action {
 }
 
 /// The packages that are the engine: these are pinned and held.
-fn engine_packages(source: EngineSource, os: &OperatingSystem) -> Vec<&'static str> {
+pub(super) fn engine_packages(source: EngineSource, os: &OperatingSystem) -> Vec<&'static str> {
     match source {
         EngineSource::DockerCe => DOCKER_CE.to_vec(),
         EngineSource::Distribution => {
@@ -229,6 +229,10 @@ impl Declare for EnginePackage {
         let mut declaration = Declaration::from(draft.differing(differences).risking(risk));
         declaration.findings.extend(rehousing(view, replaces && in_swarm));
         declaration
+    }
+
+    fn undeclare(&self, view: &View<'_>, _: SwarmFate) -> Declaration {
+        super::removal::package(view)
     }
 }
 

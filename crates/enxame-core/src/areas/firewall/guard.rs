@@ -3,7 +3,7 @@
 use crate::areas::firewall::{self, Firewall, Opening, PLAINTEXT_VNI};
 use crate::change::{Difference, Kind, Risk};
 use crate::config::{Config, NodeConfig};
-use crate::declare::{Declaration, Declare, Draft, Finding, Scope, View};
+use crate::declare::{Declaration, Declare, Draft, Finding, Scope, SwarmFate, View};
 use crate::facts::{FactsQuery, GuardState, Observed};
 use serde::{Deserialize, Serialize};
 
@@ -94,6 +94,10 @@ impl Declare for GuardTable {
 
     fn declare(&self, view: &View<'_>) -> Declaration {
         declare(view, &Firewall::of(view.config))
+    }
+
+    fn undeclare(&self, view: &View<'_>, _: SwarmFate) -> Declaration {
+        super::removal::guard(view)
     }
 }
 

@@ -6,6 +6,7 @@ pub mod guard_table;
 mod interfaces;
 pub mod openings;
 pub mod packages;
+pub mod removal;
 pub mod ufw;
 pub mod ufw_rules;
 
@@ -20,4 +21,6 @@ super::actions! {
     Guard(guard),
     /// The host's firewall.
     Ufw(ufw),
+    /// Taking it off.
+    Removal(removal),
 }

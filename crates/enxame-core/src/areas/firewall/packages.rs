@@ -3,7 +3,7 @@
 
 use crate::change::{Difference, Kind};
 use crate::config::{Config, NodeConfig};
-use crate::declare::{Declaration, Declare, Draft, Finding, Scope, View};
+use crate::declare::{Declaration, Declare, Draft, Finding, Scope, SwarmFate, View};
 use crate::facts::FactsQuery;
 use serde::{Deserialize, Serialize};
 
@@ -94,5 +94,10 @@ impl Declare for FirewallPackages {
             declaration.change(draft);
         }
         declaration
+    }
+
+    fn undeclare(&self, _: &View<'_>, _: SwarmFate) -> Declaration {
+        // Nothing of its own: packages that were installed stay.
+        Declaration::nothing()
     }
 }

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use crate::areas::firewall::{self, Firewall, NoNetwork, Opening, Service, Source};
 use crate::change::{Difference, Kind, Risk};
 use crate::config::{Config, ForeignRules, NodeConfig};
-use crate::declare::{Declaration, Declare, Draft, Finding, Scope, Severity, View};
+use crate::declare::{Declaration, Declare, Draft, Finding, Scope, Severity, SwarmFate, View};
 use crate::facts::{FactsQuery, FileFacts, NodeFacts, Observed, TableFacts};
 use serde::{Deserialize, Serialize};
 
@@ -238,7 +238,7 @@ fn of_family(
 }
 
 /// What differs in two files of rules: the rules as people read them or, where they read the same, what is loaded for them.
-fn rule_differences(path: String, now: &str, new: &str) -> Vec<Difference> {
+pub(super) fn rule_differences(path: String, now: &str, new: &str) -> Vec<Difference> {
     let lines = |rules: Vec<String>| rules.into_iter().map(|rule| rule + "\n").collect::<String>();
     let entries = |text: &str| lines(ufw::entries(text).unwrap_or_default());
     let (old_entries, new_entries) = (entries(now), entries(new));
@@ -250,7 +250,7 @@ fn rule_differences(path: String, now: &str, new: &str) -> Vec<Difference> {
     if differences.is_empty() { line_differences(path, &old_entries, &new_entries) } else { differences }
 }
 
-fn table(facts: &NodeFacts, family: Family) -> &Observed<TableFacts> {
+pub(super) fn table(facts: &NodeFacts, family: Family) -> &Observed<TableFacts> {
     match family {
         Family::V4 => &facts.filter.ipv4,
         Family::V6 => &facts.filter.ipv6,
@@ -297,6 +297,10 @@ impl Declare for Ufw {
 
     fn declare(&self, view: &View<'_>) -> Declaration {
         declare(view, &Firewall::of(view.config))
+    }
+
+    fn undeclare(&self, view: &View<'_>, _: SwarmFate) -> Declaration {
+        super::removal::ufw(view)
     }
 }
 

@@ -337,6 +337,19 @@ pub fn composed(text: &str, ours: &[String], foreign: ForeignRules) -> Result<St
     Ok(composed)
 }
 
+/// The file without our rules. Where it has no rule that `kept`, what was there before ours came, lacks, that is it again:
+/// with the rules that had to go, and as it stood there.
+///
+/// # Errors
+/// [`NotUfws`].
+pub fn without_ours(text: &str, kept: Option<&str>) -> Result<String, NotUfws> {
+    let Some(kept) = kept else { return composed(text, &[], ForeignRules::Keep) };
+    let then = entries(kept)?;
+    let trimmed = parts(text)?.entries.into_iter().filter(|entry| !is_ours(entry)).map(str::trim);
+    let is_known = trimmed.into_iter().all(|entry| then.iter().any(|known| known == entry));
+    if is_known { Ok(kept.to_owned()) } else { composed(text, &[], ForeignRules::Keep) }
+}
+
 /// ufw's chains and the policies as they are in the kernel, for `iptables-restore --noflush`: loading this replaces those
 /// chains and leaves everybody else's alone. `saved` is what `iptables-save -t filter` shows.
 #[must_use]

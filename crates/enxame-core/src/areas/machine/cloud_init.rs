@@ -2,7 +2,7 @@
 
 use crate::change::Kind;
 use crate::config::{Config, NodeConfig};
-use crate::declare::{Declaration, Declare, Draft, Finding, Scope, View};
+use crate::declare::{Declaration, Declare, Draft, Finding, Scope, SwarmFate, View};
 use crate::facts::FactsQuery;
 use serde::{Deserialize, Serialize};
 
@@ -65,5 +65,9 @@ impl Declare for CloudInit {
         let summary = "keep cloud-init from rewriting the host name and /etc/hosts";
         declaration.change(Draft::new(summary, reason, Action(file)).differing(differences));
         declaration
+    }
+
+    fn undeclare(&self, view: &View<'_>, _: SwarmFate) -> Declaration {
+        super::removal::file(view, PATH, "let cloud-init manage the host name and /etc/hosts again")
     }
 }

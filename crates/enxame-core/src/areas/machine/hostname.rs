@@ -2,14 +2,15 @@
 
 use crate::change::{Difference, Kind};
 use crate::config::{Config, NodeConfig};
-use crate::declare::{Declaration, Declare, Draft, Scope, View};
+use crate::declare::{Declaration, Declare, Draft, Scope, SwarmFate, View};
 use crate::facts::FactsQuery;
 use serde::{Deserialize, Serialize};
 
 use crate::files::OwnedFile;
 
 pub(crate) const KIND: Kind = Kind::of("hostname");
-const PATH: &str = "/etc/hostname";
+/// The file.
+pub const PATH: &str = "/etc/hostname";
 
 /// See the module.
 pub(crate) struct Hostname;
@@ -58,5 +59,9 @@ impl Declare for Hostname {
         let reason = "the swarm and the other nodes know the node by this name";
         let summary = format!("set the host name to {name}");
         Draft::new(summary, reason, Action { file, name }).differing(differences).into()
+    }
+
+    fn undeclare(&self, view: &View<'_>, _: SwarmFate) -> Declaration {
+        super::removal::hostname(view)
     }
 }

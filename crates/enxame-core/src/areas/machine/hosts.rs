@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use crate::change::Kind;
 use crate::config::{Config, NodeConfig};
-use crate::declare::{Declaration, Declare, Draft, Finding, Scope, View};
+use crate::declare::{Declaration, Declare, Draft, Finding, Scope, SwarmFate, View};
 use crate::facts::{FactsQuery, FileFacts};
 use serde::{Deserialize, Serialize};
 
@@ -51,6 +51,10 @@ impl Declare for Hosts {
 
     fn declare(&self, view: &View<'_>) -> Declaration {
         declare(view, &Names::of(view.config))
+    }
+
+    fn undeclare(&self, view: &View<'_>, _: SwarmFate) -> Declaration {
+        super::removal::hosts(view)
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use crate::change::{Difference, Kind};
 use crate::config::{Config, EngineSource, NodeConfig};
-use crate::declare::{Declaration, Declare, Draft, Finding, Scope, View};
+use crate::declare::{Declaration, Declare, Draft, Finding, Scope, SwarmFate, View};
 use crate::facts::{FactsQuery, ModuleState, NodeFacts, Observed};
 use crate::version::EngineVersion;
 use serde::{Deserialize, Serialize};
@@ -141,6 +141,10 @@ impl Declare for KernelModules {
         Draft::new("load the modules of encrypted overlay networks", reason, action)
             .differing(differences)
             .into()
+    }
+
+    fn undeclare(&self, view: &View<'_>, _: SwarmFate) -> Declaration {
+        super::removal::file(view, PATH, "load no modules for overlay networks at boot")
     }
 }
 

@@ -6,6 +6,7 @@ pub mod hostname;
 pub mod hosts;
 pub mod kernel_modules;
 pub mod reboot;
+pub mod removal;
 pub mod sysctl;
 pub mod time_sync;
 
@@ -25,4 +26,6 @@ super::actions! {
     KernelModules(kernel_modules),
     /// Starting it anew.
     Reboot(reboot),
+    /// Taking off what was made of it.
+    Removal(removal),
 }

@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use crate::change::{Difference, Kind};
 use crate::config::{Config, NodeConfig};
-use crate::declare::{Declaration, Declare, Draft, Finding, Scope, View};
+use crate::declare::{Declaration, Declare, Draft, Finding, Scope, SwarmFate, View};
 use crate::facts::{FactsQuery, FileFacts};
 use serde::{Deserialize, Serialize};
 
@@ -13,7 +13,7 @@ use crate::files::{HEADER, OwnedFile};
 
 pub(crate) const KIND: Kind = Kind::of("sysctl");
 /// The manual's file.
-const PATH: &str = "/etc/sysctl.d/99-swarm-tuning.conf";
+pub(super) const PATH: &str = "/etc/sysctl.d/99-swarm-tuning.conf";
 
 /// The manual's values. IPVS drops connections that are idle for 900 s: keep-alive stays below.
 const MANUAL: [(&str, &str); 9] = [
@@ -30,7 +30,7 @@ const MANUAL: [(&str, &str); 9] = [
 
 /// Keys whose value is a floor. dockerd raises these three to 8192, 49152 and 65536 itself when the first overlay
 /// network comes (moby, `libnetwork/drivers/overlay/ostweaks_linux.go`), and lowers none.
-const FLOORS: [&str; 3] = [
+pub(super) const FLOORS: [&str; 3] = [
     "net.ipv4.neigh.default.gc_thresh1",
     "net.ipv4.neigh.default.gc_thresh2",
     "net.ipv4.neigh.default.gc_thresh3",
@@ -86,7 +86,7 @@ fn settings(text: &str) -> BTreeMap<String, String> {
 }
 
 /// The kernel separates several numbers by tabs, people by blanks.
-fn normalised(value: &str) -> String {
+pub(super) fn normalised(value: &str) -> String {
     value.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
@@ -166,5 +166,9 @@ impl Declare for Sysctl {
             declaration.change(draft.differing(differences));
         }
         declaration
+    }
+
+    fn undeclare(&self, view: &View<'_>, swarm: SwarmFate) -> Declaration {
+        super::removal::sysctl(view, swarm)
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::change::{Difference, Kind};
 use crate::config::{Config, NodeConfig};
-use crate::declare::{Declaration, Declare, Draft, Scope, View};
+use crate::declare::{Declaration, Declare, Draft, Scope, SwarmFate, View};
 use crate::facts::FactsQuery;
 use serde::{Deserialize, Serialize};
 
@@ -71,5 +71,10 @@ impl Declare for TimeSync {
         )
         .differing(differences)
         .into()
+    }
+
+    fn undeclare(&self, _: &View<'_>, _: SwarmFate) -> Declaration {
+        // Nothing of its own: a clock that is right stays right.
+        Declaration::nothing()
     }
 }

@@ -3,7 +3,7 @@
 
 use crate::change::{Kind, Risk};
 use crate::config::{Config, NodeConfig};
-use crate::declare::{Declaration, Declare, Draft, Finding, Scope, Severity, View};
+use crate::declare::{Declaration, Declare, Draft, Finding, Scope, Severity, SwarmFate, View};
 use crate::facts::FactsQuery;
 use serde::{Deserialize, Serialize};
 
@@ -88,5 +88,10 @@ impl Declare for Ingress {
         };
         let summary = "make the ingress network again, encrypted";
         Draft::new(summary, reason, Action(wanted)).differing(differences).risking(risk).into()
+    }
+
+    fn undeclare(&self, _: &View<'_>, _: SwarmFate) -> Declaration {
+        // Nothing of its own: it goes with the swarm.
+        Declaration::nothing()
     }
 }

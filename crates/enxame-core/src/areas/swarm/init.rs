@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::change::{Difference, Kind};
 use crate::config::{Config, NodeConfig};
-use crate::declare::{Declaration, Declare, Draft, Finding, Scope, Severity, View};
+use crate::declare::{Declaration, Declare, Draft, Finding, Scope, Severity, SwarmFate, View};
 use crate::facts::{FactsQuery, LocalSwarmState, MEMBERSHIP_FILE, SwarmSettings};
 use serde::{Deserialize, Serialize};
 
@@ -82,6 +82,11 @@ impl Declare for SwarmInit {
         Draft::new(format!("found the swarm on {}", view.node.name), reason, action)
             .differing(differences)
             .into()
+    }
+
+    fn undeclare(&self, _: &View<'_>, _: SwarmFate) -> Declaration {
+        // Nothing of its own: every node leaves it by itself.
+        Declaration::nothing()
     }
 }
 

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use crate::change::{Difference, Handover, Kind};
 use crate::config::{Config, NodeConfig};
-use crate::declare::{Declaration, Declare, Draft, Finding, Scope, View};
+use crate::declare::{Declaration, Declare, Draft, Finding, Scope, SwarmFate, View};
 use crate::facts::{FactsQuery, LocalSwarmState, SwarmNodeFacts};
 use serde::{Deserialize, Serialize};
 
@@ -77,6 +77,10 @@ impl Declare for SwarmJoin {
         }
         strangers(view, &mut declaration);
         declaration
+    }
+
+    fn undeclare(&self, view: &View<'_>, swarm: SwarmFate) -> Declaration {
+        super::removal::leave(view, swarm)
     }
 }
 

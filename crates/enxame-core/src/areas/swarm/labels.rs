@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use crate::change::{Difference, Kind};
 use crate::config::{Config, NodeConfig};
-use crate::declare::{Declaration, Declare, Draft, Scope, View};
+use crate::declare::{Declaration, Declare, Draft, Scope, SwarmFate, View};
 use crate::facts::FactsQuery;
 use serde::{Deserialize, Serialize};
 
@@ -59,6 +59,11 @@ impl Declare for Labels {
             }
         }
         declaration
+    }
+
+    fn undeclare(&self, _: &View<'_>, _: SwarmFate) -> Declaration {
+        // Nothing of its own: they go with the swarm.
+        Declaration::nothing()
     }
 }
 

@@ -9,6 +9,7 @@ pub mod labels;
 mod members;
 pub mod networks;
 pub mod overlay;
+pub mod removal;
 pub mod settings;
 mod workloads;
 
@@ -31,4 +32,6 @@ super::actions! {
     Network(networks),
     /// Whether tasks are given to a node.
     Availability(availability),
+    /// Leaving it.
+    Removal(removal),
 }

@@ -3,7 +3,7 @@
 
 use crate::change::{Kind, Risk};
 use crate::config::{Config, NodeConfig};
-use crate::declare::{Declaration, Declare, Draft, Finding, Scope, View};
+use crate::declare::{Declaration, Declare, Draft, Finding, Scope, SwarmFate, View};
 use crate::facts::{FactsQuery, NetworkFacts};
 use crate::names::ObjectName;
 
@@ -79,6 +79,11 @@ impl Declare for Networks {
             }
         }
         declaration
+    }
+
+    fn undeclare(&self, _: &View<'_>, _: SwarmFate) -> Declaration {
+        // Nothing of its own: they go with the swarm.
+        Declaration::nothing()
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::change::{Difference, Kind};
 use crate::config::{Config, NodeConfig};
-use crate::declare::{Declaration, Declare, Draft, Scope, View};
+use crate::declare::{Declaration, Declare, Draft, Scope, SwarmFate, View};
 use crate::facts::FactsQuery;
 use serde::{Deserialize, Serialize};
 
@@ -71,5 +71,10 @@ impl Declare for SwarmSettings {
         Draft::new("change the swarm's settings", "cluster.yaml says so", action)
             .differing(differences)
             .into()
+    }
+
+    fn undeclare(&self, _: &View<'_>, _: SwarmFate) -> Declaration {
+        // Nothing of its own: it goes with the swarm.
+        Declaration::nothing()
     }
 }

@@ -4,6 +4,7 @@ mod config;
 mod docker_group;
 pub(crate) mod look;
 mod package;
+mod removal;
 
 use enxame_core::areas::engine::Action;
 
@@ -14,6 +15,7 @@ pub(super) fn act(on: &mut Context<'_>, action: &Action) -> Result<(), ActuateEr
         Action::Config(action) => config::act(on, action),
         Action::Package(action) => package::act(on, action),
         Action::DockerGroup(action) => docker_group::act(on, action),
+        Action::Removal(action) => removal::act(on, action),
     }
 }
 

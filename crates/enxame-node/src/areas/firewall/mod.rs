@@ -2,6 +2,7 @@
 
 pub(crate) mod guard;
 mod packages;
+mod removal;
 mod ufw;
 
 use enxame_core::areas::firewall::Action;
@@ -15,6 +16,7 @@ pub(super) fn act(on: &mut Context<'_>, action: &Action) -> Result<(), ActuateEr
         Action::Packages(action) => packages::act(on, action),
         Action::Guard(action) => guard::act(on, action),
         Action::Ufw(action) => ufw::act(on, action),
+        Action::Removal(action) => removal::act(on, action),
     }
 }
 
@@ -23,5 +25,6 @@ pub(super) fn way_back(host: &dyn Host, action: &Action) -> Result<Option<WayBac
         Action::Packages(_) => Ok(None),
         Action::Guard(_) => guard::way_back(host).map(Some),
         Action::Ufw(_) => ufw::way_back(host).map(Some),
+        Action::Removal(action) => removal::way_back(host, action),
     }
 }

@@ -16,9 +16,9 @@ use crate::deadman::{Step, WayBack};
 use crate::host::{Command, Host};
 
 /// ufw's own script: it loads the files, and starts no Python.
-const INIT: &str = "/lib/ufw/ufw-init";
+pub(super) const INIT: &str = "/lib/ufw/ufw-init";
 /// The mode that ufw gives its rules.
-const MODE: u32 = 0o640;
+pub(super) const MODE: u32 = 0o640;
 /// Loading a table takes a moment; the dead-man switch waits for all of them together.
 const LOAD: Duration = Duration::from_secs(10);
 
@@ -32,7 +32,7 @@ fn read(host: &dyn Host, path: &str) -> Result<String, ActuateError> {
 }
 
 /// Docker holds the lock of legacy iptables now and then.
-const WAIT: &str = "--wait=5";
+pub(super) const WAIT: &str = "--wait=5";
 
 fn restore(family: Family, text: String) -> Step {
     Step::reading([family.restore(), WAIT, "--noflush"], text)
@@ -44,7 +44,7 @@ fn try_load(host: &dyn Host, family: Family, text: &str) -> Result<(), ActuateEr
     Ok(host.run_ok(&command.within(LOAD)).map(drop)?)
 }
 
-fn load(on: &Context<'_>, family: Family, text: &str) -> Result<(), ActuateError> {
+pub(super) fn load(on: &Context<'_>, family: Family, text: &str) -> Result<(), ActuateError> {
     let command = Command::new([family.restore(), WAIT, "--noflush"]).reading(text).within(LOAD);
     Ok(on.host.run_ok(&command).map(drop)?)
 }

@@ -6,7 +6,12 @@ use crate::actuate::{ActuateError, Context};
 
 pub(super) fn act(on: &mut Context<'_>, action: &Action) -> Result<(), ActuateError> {
     on.host.write_owned(&action.file)?;
-    nix::unistd::sethostname(&action.name).map_err(|error| ActuateError::System {
+    set(&action.name)
+}
+
+/// The kernel's.
+pub(super) fn set(name: &str) -> Result<(), ActuateError> {
+    nix::unistd::sethostname(name).map_err(|error| ActuateError::System {
         attempt: "set the host name".to_owned(),
         source: error.into(),
     })

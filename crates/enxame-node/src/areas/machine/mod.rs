@@ -6,6 +6,7 @@ mod hosts;
 mod kernel_modules;
 pub(crate) mod look;
 pub(crate) mod reboot;
+mod removal;
 mod sysctl;
 mod time_sync;
 
@@ -22,6 +23,7 @@ pub(super) fn act(on: &mut Context<'_>, action: &Action) -> Result<(), ActuateEr
         Action::Sysctl(action) => sysctl::act(on, action),
         Action::KernelModules(action) => kernel_modules::act(on, action),
         Action::Reboot(action) => reboot::act(on, action),
+        Action::Removal(action) => removal::act(on, action),
     }
 }
 

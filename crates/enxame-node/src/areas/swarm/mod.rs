@@ -8,6 +8,7 @@ mod labels;
 pub(crate) mod look;
 mod networks;
 mod overlay;
+mod removal;
 mod settings;
 
 use enxame_core::areas::swarm::Action;
@@ -23,6 +24,7 @@ pub(super) fn act(on: &mut Context<'_>, action: &Action) -> Result<(), ActuateEr
         Action::Labels(action) => labels::act(on, action),
         Action::Network(action) => networks::act(on, action),
         Action::Availability(action) => availability::act(on, action),
+        Action::Removal(action) => removal::act(on, action),
     }
 }
 

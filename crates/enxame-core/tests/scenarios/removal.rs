@@ -1,0 +1,75 @@
+//! The plan that takes enxame off: each folder in `removal/` is a scenario, as those beside this file are.
+
+use enxame_core::areas;
+use enxame_core::change::Risk;
+use enxame_core::config::Config;
+use enxame_core::declare::SwarmFate;
+use enxame_core::facts::ClusterFacts;
+use enxame_core::plan::{self, Plan};
+
+use crate::{directory, facts, text};
+
+fn read(scenario: &str) -> (Config, ClusterFacts) {
+    let folder = directory().join("removal").join(scenario);
+    let yaml = std::fs::read_to_string(folder.join("cluster.yaml")).unwrap();
+    let config = Config::parse("cluster.yaml", &yaml).unwrap();
+    (config, facts::read(&directory(), &folder.join("facts.json")))
+}
+
+fn removal(scenario: &str, swarm: SwarmFate) -> Plan {
+    let (config, facts) = read(scenario);
+    plan::make_removal(&config, &facts, swarm, areas::resources()).unwrap()
+}
+
+fn check(scenario: &str, swarm: SwarmFate) {
+    let mut settings = insta::Settings::new();
+    settings.set_snapshot_path(directory().join("removal").join(scenario));
+    settings.set_prepend_module_to_snapshot(false);
+    settings.set_omit_expression(true);
+    settings.bind(|| insta::assert_snapshot!("plan", text::of(&removal(scenario, swarm))));
+}
+
+#[test]
+fn what_was_there_before_comes_back() {
+    check("what_was_there_before_comes_back", SwarmFate::Stays);
+}
+
+#[test]
+fn the_swarm_is_left_where_the_user_says_so() {
+    check("the_swarm_is_left_where_the_user_says_so", SwarmFate::Left);
+}
+
+#[test]
+fn what_an_earlier_build_replaced_is_not_guessed() {
+    check("what_an_earlier_build_replaced_is_not_guessed", SwarmFate::Stays);
+}
+
+#[test]
+fn a_firewall_that_was_on_before_stays_on() {
+    check("a_firewall_that_was_on_before_stays_on", SwarmFate::Stays);
+}
+
+#[test]
+fn where_nothing_is_there_nothing_is_done() {
+    for swarm in [SwarmFate::Stays, SwarmFate::Left] {
+        let plan = removal("where_nothing_is_there_nothing_is_done", swarm);
+        assert!(plan.is_empty() && plan.findings.is_empty(), "{}", text::of(&plan));
+    }
+}
+
+#[test]
+fn the_firewall_of_a_node_goes_last_and_of_one_node_at_a_time() {
+    let plan = removal("what_was_there_before_comes_back", SwarmFate::Left);
+    let cutting: Vec<_> = plan.changes.iter().filter(|change| change.risk == Risk::MayCutSsh).collect();
+    assert_eq!(cutting.len(), 6, "ufw and the guard of three nodes");
+    for pair in cutting.windows(2) {
+        assert!(pair[1].after.contains(&pair[0].id), "{} after {}", pair[1].id, pair[0].id);
+    }
+    for guarded in cutting {
+        let of_node = plan.changes.iter().filter(|other| other.node == guarded.node);
+        let others = of_node.filter(|other| !matches!(other.action, areas::Action::Firewall(_)));
+        for other in others {
+            assert!(guarded.after.contains(&other.id), "{} before {}", guarded.id, other.id);
+        }
+    }
+}
