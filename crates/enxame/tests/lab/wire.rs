@@ -64,7 +64,7 @@ fn verify_counts_clear_packets_names_the_ends_of_a_bad_line_and_apply_mends_the_
     let evidence: Value = serde_json::from_str(&verify.stdout).unwrap();
     let proofs = evidence["report"]["proofs"].as_array().unwrap();
     let failed: Vec<&Value> = proofs.iter().filter(|proof| proof["verdict"] == "fail").collect();
-    let told = || failed.iter().map(|proof| format!("{proof}\n")).collect::<String>();
+    let told = || failed.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
 
     let in_clear: BTreeSet<_> = failed
         .iter()

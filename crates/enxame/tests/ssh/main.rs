@@ -1,7 +1,11 @@
 //! enxame over real SSH: its own ssh, a real sshd and real agents, on this machine and without the laboratory. Only verbs
 //! that change nothing run here.
 
-#![expect(clippy::unwrap_used, reason = "helpers of tests fail the test")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "helpers of tests fail the test, and say what they skip"
+)]
 
 mod world;
 

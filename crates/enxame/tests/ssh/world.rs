@@ -3,7 +3,7 @@
 //!
 //! What runs there must change nothing: the kernel and the installed programs are this machine's.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::fs;
 use std::net::TcpStream;
 use std::os::unix::process::CommandExt;
@@ -194,7 +194,7 @@ impl World {
              engine: {{source: distribution}}\nnodes:\n"
         );
         for (name, address) in nodes {
-            text += &format!("  - {{name: {name}, address: {address}, roles: [storage, db, proxy]}}\n");
+            writeln!(text, "  - {{name: {name}, address: {address}, roles: [storage, db, proxy]}}").unwrap();
         }
         let path = self.file(&format!("cluster-{user}.yaml"));
         fs::write(&path, text).unwrap();
