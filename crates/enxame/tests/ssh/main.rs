@@ -110,8 +110,8 @@ fn two_operators_do_not_work_at_once_and_an_agent_that_is_killed_leaves_no_lock(
 }
 
 #[test]
-fn init_proposes_a_file_of_real_servers_that_check_accepts() {
-    inside("init_proposes_a_file_of_real_servers_that_check_accepts", |world| {
+fn init_proposes_a_file_of_real_servers_that_status_reads() {
+    inside("init_proposes_a_file_of_real_servers_that_status_reads", |world| {
         world.server(ONE.0, ONE.1);
         world.server(TWO.0, TWO.1);
         let hosts = [ONE, TWO].map(|(_, address)| format!("admin@{address}"));
