@@ -29,6 +29,8 @@ pub(crate) struct Cli {
 pub(crate) enum Verb {
     /// Build what is missing, boot the nodes, and wait until they answer.
     Up(Up),
+    /// Build an image if it is missing, and boot nothing.
+    Image(Debian),
     /// Shut the nodes down and remove the network. Disks and saved states stay.
     Down,
     /// Say what runs.
@@ -146,24 +148,33 @@ fn parse_mac(text: &str) -> Result<[u8; 6]> {
     bytes.try_into().map_err(|_| anyhow::anyhow!("a MAC address has six bytes"))
 }
 
+/// What nodes boot from.
 #[derive(Debug, Args)]
-pub(crate) struct Up {
+pub(crate) struct Debian {
     /// The Debian release.
     #[arg(long, value_enum, default_value_t = Release::Trixie)]
     image: Release,
     /// How much is installed.
     #[arg(long, value_enum, default_value = "prepared")]
     kind: Kind,
+}
+
+impl Debian {
+    pub(crate) fn flavour(&self) -> Flavour {
+        Flavour { release: self.image, kind: self.kind }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Up {
+    #[command(flatten)]
+    pub(crate) debian: Debian,
     /// Begin with empty disks. Saved states keep theirs.
     #[arg(long)]
     fresh: bool,
 }
 
 impl Up {
-    pub(crate) fn flavour(&self) -> Flavour {
-        Flavour { release: self.image, kind: self.kind }
-    }
-
     pub(crate) fn start(&self) -> Start {
         if self.fresh { Start::Fresh } else { Start::WhereItWas }
     }

@@ -56,11 +56,30 @@ impl Lab<'_> {
             None => Record::new(self.home),
         };
         self.surround(&mut record)?;
-        let recipe = Recipe::new(flavour, image::machine_mirror()?, proxy::address());
-        image::ensure(self.home, &recipe, self.progress)?;
+        let recipe = self.ensure_image(flavour)?;
         let disks = DiskSet::current(self.home, &recipe.key(), start)?;
         self.start_nodes(&mut record, &disks, None)?;
         self.remove_unused(&disks)
+    }
+
+    /// Builds an image if it is missing. A laboratory that is down is down again in the end.
+    pub(crate) fn build_image(&self, flavour: Flavour) -> Result<()> {
+        let running = Record::owned_by(self.home)?.filter(Record::is_alive);
+        let was_up = running.is_some();
+        let mut record = running.unwrap_or_else(|| Record::new(self.home));
+        self.surround(&mut record)?;
+        let built = self.ensure_image(flavour);
+        if !was_up {
+            withdraw(&record)?;
+        }
+        built.map(drop)
+    }
+
+    /// The recipe of an image that is there, built now if it was not. What is around the nodes must be up.
+    fn ensure_image(&self, flavour: Flavour) -> Result<Recipe> {
+        let recipe = Recipe::new(flavour, image::machine_mirror()?, proxy::address());
+        image::ensure(self.home, &recipe, self.progress)?;
+        Ok(recipe)
     }
 
     /// Puts all nodes back to a saved state, whether they run or not.
@@ -177,9 +196,7 @@ impl Lab<'_> {
             Some(process) => machine::shut_down(node, *process, SHUTDOWN_PATIENCE),
             None => Ok(()),
         })?;
-        record.helpers.values().try_for_each(|process| process.end())?;
-        network::tear_down()?;
-        Record::remove()
+        withdraw(&record)
     }
 
     /// Nodes that stood still, or were put back in time, learn what time it is.
@@ -196,6 +213,13 @@ impl Lab<'_> {
         );
         disks::remove_unused(self.home, &needed)
     }
+}
+
+/// Takes away what is around the nodes.
+fn withdraw(record: &Record) -> Result<()> {
+    record.helpers.values().try_for_each(|process| process.end())?;
+    network::tear_down()?;
+    Record::remove()
 }
 
 fn cut_all_power(record: &Record) -> Result<()> {

@@ -68,7 +68,8 @@ fn run(cli: Cli) -> Result<()> {
     let progress = Progress::start();
     let lab = Lab { home: &home, progress: &progress };
     match cli.verb {
-        Verb::Up(up) => lab.up(up.flavour(), up.start())?,
+        Verb::Up(up) => lab.up(up.debian.flavour(), up.start())?,
+        Verb::Image(debian) => lab.build_image(debian.flavour())?,
         Verb::Down => lab.down()?,
         Verb::Status { json } => return status::show(&home, json),
         Verb::Exec(command) => return Err(run_at(&home, Namespace::Operator, command)?),

@@ -55,11 +55,6 @@ impl Background {
         assert!(Command::new("kill").args(["-KILL", "--", &group]).status().unwrap().success());
         self.wait().stdout
     }
-
-    pub(crate) fn kill(mut self) {
-        self.0.kill().unwrap();
-        self.0.wait().unwrap();
-    }
 }
 
 pub(crate) fn root() -> PathBuf {
@@ -83,18 +78,6 @@ pub(crate) fn lab(arguments: &[&str]) -> String {
     let ended = Ended::from(lab_command(arguments).output().unwrap());
     assert!(ended.succeeded(), "enxame-lab {arguments:?}: {ended}");
     ended.stdout
-}
-
-/// Starts a verb of the laboratory beside the test.
-pub(crate) fn lab_in_background(arguments: &[&str]) -> Background {
-    Background(
-        lab_command(arguments)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap(),
-    )
 }
 
 fn enxame_command(arguments: &[&str]) -> Command {
