@@ -3,11 +3,13 @@
 use std::path::Path;
 use std::time::Duration;
 
+use enxame_core::areas::firewall::docker_user;
 use enxame_core::areas::firewall::guard_table::PUBLISHED_CHAIN;
 use enxame_core::areas::firewall::ufw::{
     Action, CONF, DEFAULTS, SETTINGS, Wanted, after_rules, plain, setting, user_rules,
 };
 use enxame_core::areas::firewall::ufw_rules::{self as ufw, Family};
+use enxame_core::config::ForeignRules;
 use enxame_core::facts::{FileFacts, Observed, TableFacts};
 use enxame_core::files::with_block;
 
@@ -68,7 +70,7 @@ pub(super) fn way_back(host: &dyn Host) -> Result<WayBack, ActuateError> {
         let saved = host.run_ok(&Command::new([family.save(), "-t", "filter"]))?;
         let chain = |rules: &Option<Vec<String>>| rules.clone().unwrap_or_default();
         let (docker, published) = (chain(&table.docker_user), chain(&table.published));
-        let docker = ufw::docker_tables(&docker, &published, PUBLISHED_CHAIN);
+        let docker = docker_user::tables(&docker, &published, PUBLISHED_CHAIN);
         for text in [ufw::snapshot(&saved, family), docker] {
             try_load(host, family, &text)?;
             reload.push(restore(family, text));
@@ -83,6 +85,7 @@ pub(super) fn way_back(host: &dyn Host) -> Result<WayBack, ActuateError> {
 
 pub(super) fn act(on: &mut Context<'_>, action: &Action) -> Result<(), ActuateError> {
     let families = action.wanted().map_err(|error| ActuateError::wrong(error.to_string(), ""))?;
+    let now = crate::facts::filter(on.host);
     // Everything is made and tried before anything is written.
     let mut files = Vec::new();
     for (family, wanted) in &families {
@@ -95,7 +98,8 @@ pub(super) fn act(on: &mut Context<'_>, action: &Action) -> Result<(), ActuateEr
             .map_err(|error| wrong(&user, &error))?;
         let block =
             with_block(&read(on.host, &after)?, &wanted.block()).map_err(|error| wrong(&after, &error))?;
-        for text in [&rules, &wanted.block()] {
+        let before = if family == Family::V4 { &now.ipv4 } else { &now.ipv6 };
+        for text in [&rules, &wanted.block(), &docker_chains(before, wanted, action.foreign)?] {
             try_load(on.host, family, text)?;
         }
         files.extend([(user, rules), (after, block)]);
@@ -109,7 +113,7 @@ pub(super) fn act(on: &mut Context<'_>, action: &Action) -> Result<(), ActuateEr
         .filter(|(key, value)| setting(&defaults, key).map(plain) != Some(plain(value)))
         .fold(defaults.clone(), |text, (key, value)| ufw::with_setting(&text, key, value));
     on.host.write(Path::new(DEFAULTS), wanted.as_bytes(), 0o644)?;
-    follow(on, &families, defaults != wanted)?;
+    follow(on, &families, (defaults != wanted, action.foreign))?;
     // Turning ufw on writes its files anew, and without the rules for IPv6 where the kernel has none.
     for (family, wanted) in &families {
         let path = user_rules(*family);
@@ -124,11 +128,25 @@ pub(super) fn act(on: &mut Context<'_>, action: &Action) -> Result<(), ActuateEr
     Ok(())
 }
 
+/// `DOCKER-USER` and the chain that it hands to, with the rules of others that were there before.
+fn docker_chains(
+    before: &Observed<TableFacts>,
+    wanted: &Wanted,
+    foreign: ForeignRules,
+) -> Result<String, ActuateError> {
+    let Observed::Known(before) = before else {
+        return Err(ActuateError::wrong("cannot see whose rules DOCKER-USER has, and would lose them", ""));
+    };
+    let theirs = before.docker_user.as_deref().unwrap_or_default();
+    let rules = docker_user::composed(theirs, &wanted.docker_user, foreign);
+    Ok(docker_user::tables(&rules, &wanted.published, PUBLISHED_CHAIN))
+}
+
 /// Makes the kernel follow the files.
 fn follow(
     on: &mut Context<'_>,
     families: &[(Family, Wanted)],
-    is_other_policy: bool,
+    (is_other_policy, foreign): (bool, ForeignRules),
 ) -> Result<(), ActuateError> {
     let is_enabled = setting(&read(on.host, CONF)?, "ENABLED").map(plain) == Some("yes");
     let now = crate::facts::filter(on.host);
@@ -168,13 +186,8 @@ fn follow(
             Family::V4 => &now.ipv4,
             Family::V6 => &now.ipv6,
         };
-        // What others put there to drop stays in front; loading ufw from the start has taken it away.
-        let others = before.known().and_then(|table| table.docker_user.clone()).unwrap_or_default();
-        let jumps = ["RETURN", "ACCEPT", PUBLISHED_CHAIN].map(|target| format!("-j {target}"));
-        let is_others = |rule: &String| !jumps.iter().any(|jump| rule.ends_with(jump));
-        let mut docker_user: Vec<String> = others.into_iter().filter(is_others).collect();
-        docker_user.extend(wanted.docker_user.iter().cloned());
-        load(on, family, &ufw::docker_tables(&docker_user, &wanted.published, PUBLISHED_CHAIN))?;
+        // Loading ufw from the start has taken the rules of others away.
+        load(on, family, &docker_chains(before, wanted, foreign)?)?;
     }
     Ok(())
 }
