@@ -220,4 +220,80 @@ mod tests {
         assert_eq!(loads.len(), 3, "two of one family and the first of the other: {loads:?}");
         assert!(loads.iter().all(|command| command.argv.contains(&"--test".to_owned())), "{loads:?}");
     }
+
+    const FRESH: &str = "*filter\n:ufw-user-input - [0:0]\n### RULES ###\n\n### END RULES ###\nCOMMIT\n";
+
+    /// A node on which ufw is up, with a rule of somebody's in `DOCKER-USER`.
+    fn up(load: Finished) -> FakeHost {
+        let saved = |prefix: &str| {
+            let hooks = ["input", "output", "forward"].map(|hook| {
+                let chain = format!("{prefix}-before-{hook}");
+                format!(":{chain} - [0:0]\n-A {} -j {chain}\n", hook.to_uppercase())
+            });
+            let text = format!(
+                "*filter\n:INPUT DROP [0:0]\n:FORWARD DROP [0:0]\n:OUTPUT ACCEPT [0:0]\n:{prefix}-user-input - [0:0]\n\
+                 :DOCKER-USER - [0:0]\n{}-A FORWARD -j DOCKER-USER\n-A DOCKER-USER -s 10.0.0.0/8 -j RETURN\n\
+                 -A DOCKER-USER -s 192.0.2.6/32 -j DROP\n-A DOCKER-USER -j RETURN\nCOMMIT\n",
+                hooks.concat()
+            );
+            answer(0, &text, "")
+        };
+        FakeHost::default()
+            .with_file("/usr/sbin/iptables-save", "")
+            .with_file("/usr/sbin/ip6tables-save", "")
+            .with_file(&user_rules(Family::V4), FRESH)
+            .with_file(&user_rules(Family::V6), &FRESH.replace("ufw-", "ufw6-"))
+            .with_file(&after_rules(Family::V4), "")
+            .with_file(&after_rules(Family::V6), "")
+            .with_file(CONF, "ENABLED=yes\n")
+            .with_file(DEFAULTS, "")
+            .answering("iptables-save", saved("ufw"))
+            .answering("ip6tables-save", saved("ufw6"))
+            .answering("iptables-restore", answer(0, "", ""))
+            .answering("ip6tables-restore", load)
+            .answering(INIT, answer(0, "", ""))
+    }
+
+    fn act_on(host: &FakeHost, foreign: &str) -> Result<(), ActuateError> {
+        let action: Action = serde_json::from_value(serde_json::json!({
+            "node": [{"from": "any", "what": [[{"tcp": 22}, "ssh"]]}],
+            "containers": [{"from": "any", "what": [[{"tcp": 443}, "web"]]}],
+            "interfaces": ["eth0"], "foreign": foreign, "closed": null
+        }))
+        .unwrap();
+        let mut context =
+            Context { host, handed: None, progress: &mut |_| {}, package_lists_are_fresh: &mut true };
+        act(&mut context, &action)
+    }
+
+    /// What the last load put into `DOCKER-USER`.
+    fn loaded(host: &FakeHost) -> Vec<String> {
+        let ran = host.ran();
+        let text = String::from_utf8(ran.last().unwrap().stdin.clone()).unwrap();
+        text.lines().filter_map(|line| line.strip_prefix("-A DOCKER-USER ")).map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn rules_of_others_are_loaded_again_all_or_none() {
+        let host = up(answer(0, "", ""));
+        act_on(&host, "keep").unwrap();
+        let ours = "-i eth0 -j enxame-published";
+        let theirs = ["-s 10.0.0.0/8 -j RETURN", "-s 192.0.2.6/32 -j DROP"];
+        assert_eq!(loaded(&host), [theirs[0], theirs[1], ours, "-j RETURN"]);
+        let host = up(answer(0, "", ""));
+        act_on(&host, "remove").unwrap();
+        assert_eq!(loaded(&host), [ours, "-j RETURN"]);
+    }
+
+    #[test]
+    fn what_one_family_does_not_take_leaves_the_files_of_both_as_they_were() {
+        let host = up(answer(2, "", "line 7 failed"));
+        let refused = act_on(&host, "keep").expect_err("a refusal");
+        assert!(format!("{:?}", refused.failure()).contains("line 7 failed"), "{refused:?}");
+        assert_eq!(read(&host, &user_rules(Family::V4)).unwrap(), FRESH);
+        assert_eq!(read(&host, &after_rules(Family::V4)).unwrap(), "");
+        let ran = host.ran();
+        let mut loads = ran.iter().filter(|one| one.argv.iter().any(|word| word.ends_with("-restore")));
+        assert!(loads.all(|one| one.argv.contains(&"--test".to_owned())), "{ran:?}");
+    }
 }
