@@ -5,6 +5,8 @@
 
 use std::collections::BTreeMap;
 
+use ipnet::IpNet;
+
 use super::super::guard_table::PUBLISHED_CHAIN;
 
 /// Words as a shell would take them apart: `iptables-save` puts a comment of several in quotes.
@@ -73,6 +75,9 @@ impl Match {
     }
 }
 
+/// The conditions that are understood; each takes one value.
+const KNOWN: [&str; 8] = ["-i", "-o", "-s", "-p", "--ctstate", "--state", "--ctdir", "--ctorigdstport"];
+
 /// A rule that was read: whether it takes the packet, and where it hands it.
 fn read(rule: &str, packet: &Packet<'_>) -> (Match, String) {
     let words = words(rule);
@@ -90,7 +95,9 @@ fn read(rule: &str, packet: &Packet<'_>) -> (Match, String) {
                 words.next();
                 continue;
             }
-            option => condition(option, words.next().unwrap_or_default(), packet),
+            option if KNOWN.contains(&option) => condition(option, words.next().unwrap_or_default(), packet),
+            // How many values it takes is not known either: none is skipped, or the target might be.
+            _ => Match::Maybe,
         };
         matches = matches.and(if is_inverted { condition.inverted() } else { condition });
         is_inverted = false;
@@ -110,12 +117,22 @@ fn condition(option: &str, value: &str, packet: &Packet<'_>) -> Match {
         ("-i" | "-o", _) if is_interface && !value.starts_with('+') => Match::No,
         // An address among all: what it names is not the stranger of whom this is asked.
         ("-s", Way::In) => Match::of(value.ends_with("/0")),
+        // Containers have private addresses; which ones is not known here.
+        ("-s", Way::Out) if !has_private(value) => Match::No,
         ("-p", _) => Match::of(matches!(value, "tcp" | "6" | "all")),
         ("--ctstate" | "--state", _) => Match::of(value.split(',').any(|state| state == packet.state)),
         ("--ctdir", _) => Match::of(value == packet.direction),
         ("--ctorigdstport", _) => packet.port.map_or(Match::Maybe, |port| among(value, port)),
         _ => Match::Maybe,
     }
+}
+
+/// Whether a network may hold a container's address, as Docker and swarm choose them (RFC 1918, RFC 4193).
+fn has_private(network: &str) -> bool {
+    let Ok(network) = network.parse::<IpNet>() else { return true };
+    let private = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7"];
+    let mut private = private.iter().filter_map(|private| private.parse::<IpNet>().ok());
+    private.any(|private| private.contains(&network) || network.contains(&private))
 }
 
 /// Whether `80` or `80:90` has the port.
