@@ -11,6 +11,7 @@ use crate::declare::{Declaration, Declare, Draft, Finding, Scope, Severity, Swar
 use crate::facts::{FactsQuery, FileFacts, NodeFacts, Observed, TableFacts};
 use serde::{Deserialize, Serialize};
 
+use super::docker_user::{self, Obstacle};
 use super::guard_table::{PUBLISHED_CHAIN, why_closed};
 use super::ufw_rules::{self as ufw, Family};
 use crate::files::{line_differences, with_block};
@@ -136,9 +137,9 @@ impl Wishes {
         let rules = ufw::rules(&self.node, family);
         Wanted {
             rules: rules.iter().map(|rule| rule.text(family)).collect(),
-            saved: rules.iter().map(ufw::Rule::saved).collect(),
-            docker_user: ufw::docker_user(self.interfaces.iter().map(String::as_str), PUBLISHED_CHAIN),
-            published: ufw::published(&self.containers, family),
+            saved: rules.iter().map(ufw::UfwRule::saved).collect(),
+            docker_user: docker_user::jumps(self.interfaces.iter().map(String::as_str), PUBLISHED_CHAIN),
+            published: docker_user::published(&self.containers, family),
         }
     }
 }
@@ -147,11 +148,16 @@ impl Wanted {
     /// The block in ufw's `after.rules`.
     #[must_use]
     pub fn block(&self) -> String {
-        ufw::docker_tables(&self.docker_user, &self.published, PUBLISHED_CHAIN)
+        docker_user::tables(&self.docker_user, &self.published, PUBLISHED_CHAIN)
     }
 
     /// What of the kernel's table is not as wanted; `loaded` is what the file has for `ufw-user-input`.
-    fn differences(&self, now: &TableFacts, loaded: ufw::Loaded, family: Family) -> Vec<Difference> {
+    fn differences(
+        &self,
+        now: &TableFacts,
+        loaded: ufw::Loaded,
+        (family, fate): (Family, ForeignRules),
+    ) -> Vec<Difference> {
         let name = family.restore().trim_end_matches("-restore");
         let mut found = Vec::new();
         for (chain, policy) in [("INPUT", &now.input_policy), ("FORWARD", &now.forward_policy)] {
@@ -172,26 +178,11 @@ impl Wanted {
                 new,
             ));
         }
-        let is_closed = now.docker_user.as_ref().is_some_and(|rules| closes(rules, &self.docker_user));
-        if !is_closed || now.published.as_ref() != Some(&self.published) {
-            let old = now.docker_user.as_ref().map_or_else(|| "absent".to_owned(), |rules| rules.join("; "));
-            found.push(Difference::changed(
-                format!("{name} DOCKER-USER (live)"),
-                old,
-                "closed but for what is declared",
-            ));
-        }
+        let chain = now.docker_user.as_deref().unwrap_or_default();
+        let docker_user = docker_user::composed(chain, &self.docker_user, fate);
+        found.extend(docker_user::differences(now, &docker_user, &self.published, name));
         found
     }
-}
-
-/// Whether `DOCKER-USER` hands on what comes from outside: ours are there, none for an interface that is public no more,
-/// and nothing in front of them lets anything pass. Others may drop there before us (fail2ban does), and dockerd adds a rule of its own behind.
-fn closes(rules: &[String], ours: &[String]) -> bool {
-    let place = rules.windows(ours.len().max(1)).position(|window| window == ours);
-    let lets_pass = |rule: &String| rule.ends_with("-j ACCEPT") || rule.ends_with("-j RETURN");
-    let is_stale = |rule: &String| rule.ends_with(&format!("-j {PUBLISHED_CHAIN}")) && !ours.contains(rule);
-    place.is_some_and(|place| !rules.iter().take(place).any(lets_pass)) && !rules.iter().any(is_stale)
 }
 
 /// What differs of one family, in the files and in the kernel.
@@ -224,7 +215,9 @@ fn of_family(
     let new = with_block(now, &wanted.block()).map_err(|error| broken(path.clone())(&error))?;
     found.extend(line_differences(path, now, &new));
     match table(view.facts, family) {
-        Observed::Known(now) => found.extend(wanted.differences(now, loaded, family)),
+        Observed::Known(now) => {
+            found.extend(wanted.differences(now, loaded, (family, view.config.firewall.foreign)))
+        }
         Observed::Unknown(why) => {
             let name = family.restore().trim_end_matches("-restore");
             found.push(Difference::changed(
@@ -324,6 +317,7 @@ fn declare(view: &View<'_>, firewall: &Firewall<'_>) -> Declaration {
         }
     }
     differences.extend(settings(view.facts));
+    declaration.findings.extend(Family::ALL.into_iter().flat_map(|family| published(view, &wishes, family)));
     let defaults = view.facts.files.get(DEFAULTS).and_then(FileFacts::content).unwrap_or_default();
     if setting(defaults, "MANAGE_BUILTINS").map(plain) == Some("yes") {
         declaration.findings.push(finding(
@@ -365,6 +359,59 @@ fn declare(view: &View<'_>, firewall: &Firewall<'_>) -> Declaration {
         declaration.change(draft.differing(differences).risking(Risk::MayCutSsh));
     }
     declaration
+}
+
+/// What the rules of others in `DOCKER-USER` do to what is declared, once ours stand there too.
+fn published(view: &View<'_>, wishes: &Wishes, family: Family) -> Vec<Finding> {
+    let Observed::Known(now) = table(view.facts, family) else { return Vec::new() };
+    let (wanted, fate) = (wishes.wanted(family), view.config.firewall.foreign);
+    let chain = now.docker_user.as_deref().unwrap_or_default();
+    let foreign = docker_user::foreign(chain);
+    let name = family.restore().trim_end_matches("-restore");
+    let mut found = Vec::new();
+    if !foreign.is_empty() {
+        let (fate, hint) = match fate {
+            ForeignRules::Keep => (
+                "keeps them until ufw or the node starts again",
+                "what they let in from outside passes the guard only when `firewall.openings` names it; `firewall.foreign: \
+                 remove` takes them away",
+            ),
+            ForeignRules::Remove => (
+                "loses them",
+                "name what is wanted of them in `firewall.openings`; `firewall.foreign: keep` leaves them",
+            ),
+        };
+        let message = format!(
+            "{name} has rules in DOCKER-USER that are not enxame's, and {fate}: {}",
+            foreign.join("; ")
+        );
+        found.push(finding(view, Severity::Warning, message, hint));
+    }
+    let is_for_all = |opening: &&Opening| opening.source == Source::Anywhere;
+    let port = |opening: &Opening| match opening.service {
+        Service::Tcp(port) => Some(port),
+        _ => None,
+    };
+    let ports: Vec<u16> = firewall::public(view.config).iter().filter(is_for_all).filter_map(port).collect();
+    let chain = docker_user::composed(chain, &wanted.docker_user, fate);
+    for (obstacle, what) in docker_user::obstacles(&chain, &wanted.published, &wishes.interfaces, &ports) {
+        let what = what.join(", ");
+        found.push(match obstacle {
+            Obstacle::Shuts(rule) => finding(
+                view,
+                Severity::Error,
+                format!("{name} has a rule in DOCKER-USER that shuts what is to be open ({what}): {rule}"),
+                "delete the rule, take the port out of `firewall`, or say `firewall.foreign: remove`",
+            ),
+            Obstacle::Unclear(rule) => finding(
+                view,
+                Severity::Warning,
+                format!("{name} has a rule in DOCKER-USER of which enxame cannot tell whether it shuts what is to be open ({what}): {rule}"),
+                "try the ports from outside; `firewall.foreign: remove` takes the rule away",
+            ),
+        });
+    }
+    found
 }
 
 fn finding(view: &View<'_>, severity: Severity, message: String, hint: &str) -> Finding {

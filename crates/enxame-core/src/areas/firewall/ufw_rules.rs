@@ -81,18 +81,18 @@ impl Family {
 
 /// A rule of ours: one source, one service, let in.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Rule {
-    service: Service,
+pub struct UfwRule {
+    pub(super) service: Service,
     /// `None`: everybody.
-    source: Option<IpNet>,
+    pub(super) source: Option<IpNet>,
     purpose: Cow<'static, str>,
 }
 
 /// Our rules for one family, in order.
 #[must_use]
-pub fn rules(openings: &[Opening], family: Family) -> Vec<Rule> {
-    let of = |opening: &Opening| -> Vec<Rule> {
-        let rule = |source| Rule { service: opening.service, source, purpose: opening.purpose.clone() };
+pub fn rules(openings: &[Opening], family: Family) -> Vec<UfwRule> {
+    let of = |opening: &Opening| -> Vec<UfwRule> {
+        let rule = |source| UfwRule { service: opening.service, source, purpose: opening.purpose.clone() };
         match opening.source.networks() {
             None => vec![rule(None)],
             Some(networks) => {
@@ -106,7 +106,7 @@ pub fn rules(openings: &[Opening], family: Family) -> Vec<Rule> {
     openings.iter().flat_map(of).collect()
 }
 
-impl Rule {
+impl UfwRule {
     /// The rule in ufw's file: its tuple, and what is loaded at boot.
     #[must_use]
     pub fn text(&self, family: Family) -> String {
@@ -312,7 +312,7 @@ fn keeps_out(entry: &str) -> bool {
     ["deny", "reject", "limit"].iter().any(|verb| tuple.starts_with(verb))
 }
 
-/// The file with our rules ([`Rule::text`]) in front, and behind them, where they are kept, the others; bans of addresses
+/// The file with our rules ([`UfwRule::text`]) in front, and behind them, where they are kept, the others; bans of addresses
 /// that ours do not name stand before ours.
 ///
 /// # Errors
@@ -402,44 +402,6 @@ pub fn with_setting(text: &str, key: &str, value: &str) -> String {
             text
         },
     )
-}
-
-/// The chains that close what Docker publishes, in `iptables-save`'s own words: ours, one rule each.
-#[must_use]
-pub fn published(openings: &[Opening], family: Family) -> Vec<String> {
-    let mut rules = vec!["-m conntrack --ctstate RELATED,ESTABLISHED -j RETURN".to_owned()];
-    for rule in self::rules(openings, family) {
-        let source = rule.source.map(|network| format!("-s {network} ")).unwrap_or_default();
-        // The address is translated already: what the client asked for is what conntrack keeps.
-        let asked = |protocol, port| {
-            format!("{source}-p {protocol} -m conntrack --ctorigdstport {port} --ctdir ORIGINAL -j RETURN")
-        };
-        rules.push(match rule.service {
-            Service::Tcp(port) => asked("tcp", port),
-            Service::Udp(port) => asked("udp", port),
-            _ => format!("{source}-j RETURN"),
-        });
-    }
-    rules.push("-j DROP".to_owned());
-    rules
-}
-
-/// What `DOCKER-USER` holds: what comes in by a public interface goes through the chain that closes.
-#[must_use]
-pub fn docker_user<'a>(interfaces: impl IntoIterator<Item = &'a str>, chain: &str) -> Vec<String> {
-    interfaces.into_iter().map(|name| format!("-i {name} -j {chain}")).collect()
-}
-
-/// Both chains as `iptables-restore --noflush` takes them: these two are replaced, everything else stays.
-#[must_use]
-pub fn docker_tables(docker_user: &[String], published: &[String], chain: &str) -> String {
-    let mut text = format!("*filter\n:DOCKER-USER - [0:0]\n:{chain} - [0:0]\n");
-    for (chain, rules) in [("DOCKER-USER", docker_user), (chain, published)] {
-        for rule in rules {
-            let _ = writeln!(text, "-A {chain} {rule}");
-        }
-    }
-    text + "COMMIT\n"
 }
 
 #[cfg(test)]

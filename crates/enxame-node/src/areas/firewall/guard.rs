@@ -93,6 +93,7 @@ fn list() -> Command {
 mod tests {
     use super::*;
     use crate::host::{FakeHost, Finished};
+    use enxame_core::files::OwnedFile;
 
     #[test]
     fn a_table_that_is_not_as_it_was_loaded_is_seen_and_silence_is_no_absence() {
@@ -109,5 +110,77 @@ mod tests {
         assert_eq!(look(&host(gone)), Observed::Known(GuardState::Absent));
         assert_eq!(look(&host(listing("no memory", 1))), Observed::Unknown("no memory".into()));
         assert_eq!(look(&FakeHost::default()), Observed::Known(GuardState::Absent));
+    }
+
+    fn done(stdout: &str) -> Finished {
+        Finished { code: Some(0), stdout: stdout.into(), stderr: String::new() }
+    }
+
+    fn refusing() -> Finished {
+        Finished { code: Some(1), stdout: String::new(), stderr: "syntax error\n".into() }
+    }
+
+    fn lines(host: &FakeHost) -> Vec<String> {
+        host.ran().iter().map(ToString::to_string).collect()
+    }
+
+    fn made(host: &FakeHost) -> Result<(), ActuateError> {
+        let action = Action {
+            table: OwnedFile::new(PATH, "table inet enxame {}\n"),
+            unit: OwnedFile::new(UNIT_PATH, "[Unit]\n"),
+            closed: None,
+        };
+        let mut context =
+            Context { host, handed: None, progress: &mut |_| {}, package_lists_are_fresh: &mut true };
+        act(&mut context, &action)
+    }
+
+    #[test]
+    fn the_table_is_tried_written_loaded_and_its_listing_kept() {
+        let host = FakeHost::default()
+            .answering("nft --stateless list", done("as listed\n"))
+            .answering("nft", done(""))
+            .answering("systemctl", done(""));
+        made(&host).unwrap();
+        let ran = lines(&host);
+        assert!(ran[0].starts_with("nft --check -f -"), "{ran:?}");
+        assert_eq!(ran.len(), 5, "{ran:?}");
+        assert_eq!(ran[3], format!("nft -f {PATH}"));
+        let content = |path: &str| host.read(Path::new(path)).content().map(str::to_owned);
+        assert_eq!(content(PATH).as_deref(), Some("table inet enxame {}\n"));
+        assert_eq!(content(LISTING).as_deref(), Some("as listed\n"));
+    }
+
+    #[test]
+    fn a_table_that_nft_does_not_take_is_not_written() {
+        let host = FakeHost::default().answering("nft --check", refusing());
+        let refused = made(&host).expect_err("a refusal");
+        assert!(format!("{:?}", refused.failure()).contains("syntax error"), "{refused:?}");
+        assert_eq!(host.read(Path::new(PATH)), FileFacts::Absent);
+        assert_eq!(host.ran().len(), 1);
+    }
+
+    #[test]
+    fn a_table_that_is_not_loaded_leaves_no_listing() {
+        let host = FakeHost::default()
+            .answering("nft --check", done(""))
+            .answering("nft -f", refusing())
+            .answering("systemctl", done(""));
+        let refused = made(&host).expect_err("a refusal");
+        assert!(format!("{:?}", refused.failure()).contains("syntax error"), "{refused:?}");
+        assert_eq!(host.read(Path::new(LISTING)), FileFacts::Absent);
+    }
+
+    #[test]
+    fn the_way_back_loads_what_is_live_and_is_tried_first() {
+        let live = "table inet enxame { live }\n";
+        let host =
+            || FakeHost::default().with_file(LISTING, "other").answering("nft --stateless list", done(live));
+        let way = way_back(&host().answering("nft --check", done(""))).unwrap();
+        assert_eq!(way.files, [PATH, UNIT_PATH, LISTING]);
+        let table = format!("table inet enxame\ndelete table inet enxame\n{live}");
+        assert_eq!(way.reload[0], Step::reading(["nft", "-f", "-"], table));
+        let refused = way_back(&host().answering("nft --check", refusing())).expect_err("a refusal");
+        assert!(format!("{:?}", refused.failure()).contains("syntax error"), "{refused:?}");
     }
 }

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use enxame_core::areas::firewall::docker_user;
 use enxame_core::areas::firewall::guard::{UNIT, UNIT_PATH};
 use enxame_core::areas::firewall::guard_table::{LISTING, PATH, PUBLISHED_CHAIN};
 use enxame_core::areas::firewall::removal::{Action, UfwFate};
@@ -121,7 +122,7 @@ fn open_docker_user(on: &mut Context<'_>) -> Result<Docker, ActuateError> {
         }
         let others = table.docker_user.iter().flatten().filter(|rule| !rule.ends_with(&jump));
         let others: Vec<String> = others.cloned().collect();
-        ufw::load(on, family, &rules::docker_tables(&others, &[], PUBLISHED_CHAIN))?;
+        ufw::load(on, family, &docker_user::tables(&others, &[], PUBLISHED_CHAIN))?;
         let program = family.restore().trim_end_matches("-restore");
         on.host.run_ok(&Command::new([program, ufw::WAIT, "-X", PUBLISHED_CHAIN]))?;
     }

@@ -3,11 +3,13 @@
 use std::path::Path;
 use std::time::Duration;
 
+use enxame_core::areas::firewall::docker_user;
 use enxame_core::areas::firewall::guard_table::PUBLISHED_CHAIN;
 use enxame_core::areas::firewall::ufw::{
     Action, CONF, DEFAULTS, SETTINGS, Wanted, after_rules, plain, setting, user_rules,
 };
 use enxame_core::areas::firewall::ufw_rules::{self as ufw, Family};
+use enxame_core::config::ForeignRules;
 use enxame_core::facts::{FileFacts, Observed, TableFacts};
 use enxame_core::files::with_block;
 
@@ -68,7 +70,7 @@ pub(super) fn way_back(host: &dyn Host) -> Result<WayBack, ActuateError> {
         let saved = host.run_ok(&Command::new([family.save(), "-t", "filter"]))?;
         let chain = |rules: &Option<Vec<String>>| rules.clone().unwrap_or_default();
         let (docker, published) = (chain(&table.docker_user), chain(&table.published));
-        let docker = ufw::docker_tables(&docker, &published, PUBLISHED_CHAIN);
+        let docker = docker_user::tables(&docker, &published, PUBLISHED_CHAIN);
         for text in [ufw::snapshot(&saved, family), docker] {
             try_load(host, family, &text)?;
             reload.push(restore(family, text));
@@ -83,6 +85,7 @@ pub(super) fn way_back(host: &dyn Host) -> Result<WayBack, ActuateError> {
 
 pub(super) fn act(on: &mut Context<'_>, action: &Action) -> Result<(), ActuateError> {
     let families = action.wanted().map_err(|error| ActuateError::wrong(error.to_string(), ""))?;
+    let now = crate::facts::filter(on.host);
     // Everything is made and tried before anything is written.
     let mut files = Vec::new();
     for (family, wanted) in &families {
@@ -95,7 +98,8 @@ pub(super) fn act(on: &mut Context<'_>, action: &Action) -> Result<(), ActuateEr
             .map_err(|error| wrong(&user, &error))?;
         let block =
             with_block(&read(on.host, &after)?, &wanted.block()).map_err(|error| wrong(&after, &error))?;
-        for text in [&rules, &wanted.block()] {
+        let before = if family == Family::V4 { &now.ipv4 } else { &now.ipv6 };
+        for text in [&rules, &wanted.block(), &docker_chains(before, wanted, action.foreign)?] {
             try_load(on.host, family, text)?;
         }
         files.extend([(user, rules), (after, block)]);
@@ -109,7 +113,7 @@ pub(super) fn act(on: &mut Context<'_>, action: &Action) -> Result<(), ActuateEr
         .filter(|(key, value)| setting(&defaults, key).map(plain) != Some(plain(value)))
         .fold(defaults.clone(), |text, (key, value)| ufw::with_setting(&text, key, value));
     on.host.write(Path::new(DEFAULTS), wanted.as_bytes(), 0o644)?;
-    follow(on, &families, defaults != wanted)?;
+    follow(on, &families, (defaults != wanted, action.foreign))?;
     // Turning ufw on writes its files anew, and without the rules for IPv6 where the kernel has none.
     for (family, wanted) in &families {
         let path = user_rules(*family);
@@ -124,11 +128,25 @@ pub(super) fn act(on: &mut Context<'_>, action: &Action) -> Result<(), ActuateEr
     Ok(())
 }
 
+/// `DOCKER-USER` and the chain that it hands to, with the rules of others that were there before.
+fn docker_chains(
+    before: &Observed<TableFacts>,
+    wanted: &Wanted,
+    foreign: ForeignRules,
+) -> Result<String, ActuateError> {
+    let Observed::Known(before) = before else {
+        return Err(ActuateError::wrong("cannot see whose rules DOCKER-USER has, and would lose them", ""));
+    };
+    let theirs = before.docker_user.as_deref().unwrap_or_default();
+    let rules = docker_user::composed(theirs, &wanted.docker_user, foreign);
+    Ok(docker_user::tables(&rules, &wanted.published, PUBLISHED_CHAIN))
+}
+
 /// Makes the kernel follow the files.
 fn follow(
     on: &mut Context<'_>,
     families: &[(Family, Wanted)],
-    is_other_policy: bool,
+    (is_other_policy, foreign): (bool, ForeignRules),
 ) -> Result<(), ActuateError> {
     let is_enabled = setting(&read(on.host, CONF)?, "ENABLED").map(plain) == Some("yes");
     let now = crate::facts::filter(on.host);
@@ -168,13 +186,8 @@ fn follow(
             Family::V4 => &now.ipv4,
             Family::V6 => &now.ipv6,
         };
-        // What others put there to drop stays in front; loading ufw from the start has taken it away.
-        let others = before.known().and_then(|table| table.docker_user.clone()).unwrap_or_default();
-        let jumps = ["RETURN", "ACCEPT", PUBLISHED_CHAIN].map(|target| format!("-j {target}"));
-        let is_others = |rule: &String| !jumps.iter().any(|jump| rule.ends_with(jump));
-        let mut docker_user: Vec<String> = others.into_iter().filter(is_others).collect();
-        docker_user.extend(wanted.docker_user.iter().cloned());
-        load(on, family, &ufw::docker_tables(&docker_user, &wanted.published, PUBLISHED_CHAIN))?;
+        // Loading ufw from the start has taken the rules of others away.
+        load(on, family, &docker_chains(before, wanted, foreign)?)?;
     }
     Ok(())
 }
@@ -206,5 +219,81 @@ mod tests {
         let loads: Vec<_> = ran.iter().filter(loads).collect();
         assert_eq!(loads.len(), 3, "two of one family and the first of the other: {loads:?}");
         assert!(loads.iter().all(|command| command.argv.contains(&"--test".to_owned())), "{loads:?}");
+    }
+
+    const FRESH: &str = "*filter\n:ufw-user-input - [0:0]\n### RULES ###\n\n### END RULES ###\nCOMMIT\n";
+
+    /// A node on which ufw is up, with a rule of somebody's in `DOCKER-USER`.
+    fn up(load: Finished) -> FakeHost {
+        let saved = |prefix: &str| {
+            let hooks = ["input", "output", "forward"].map(|hook| {
+                let chain = format!("{prefix}-before-{hook}");
+                format!(":{chain} - [0:0]\n-A {} -j {chain}\n", hook.to_uppercase())
+            });
+            let text = format!(
+                "*filter\n:INPUT DROP [0:0]\n:FORWARD DROP [0:0]\n:OUTPUT ACCEPT [0:0]\n:{prefix}-user-input - [0:0]\n\
+                 :DOCKER-USER - [0:0]\n{}-A FORWARD -j DOCKER-USER\n-A DOCKER-USER -s 10.0.0.0/8 -j RETURN\n\
+                 -A DOCKER-USER -s 192.0.2.6/32 -j DROP\n-A DOCKER-USER -j RETURN\nCOMMIT\n",
+                hooks.concat()
+            );
+            answer(0, &text, "")
+        };
+        FakeHost::default()
+            .with_file("/usr/sbin/iptables-save", "")
+            .with_file("/usr/sbin/ip6tables-save", "")
+            .with_file(&user_rules(Family::V4), FRESH)
+            .with_file(&user_rules(Family::V6), &FRESH.replace("ufw-", "ufw6-"))
+            .with_file(&after_rules(Family::V4), "")
+            .with_file(&after_rules(Family::V6), "")
+            .with_file(CONF, "ENABLED=yes\n")
+            .with_file(DEFAULTS, "")
+            .answering("iptables-save", saved("ufw"))
+            .answering("ip6tables-save", saved("ufw6"))
+            .answering("iptables-restore", answer(0, "", ""))
+            .answering("ip6tables-restore", load)
+            .answering(INIT, answer(0, "", ""))
+    }
+
+    fn act_on(host: &FakeHost, foreign: &str) -> Result<(), ActuateError> {
+        let action: Action = serde_json::from_value(serde_json::json!({
+            "node": [{"from": "any", "what": [[{"tcp": 22}, "ssh"]]}],
+            "containers": [{"from": "any", "what": [[{"tcp": 443}, "web"]]}],
+            "interfaces": ["eth0"], "foreign": foreign, "closed": null
+        }))
+        .unwrap();
+        let mut context =
+            Context { host, handed: None, progress: &mut |_| {}, package_lists_are_fresh: &mut true };
+        act(&mut context, &action)
+    }
+
+    /// What the last load put into `DOCKER-USER`.
+    fn loaded(host: &FakeHost) -> Vec<String> {
+        let ran = host.ran();
+        let text = String::from_utf8(ran.last().unwrap().stdin.clone()).unwrap();
+        text.lines().filter_map(|line| line.strip_prefix("-A DOCKER-USER ")).map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn rules_of_others_are_loaded_again_all_or_none() {
+        let host = up(answer(0, "", ""));
+        act_on(&host, "keep").unwrap();
+        let ours = "-i eth0 -j enxame-published";
+        let theirs = ["-s 10.0.0.0/8 -j RETURN", "-s 192.0.2.6/32 -j DROP"];
+        assert_eq!(loaded(&host), [theirs[0], theirs[1], ours, "-j RETURN"]);
+        let host = up(answer(0, "", ""));
+        act_on(&host, "remove").unwrap();
+        assert_eq!(loaded(&host), [ours, "-j RETURN"]);
+    }
+
+    #[test]
+    fn what_one_family_does_not_take_leaves_the_files_of_both_as_they_were() {
+        let host = up(answer(2, "", "line 7 failed"));
+        let refused = act_on(&host, "keep").expect_err("a refusal");
+        assert!(format!("{:?}", refused.failure()).contains("line 7 failed"), "{refused:?}");
+        assert_eq!(read(&host, &user_rules(Family::V4)).unwrap(), FRESH);
+        assert_eq!(read(&host, &after_rules(Family::V4)).unwrap(), "");
+        let ran = host.ran();
+        let mut loads = ran.iter().filter(|one| one.argv.iter().any(|word| word.ends_with("-restore")));
+        assert!(loads.all(|one| one.argv.contains(&"--test".to_owned())), "{ran:?}");
     }
 }

@@ -76,7 +76,7 @@ fn a_rule_is_known_again_in_the_kernels_words() {
         opening(Service::Udp(53), &[]),
         opening(Service::Any, &["203.0.113.14/32"]),
     ];
-    let saved = |family| rules(&openings, family).iter().map(Rule::saved).collect::<Vec<_>>();
+    let saved = |family| rules(&openings, family).iter().map(UfwRule::saved).collect::<Vec<_>>();
     assert_eq!(
         saved(Family::V4),
         [
@@ -90,22 +90,6 @@ fn a_rule_is_known_again_in_the_kernels_words() {
         saved(Family::V6),
         ["-s 2001:db8::/32 -p tcp -m tcp --dport 22 -j ACCEPT", "-p udp -m udp --dport 53 -j ACCEPT"]
     );
-}
-
-#[test]
-fn what_docker_publishes_is_judged_by_the_port_that_was_asked_for() {
-    let openings = [opening(Service::Tcp(443), &[]), opening(Service::Tcp(29877), &["203.0.113.14/32"])];
-    let rules = published(&openings, Family::V4);
-    assert_eq!(
-        rules,
-        [
-            "-m conntrack --ctstate RELATED,ESTABLISHED -j RETURN",
-            "-p tcp -m conntrack --ctorigdstport 443 --ctdir ORIGINAL -j RETURN",
-            "-s 203.0.113.14/32 -p tcp -m conntrack --ctorigdstport 29877 --ctdir ORIGINAL -j RETURN",
-            "-j DROP"
-        ]
-    );
-    assert_eq!(published(&openings, Family::V6).len(), 3);
 }
 
 #[test]
