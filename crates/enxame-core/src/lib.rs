@@ -20,4 +20,5 @@ pub mod proposal;
 pub mod protocol;
 pub mod report;
 pub mod secret;
+pub mod terminal;
 pub mod version;
