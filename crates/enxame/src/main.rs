@@ -2,6 +2,7 @@
 
 mod apply;
 mod cli;
+mod config_file;
 mod edge;
 mod fleet;
 mod new_file;

@@ -100,6 +100,29 @@ fn span(text: &str, place: Location) -> Option<SourceSpan> {
     Some(SourceSpan::new(start.into(), length.clamp(1, (text.len() - at).max(1))))
 }
 
+/// The problems found so far, and where they are.
+pub(super) struct Problems<'a> {
+    name: &'a str,
+    text: &'a str,
+    found: Vec<Problem>,
+}
+
+impl<'a> Problems<'a> {
+    pub(super) fn of(name: &'a str, text: &'a str) -> Self {
+        Self { name, text, found: Vec::new() }
+    }
+
+    /// What was read, unless there were problems.
+    pub(super) fn into_result<T>(self, read: T) -> Result<T, ConfigError> {
+        ConfigError::of_problems(self.name, self.found).map_or(Ok(read), Err)
+    }
+
+    pub(super) fn add(&mut self, place: Location, message: impl Into<String>, hint: &str) {
+        let hint = Some(hint.to_owned()).filter(|hint| !hint.is_empty());
+        self.found.push(Problem::new((self.name, self.text), message.into(), place, hint));
+    }
+}
+
 fn count(problems: usize) -> String {
     match problems {
         1 => "1 problem".to_owned(),
