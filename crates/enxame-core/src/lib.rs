@@ -24,6 +24,7 @@ pub mod proposal;
 pub mod protocol;
 pub mod report;
 pub mod secret;
+pub mod terminal;
 pub mod version;
 
 pub use areas::firewall;

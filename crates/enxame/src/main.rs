@@ -1,6 +1,7 @@
 //! `enxame`: the operator's side, and the agent that it starts on the nodes.
 
 mod cli;
+mod config_file;
 mod edge;
 mod fleet;
 mod new_file;

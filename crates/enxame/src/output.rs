@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 
 use enxame_core::config::ConfigError;
+use enxame_core::terminal::{REPLACED, drives_a_terminal};
 use serde::Serialize;
 
 /// Writes text to the standard output, in colour where that is a terminal.
@@ -29,7 +30,7 @@ pub(crate) fn printable(text: &str) -> String {
         if style.is_some() || matches!(first, '\n' | '\t') || !drives_a_terminal(first) {
             shown.push_str(head);
         } else {
-            shown.push('\u{fffd}');
+            shown.push(REPLACED);
         }
         rest = tail;
     }
@@ -57,12 +58,6 @@ fn escaped(json: &str) -> String {
     json.chars().map(escape).collect()
 }
 
-/// Whether a character does something else than being shown: control characters, and what turns the direction of writing
-/// (Unicode Standard Annex 9, 2).
-fn drives_a_terminal(one: char) -> bool {
-    one.is_control() || matches!(one, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-}
-
 /// Writes text to the standard error.
 pub(crate) fn note(text: &str) {
     // Where even the standard error is gone there is nobody to tell.
@@ -75,7 +70,7 @@ pub(crate) fn error(error: &anyhow::Error) {
         let mut told = String::new();
         let handler = miette::GraphicalReportHandler::new();
         if handler.render_report(&mut told, config).is_ok() {
-            // The user's own file, in miette's own styles.
+            // What it quotes of files is clean already; the rest are miette's own styles.
             drop(writeln!(anstream::stderr().lock(), "{}", told.trim_end()));
             return;
         }

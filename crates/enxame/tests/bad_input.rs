@@ -78,3 +78,38 @@ fn evidence_that_cannot_be_written_is_said_before_a_run_of_minutes() {
     assert_eq!(output.status.code(), Some(1), "{told}");
     assert!(told.contains("cannot write no/such/place.json"), "{told}");
 }
+
+#[test]
+fn what_a_file_says_cannot_drive_the_terminal() {
+    // A snippet's neighbouring line, a message's quotation, and an escape that only YAML makes one of.
+    let web =
+        "services:\n  web: # \u{9b}2J\u{202e}\u{1b}]52;c;cm0gLXJm\u{7}\n    ports: [\"x:80\"] # \u{1b}[1A\n";
+    for (more, web) in [
+        ("stacks: [web.yaml]\n", web),
+        // The reader stops at the place, and what is behind it is shown unread.
+        ("stacks: [web.yaml]\n", "services: [web]\n# \u{1b}]52;c;cm0gLXJm\u{7}\u{9b}2J\n"),
+        ("stacks: [web.yaml]\n", "services: {web: {ports: [x]}} # \u{202e}\u{85}\r\n"),
+        ("stacks: [web.yaml]\n", "services: \"\\e[2J\"\n"),
+        ("firewall: {mesh: \"\\e[2J\\nhint: run this\"}\n", ""),
+        ("firewall: {openings: [{protocol: tcp, port: 9100, from: [\"\\e[2J\"]}]}\n", ""),
+        ("\"\\e[2J\": 1\n", ""),
+        ("stacks: [\"\\e[2J.yaml\"]\n", ""),
+    ] {
+        let told = refusal(more, &[("web.yaml", web)]);
+        let drives = |one: char| one != '\n' && (one.is_control() || one == '\u{202e}');
+        assert!(!told.contains(drives) && !told.contains("\nhint: run"), "{told:?}");
+    }
+}
+
+#[test]
+fn the_place_is_marked_behind_characters_that_are_not_shown_as_they_are() {
+    let told = refusal(
+        "stacks: [web.yaml]\n",
+        &[("web.yaml", "# \u{202e}\u{85}\r\nservices: {web: {ports: ['x:80']}}\r\n")],
+    );
+    let lines: Vec<&str> = told.lines().collect();
+    let at = lines.iter().position(|line| line.contains("services:")).unwrap();
+    let quoted = lines[at].chars().position(|one| one == '\'').unwrap();
+    let marked = lines[at + 1].chars().position(|one| "─-┬|^".contains(one)).unwrap();
+    assert_eq!(quoted, marked, "{told}");
+}

@@ -1,13 +1,13 @@
-//! `firewall.edge`: whose firewall stands in front of the servers, and how its API is reached.
+//! The checks of `firewall.edge`: whose firewall stands in front of the servers, and how its API is reached.
 
 use std::net::IpAddr;
-use std::path::PathBuf;
 
 use serde_saphyr::Spanned;
 
-use super::EdgeProvider;
+use super::error::Problems;
+use super::model::EdgeConfig;
 use super::v1::EdgeFile;
-use super::validate::Findings;
+use super::words::EdgeProvider;
 use crate::names::ObjectName;
 
 /// Where Hostinger's API is (its `OpenAPI` document, `servers`).
@@ -15,20 +15,7 @@ const HOSTINGER_URL: &str = "https://developers.hostinger.com";
 /// A name is a field of a panel: longer ones are mistakes.
 const LONGEST_NAME: usize = 100;
 
-/// The provider's firewall.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EdgeConfig {
-    /// Whose it is.
-    pub provider: EdgeProvider,
-    /// The file with the API token; relative paths are relative to `cluster.yaml`.
-    pub token_file: Option<PathBuf>,
-    /// The firewall's name at the provider. One with that name is ours.
-    pub firewall: String,
-    /// The API's address, without a slash at its end: `https`, or `http` to this machine itself.
-    pub url: String,
-}
-
-pub(super) fn check(file: &EdgeFile, cluster: &ObjectName, found: &mut Findings<'_>) -> EdgeConfig {
+pub(super) fn check(file: &EdgeFile, cluster: &ObjectName, found: &mut Problems<'_>) -> EdgeConfig {
     if file.provider == EdgeProvider::Manual {
         let keys = [
             ("token_file", file.token_file.as_ref().map(|key| key.referenced)),
@@ -64,7 +51,7 @@ pub(super) fn check(file: &EdgeFile, cluster: &ObjectName, found: &mut Findings<
 }
 
 /// The token goes there: never in clear over a network.
-fn check_url(url: &Spanned<String>, found: &mut Findings<'_>) {
+fn check_url(url: &Spanned<String>, found: &mut Problems<'_>) {
     let text = &url.value;
     // Nothing that two readers of URLs could take for the end of a host.
     let is_plain = |c: char| c.is_ascii_alphanumeric() || ".-_:/[]".contains(c);

@@ -1,8 +1,12 @@
 //! Errors of `cluster.yaml`: every problem with its line and column, all of them at once.
+//!
+//! Invariant: what is quoted of a file is fit for a terminal.
 
 use miette::{Diagnostic, NamedSource, SourceSpan};
 use serde_saphyr::Location;
 use thiserror::Error;
+
+use crate::terminal::{shown, shown_in_line};
 
 /// What is wrong with a `cluster.yaml`. Rendered by miette, it shows each place in the file.
 #[derive(Debug, Error, Diagnostic)]
@@ -50,12 +54,12 @@ impl ConfigError {
         let message = message.split(" at line ").next().unwrap_or(&message).to_owned();
         let place = error.location().unwrap_or(Location::UNKNOWN);
         let problem = Problem::new((name, text), message, place, Some(hint.to_owned()));
-        Self { name: name.to_owned(), problems: vec![problem] }
+        Self { name: shown_in_line(name), problems: vec![problem] }
     }
 
     /// Problems found after the file was read; `None` when there are none.
     pub(super) fn of_problems(name: &str, problems: Vec<Problem>) -> Option<Self> {
-        (!problems.is_empty()).then(|| Self { name: name.to_owned(), problems })
+        (!problems.is_empty()).then(|| Self { name: shown_in_line(name), problems })
     }
 
     /// The problems, in the file's order.
@@ -72,17 +76,50 @@ impl Problem {
         place: Location,
         hint: Option<String>,
     ) -> Self {
+        let name = shown_in_line(name);
         let known = place != Location::UNKNOWN;
         let written =
-            if known { format!("{name}:{}:{}", place.line(), place.column()) } else { name.to_owned() };
-        let span = place.span();
-        let bytes = span.byte_offset().zip(span.byte_len()).filter(|_| known);
-        let span = bytes.and_then(|(at, length)| {
-            let at = usize::try_from(at).ok().filter(|at| *at <= text.len())?;
-            let length = usize::try_from(length).ok()?.clamp(1, (text.len() - at).max(1));
-            Some(SourceSpan::new(at.into(), length))
-        });
-        Self { message, place: written, file: NamedSource::new(name, text.to_owned()), span, hint }
+            if known { format!("{name}:{}:{}", place.line(), place.column()) } else { name.clone() };
+        Self {
+            message: shown_in_line(&message),
+            place: written,
+            file: NamedSource::new(name, shown(text)),
+            span: if known { span(text, place) } else { None },
+            hint: hint.map(|hint| shown_in_line(&hint)),
+        }
+    }
+}
+
+/// The place in the text as it is shown, which may be longer or shorter than the file's.
+fn span(text: &str, place: Location) -> Option<SourceSpan> {
+    let span = place.span();
+    let at = usize::try_from(span.byte_offset()?).ok()?;
+    let end = at.checked_add(usize::try_from(span.byte_len()?).ok()?)?;
+    let start = shown(text.get(..at)?).len();
+    let length = text.get(at..end).map_or(0, |marked| shown(marked).len());
+    Some(SourceSpan::new(start.into(), length.clamp(1, (text.len() - at).max(1))))
+}
+
+/// The problems found so far, and where they are.
+pub(super) struct Problems<'a> {
+    name: &'a str,
+    text: &'a str,
+    found: Vec<Problem>,
+}
+
+impl<'a> Problems<'a> {
+    pub(super) fn of(name: &'a str, text: &'a str) -> Self {
+        Self { name, text, found: Vec::new() }
+    }
+
+    /// What was read, unless there were problems.
+    pub(super) fn into_result<T>(self, read: T) -> Result<T, ConfigError> {
+        ConfigError::of_problems(self.name, self.found).map_or(Ok(read), Err)
+    }
+
+    pub(super) fn add(&mut self, place: Location, message: impl Into<String>, hint: &str) {
+        let hint = Some(hint.to_owned()).filter(|hint| !hint.is_empty());
+        self.found.push(Problem::new((self.name, self.text), message.into(), place, hint));
     }
 }
 

@@ -1,222 +1,37 @@
 //! What the user wants: `cluster.yaml`, read once, checked whole, read-only from then on.
 //!
-//! `v1` is the file's shape, with the places of its values; [`Config`] is what the rest of the program sees.
-//! A file version is a module of its own, so that old files stay readable when the shape moves on.
+//! Data goes one way: `v1` is the file's shape, with the places of its values; `validate` and `edge` refuse what types
+//! cannot; `model` is what the rest of the program sees; `load` puts them in order. A file version is a module of its own,
+//! so that old files stay readable when the shape moves on.
 
 mod edge;
 mod error;
+mod load;
+mod model;
+mod reserved;
 mod stacks;
 mod v1;
 mod validate;
+mod words;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
-use std::path::PathBuf;
-use std::time::Duration;
-
-use ipnet::IpNet;
-
-pub use edge::EdgeConfig;
 pub use error::{ConfigError, Problem};
-pub use stacks::{Stack, check_public_ports};
-pub use v1::{EdgeProvider, EngineSource, ForeignRules, Mesh, OpeningProtocol, Role};
-
-use crate::names::{NodeName, ObjectName};
-use crate::version::EngineVersion;
-
-/// The TCP port of swarm management, as Docker's documentation names it.
-pub const SWARM_MANAGEMENT_PORT: u16 = 2377;
-/// The TCP and UDP port of the gossip between nodes (memberlist).
-pub const SWARM_GOSSIP_PORT: u16 = 7946;
-
-/// A checked `cluster.yaml`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Config {
-    /// The cluster's name.
-    pub cluster: ObjectName,
-    /// How to reach the nodes.
-    pub ssh: SshConfig,
-    /// The nodes, in the file's order; at least one, names and addresses unique.
-    pub nodes: Vec<NodeConfig>,
-    /// The container engine.
-    pub engine: EngineConfig,
-    /// The swarm.
-    pub swarm: SwarmConfig,
-    /// The overlay networks.
-    pub networks: NetworksConfig,
-    /// Who may reach the nodes.
-    pub firewall: FirewallConfig,
-    /// The compose files of the stacks; relative paths are relative to `cluster.yaml`.
-    pub stacks: Vec<PathBuf>,
-    /// Sysctl values beyond, or instead of, the manual's.
-    pub sysctl: BTreeMap<String, String>,
-}
-
-/// How to reach the nodes; what is not said here is OpenSSH's own business.
-#[derive(Clone, Debug, PartialEq, Eq, Default)]
-pub struct SshConfig {
-    /// The remote account.
-    pub user: Option<String>,
-    /// The remote port.
-    pub port: Option<u16>,
-    /// `ssh -F`; relative paths are relative to `cluster.yaml`.
-    pub config_file: Option<PathBuf>,
-    /// The networks that may log in.
-    pub allow_from: BTreeSet<IpNet>,
-    /// Whether the address that the operator comes from may log in too.
-    pub allows_operator: bool,
-}
-
-/// Who may reach the nodes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FirewallConfig {
-    /// TCP ports that are open to everybody.
-    pub public_ports: BTreeSet<u16>,
-    /// What else is let in.
-    pub openings: Vec<OpeningConfig>,
-    /// What nodes let in from each other.
-    pub mesh: Mesh,
-    /// What becomes of ufw rules that enxame did not write.
-    pub foreign: ForeignRules,
-    /// The provider's firewall.
-    pub edge: EdgeConfig,
-}
-
-/// One more thing that is let in.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OpeningConfig {
-    /// The protocol.
-    pub protocol: OpeningProtocol,
-    /// The port.
-    pub port: u16,
-    /// From where; empty: from everywhere.
-    pub from: BTreeSet<IpNet>,
-}
-
-/// One server.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NodeConfig {
-    /// Its name, which becomes its host name.
-    pub name: NodeName,
-    /// The address its peers reach it at.
-    pub address: IpAddr,
-    /// What to give to `ssh`; the address, unless said otherwise.
-    pub ssh_host: String,
-    /// What it is for.
-    pub roles: BTreeSet<Role>,
-    /// Whether it founds the swarm and should lead it.
-    pub is_preferred_leader: bool,
-    /// Labels of the user's own.
-    pub labels: BTreeMap<String, String>,
-}
-
-/// The container engine.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EngineConfig {
-    /// Where it comes from.
-    pub source: EngineSource,
-    /// The repository, when the source is Docker's.
-    pub repository: RepositoryConfig,
-    /// The version to install and hold; without it, the repository's newest at the first apply is held.
-    pub version: Option<EngineVersion>,
-    /// Container log files: the size at which one is rotated, as Docker writes it (`10m`).
-    pub log_max_size: String,
-    /// Container log files: how many are kept.
-    pub log_max_files: u32,
-    /// The pools bridge networks on a node take their subnets from: CIDR and prefix length.
-    pub address_pools: Vec<AddressPool>,
-    /// Accounts to put in the group `docker`, which makes them root.
-    pub docker_group: BTreeSet<String>,
-}
-
-/// Docker's package repository.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RepositoryConfig {
-    /// Its address, without the distribution: `https://download.docker.com/linux`.
-    pub url: String,
-    /// The fingerprint its key must have: 40 hexadecimal digits.
-    pub key_fingerprint: String,
-}
-
-/// A pool of addresses and the size of the subnets taken from it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AddressPool {
-    /// The pool.
-    pub base: IpNet,
-    /// The prefix length of each subnet.
-    pub size: u8,
-}
-
-/// The swarm.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SwarmConfig {
-    /// The pool overlay networks take their subnets from.
-    pub address_pool: AddressPool,
-    /// The UDP port of VXLAN.
-    pub data_path_port: u16,
-    /// The dispatcher's heartbeat.
-    pub heartbeat: Duration,
-    /// Whether managers must be unlocked after a restart.
-    pub autolock: bool,
-}
-
-/// The overlay networks.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NetworksConfig {
-    /// The encrypted one.
-    pub secure: ObjectName,
-    /// The unencrypted one, when the user asks for it by name.
-    pub plaintext: Option<ObjectName>,
-    /// The underlay's MTU in bytes; `None`: measured.
-    pub underlay_mtu_bytes: Option<u32>,
-}
+pub use load::LoadedConfig;
+pub use model::{
+    AddressPool, Config, EdgeConfig, EngineConfig, FirewallConfig, NetworksConfig, NodeConfig, OpeningConfig,
+    RepositoryConfig, SshConfig, SwarmConfig,
+};
+pub(crate) use reserved::{NFS_PORT, SSH_PORT};
+pub use reserved::{PROBE_PORT, SWARM_GOSSIP_PORT, SWARM_MANAGEMENT_PORT};
+pub use stacks::Stack;
+pub use words::{EdgeProvider, EngineSource, ForeignRules, Mesh, OpeningProtocol, Role};
 
 impl Config {
-    /// Reads and checks a `cluster.yaml`; `name` is the file's name for messages.
-    ///
-    /// # Errors
-    /// Every problem found, each with its line and column.
-    pub fn parse(name: &str, text: &str) -> Result<Self, ConfigError> {
-        v1::parse(name, text).and_then(|file| validate::check(name, text, file))
-    }
-
     /// The JSON Schema of `cluster.yaml`, as pretty-printed JSON.
     ///
     /// # Errors
     /// Only when the schema cannot be serialised, which its type rules out.
     pub fn json_schema() -> Result<String, serde_json::Error> {
         serde_json::to_string_pretty(&schemars::schema_for!(v1::ClusterFile))
-    }
-
-    /// The node that founds the swarm: the preferred leader or, where none is named, the first.
-    #[must_use]
-    pub fn founder(&self) -> Option<&NodeConfig> {
-        self.nodes.iter().find(|node| node.is_preferred_leader).or(self.nodes.first())
-    }
-
-    /// The node with that name.
-    #[must_use]
-    pub fn node(&self, name: &NodeName) -> Option<&NodeConfig> {
-        self.nodes.iter().find(|node| &node.name == name)
-    }
-
-    /// Every node but that one.
-    pub fn peers_of<'a>(&'a self, name: &'a NodeName) -> impl Iterator<Item = &'a NodeConfig> {
-        self.nodes.iter().filter(move |node| &node.name != name)
-    }
-}
-
-impl NodeConfig {
-    /// The labels the node gets in the swarm: a key for each role, the manual's `role`, and the user's own.
-    ///
-    /// The manual puts two roles in one key, where the last wins; here `storage`, `db` and `proxy` are keys.
-    #[must_use]
-    pub fn swarm_labels(&self) -> BTreeMap<String, String> {
-        let role = if self.roles.contains(&Role::Db) { "db" } else { "worker" };
-        let mut labels = BTreeMap::from([("role".to_owned(), role.to_owned())]);
-        labels.extend(self.roles.iter().map(|role| (role.label_key().to_owned(), "true".to_owned())));
-        labels.extend(self.labels.clone());
-        labels
     }
 }
 

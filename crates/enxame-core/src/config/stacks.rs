@@ -7,11 +7,9 @@ use std::net::IpAddr;
 use std::ops::RangeInclusive;
 
 use serde::Deserialize;
-use serde_saphyr::{Location, Spanned};
+use serde_saphyr::Spanned;
 
-use super::error::{ConfigError, Problem};
-use super::v1;
-use super::validate::Findings;
+use super::error::{ConfigError, Problems};
 
 /// A compose file that was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -140,6 +138,11 @@ impl Stack {
         self.has_variable_ports
     }
 
+    /// Whether it publishes that TCP port.
+    pub(super) fn publishes(&self, port: u16) -> bool {
+        self.published.contains(&port)
+    }
+
     /// Reads a compose file; `name` is the file's name for messages.
     ///
     /// # Errors
@@ -148,46 +151,20 @@ impl Stack {
         let file: ComposeFile =
             serde_saphyr::from_str(text).map_err(|error| ConfigError::of_compose(name, text, &error))?;
         let mut stack = Self { published: BTreeSet::new(), has_variable_ports: false };
-        let mut problems = Vec::new();
+        let mut found = Problems::of(name, text);
         for port in file.services.values().flat_map(|service| &service.ports) {
             match published(&port.value) {
                 Some(Published::Tcp(ports)) => stack.published.extend(ports),
                 Some(Published::NoTcp) => {}
                 Some(Published::Variable) => stack.has_variable_ports = true,
                 None => {
-                    let hint =
-                        "`PUBLISHED:TARGET`, e.g. \"443:443\"; or `published:` and `target:`".to_owned();
-                    let message = "this is not a port that Docker publishes".to_owned();
-                    problems.push(Problem::new((name, text), message, port.referenced, Some(hint)));
+                    let hint = "`PUBLISHED:TARGET`, e.g. \"443:443\"; or `published:` and `target:`";
+                    found.add(port.referenced, "this is not a port that Docker publishes", hint);
                 }
             }
         }
-        ConfigError::of_problems(name, problems).map_or(Ok(stack), Err)
+        found.into_result(stack)
     }
-}
-
-/// Whether everything that `cluster.yaml` opens to everybody is published by one of its stacks; `name` and `text` are the
-/// file's. Without stacks there is nothing to hold against it, and a stack whose ports are variables may publish any.
-///
-/// # Errors
-/// Every public port that no stack publishes, with its line and column.
-pub fn check_public_ports(name: &str, text: &str, stacks: &[Stack]) -> Result<(), ConfigError> {
-    if stacks.is_empty() || stacks.iter().any(|stack| stack.has_variable_ports) {
-        return Ok(());
-    }
-    let file = v1::parse(name, text)?;
-    let mut found = Findings::of(name, text);
-    let is_published = |port: &u16| stacks.iter().any(|stack| stack.published.contains(port));
-    for port in file.firewall.public_ports.iter().filter(|port| !is_published(&port.value)) {
-        let message = format!("port {} is open to everybody, and no stack publishes it", port.value);
-        let hint = if port.referenced == Location::UNKNOWN {
-            "it is one of the default: write the ones that the stacks publish into `firewall.public_ports`"
-        } else {
-            "take it away, or publish it in a file of `stacks`; `firewall.openings` is for what no stack serves"
-        };
-        found.add(port.referenced, message, hint);
-    }
-    found.into_result(())
 }
 
 #[cfg(test)]
@@ -259,41 +236,5 @@ mod tests {
         }
         let problems = Stack::parse("web.yaml", "services: [web]\n").unwrap_err();
         assert!(problems.problems()[0].to_string().starts_with("web.yaml:1:11: "), "{problems:?}");
-    }
-
-    const CLUSTER: &str =
-        "version: 1\ncluster: lab\nstacks: [web.yaml]\nnodes:\n  - {name: a, address: 203.0.113.12}\n";
-
-    fn unpublished(firewall: &str, stacks: &[Stack]) -> Vec<String> {
-        let text = CLUSTER.to_owned() + firewall;
-        match check_public_ports("cluster.yaml", &text, stacks) {
-            Ok(()) => Vec::new(),
-            Err(error) => error.problems().iter().map(ToString::to_string).collect(),
-        }
-    }
-
-    #[test]
-    fn a_public_port_that_no_stack_publishes_is_refused_with_its_place() {
-        let web = ports("['443:443']").unwrap();
-        let metrics = ports("['9100:9100']").unwrap();
-        assert_eq!(
-            unpublished("firewall: {public_ports: [443]}\n", std::slice::from_ref(&web)),
-            Vec::<String>::new()
-        );
-        assert_eq!(
-            unpublished("firewall: {public_ports: [443, 8443, 9100]}\n", &[web.clone(), metrics]),
-            ["cluster.yaml:6:32: port 8443 is open to everybody, and no stack publishes it"]
-        );
-        assert_eq!(
-            unpublished("", &[web]),
-            ["cluster.yaml: port 80 is open to everybody, and no stack publishes it"]
-        );
-    }
-
-    #[test]
-    fn without_stacks_or_with_ports_that_are_variables_nothing_is_held_against_it() {
-        assert_eq!(unpublished("firewall: {public_ports: [8443]}\n", &[]), Vec::<String>::new());
-        let variable = ports("['${PORT}:80']").unwrap();
-        assert_eq!(unpublished("firewall: {public_ports: [8443]}\n", &[variable]), Vec::<String>::new());
     }
 }

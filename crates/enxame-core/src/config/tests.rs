@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use super::*;
 
 const THREE: &str = "\
@@ -98,12 +100,12 @@ fn unusable_addresses_names_and_pools_are_refused() {
         (
             "cluster: lab",
             "cluster: lab\nssh: {port: 2222}\nfirewall: {public_ports: [443, 2222]}",
-            "4:32: port 2222 is not for everybody",
+            "4:32: port 2222 is not for everybody: SSH, which `ssh.allow_from` is for",
         ),
         (
             "cluster: lab",
             "cluster: lab\nfirewall: {public_ports: [2377]}",
-            "3:27: port 2377 is not for everybody",
+            "3:27: port 2377 is not for everybody: swarm management",
         ),
         (
             "cluster: lab",
@@ -187,4 +189,45 @@ fn the_edge_is_clicked_in_unless_a_provider_is_named_and_its_firewall_is_called_
         let edge = Config::parse("cluster.yaml", &text).unwrap().firewall.edge;
         assert_eq!(edge.url, url.trim_end_matches('/'));
     }
+}
+
+#[test]
+fn a_port_that_a_service_of_the_clusters_own_listens_on_is_not_opened_to_everybody() {
+    let told = |firewall: &str| problems(&(THREE.to_owned() + "firewall: " + firewall + "\n"));
+    for (port, owner) in [
+        (22, "SSH, which `ssh.allow_from` is for"),
+        (2049, "the shared files (NFS)"),
+        (2375, "Docker's API"),
+        (2376, "Docker's API"),
+        (2377, "swarm management"),
+        (4789, "VXLAN, the swarm's data path"),
+        (7946, "the swarm's gossip"),
+    ] {
+        let message = format!("port {port} is not for everybody: {owner}");
+        assert_eq!(told(&format!("{{public_ports: [{port}]}}")), [format!("cluster.yaml:12:27: {message}")]);
+        for protocol in ["tcp", "udp"] {
+            let opening = format!("{{openings: [{{protocol: {protocol}, port: {port}}}]}}");
+            assert_eq!(told(&opening), [format!("cluster.yaml:12:45: {message}")]);
+        }
+    }
+}
+
+#[test]
+fn the_port_of_verifys_service_is_opened_to_nobody_at_all() {
+    let told = |firewall: &str| {
+        let text = THREE.to_owned() + "firewall: " + firewall + "\n";
+        Config::parse("cluster.yaml", &text)
+            .map_err(|error| error.problems().iter().map(ToString::to_string).collect::<Vec<_>>())
+            .map(drop)
+    };
+    let refused = |column| {
+        Err(vec![format!(
+            "cluster.yaml:12:{column}: port 29877 is kept for the service that `verify` publishes"
+        )])
+    };
+    assert_eq!(told("{public_ports: [29877]}"), refused(27));
+    assert_eq!(told("{openings: [{protocol: tcp, port: 29877}]}"), refused(45));
+    assert_eq!(told("{openings: [{protocol: tcp, port: 29877, from: [192.0.2.0/24]}]}"), refused(45));
+    // The service speaks TCP: UDP is free.
+    assert_eq!(told("{openings: [{protocol: udp, port: 29877}]}"), Ok(()));
 }

@@ -1,15 +1,16 @@
 //! `cluster.yaml`, version 1, as it stands in the file: defaults, units and places of values.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_saphyr::Spanned;
 
-use super::ConfigError;
+use super::error::ConfigError;
+use super::words::{EdgeProvider, EngineSource, ForeignRules, Mesh, OpeningProtocol, Role};
 use crate::names::{NodeName, ObjectName};
 
 /// A swarm of a few servers, from one file.
@@ -117,17 +118,6 @@ pub(super) struct EdgeFile {
     pub(super) url: Option<Spanned<String>>,
 }
 
-/// Whose firewall stands in front of the servers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum EdgeProvider {
-    /// Somebody's who clicks it in: `enxame edge` prints what.
-    #[default]
-    Manual,
-    /// Hostinger's, through its API.
-    Hostinger,
-}
-
 /// One more thing that is let in.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -141,38 +131,6 @@ pub(super) struct OpeningFile {
     #[serde(default)]
     #[schemars(with = "Vec<String>")]
     pub(super) from: Vec<Spanned<String>>,
-}
-
-/// A protocol with ports.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum OpeningProtocol {
-    /// TCP.
-    Tcp,
-    /// UDP.
-    Udp,
-}
-
-/// What nodes let in from each other.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Mesh {
-    /// What the swarm and the shared files need, and nothing else.
-    #[default]
-    Least,
-    /// Everything, as in the manual.
-    Full,
-}
-
-/// What becomes of ufw rules that enxame did not write.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum ForeignRules {
-    /// They stay, behind ours.
-    #[default]
-    Keep,
-    /// They go.
-    Remove,
 }
 
 /// One server.
@@ -198,41 +156,6 @@ pub(super) struct NodeFile {
     #[serde(default)]
     #[schemars(with = "BTreeMap<String, String>")]
     pub(super) labels: BTreeMap<String, Spanned<String>>,
-}
-
-/// What a server is for, besides running containers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Role {
-    /// It holds the shared files.
-    Storage,
-    /// It runs the databases.
-    Db,
-    /// It runs the reverse proxy.
-    Proxy,
-}
-
-impl Role {
-    /// The key of the label the role becomes.
-    #[must_use]
-    pub fn label_key(self) -> &'static str {
-        match self {
-            Self::Storage => "storage",
-            Self::Db => "db",
-            Self::Proxy => "proxy",
-        }
-    }
-}
-
-/// Where the engine comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum EngineSource {
-    /// Docker's own repository (`docker-ce`).
-    #[default]
-    DockerCe,
-    /// The distribution's package (`docker.io`).
-    Distribution,
 }
 
 /// The container engine.
@@ -266,10 +189,7 @@ impl Default for EngineFile {
             version: None,
             log_max_size: unplaced("10m".to_owned()),
             log_max_files: 3,
-            address_pools: vec![unplaced(PoolFile {
-                base: super::validate::default_bridge_pool(),
-                size: 24,
-            })],
+            address_pools: vec![unplaced(PoolFile { base: default_bridge_pool(), size: 24 })],
             docker_group: BTreeSet::new(),
         }
     }
@@ -328,7 +248,7 @@ pub(super) struct SwarmFile {
 impl Default for SwarmFile {
     fn default() -> Self {
         Self {
-            address_pool: unplaced(PoolFile { base: super::validate::default_overlay_pool(), size: 24 }),
+            address_pool: unplaced(PoolFile { base: default_overlay_pool(), size: 24 }),
             data_path_port: unplaced(4789),
             heartbeat_seconds: unplaced(5),
             autolock: false,
@@ -353,11 +273,7 @@ pub(super) struct NetworksFile {
 
 impl Default for NetworksFile {
     fn default() -> Self {
-        Self {
-            secure: unplaced(super::validate::default_secure_network()),
-            plaintext: None,
-            underlay_mtu: None,
-        }
+        Self { secure: unplaced(default_secure_network()), plaintext: None, underlay_mtu: None }
     }
 }
 
@@ -373,9 +289,29 @@ impl Default for FirewallFile {
     }
 }
 
+/// `10.0.0.0/8` is swarmkit's default pool; `/24` its subnets.
+fn default_overlay_pool() -> IpNet {
+    IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(10, 0, 0, 0), 8))
+}
+
+/// Docker's own default takes a /16 for each network and so has room for about 30.
+fn default_bridge_pool() -> IpNet {
+    IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(172, 16, 0, 0), 12))
+}
+
+#[expect(clippy::expect_used, reason = "a constant that the tests cover")]
+fn default_secure_network() -> ObjectName {
+    ObjectName::new("swarm-secure-net").expect("a valid constant")
+}
+
 /// A value that does not stand in the file.
 fn unplaced<T>(value: T) -> Spanned<T> {
     Spanned::new(value, serde_saphyr::Location::UNKNOWN, serde_saphyr::Location::UNKNOWN)
+}
+
+/// Whether the value stands in the file; a default has no place there.
+pub(super) fn is_written<T>(value: &Spanned<T>) -> bool {
+    value.referenced != serde_saphyr::Location::UNKNOWN
 }
 
 /// Reads the file's shape.

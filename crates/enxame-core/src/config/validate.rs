@@ -1,69 +1,34 @@
 //! From the file's shape to a [`Config`]: everything that types alone cannot refuse.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::time::Duration;
 
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::IpNet;
 use serde_saphyr::{Location, Spanned};
 
-use super::error::Problem;
+use super::error::{ConfigError, Problems};
+use super::model::{
+    AddressPool, Config, EdgeConfig, EngineConfig, FirewallConfig, NetworksConfig, NodeConfig, OpeningConfig,
+    RepositoryConfig, SshConfig, SwarmConfig,
+};
+use super::reserved::{self, Reserved};
 use super::v1::{
     ClusterFile, EngineFile, FirewallFile, NetworksFile, NodeFile, OpeningFile, PoolFile, SshFile, SwarmFile,
 };
-use super::{
-    AddressPool, Config, ConfigError, EdgeConfig, EngineConfig, FirewallConfig, NetworksConfig, NodeConfig,
-    OpeningConfig, RepositoryConfig, SWARM_GOSSIP_PORT, SWARM_MANAGEMENT_PORT, SshConfig, SwarmConfig,
-};
+use super::words::OpeningProtocol;
 use crate::names::ObjectName;
 use crate::version::EngineVersion;
 
-/// `10.0.0.0/8` is swarmkit's default pool; `/24` its subnets.
-pub(super) fn default_overlay_pool() -> IpNet {
-    IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(10, 0, 0, 0), 8))
-}
-
-/// Docker's own default takes a /16 for each network and so has room for about 30.
-pub(super) fn default_bridge_pool() -> IpNet {
-    IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(172, 16, 0, 0), 12))
-}
-
-#[expect(clippy::expect_used, reason = "a constant that the tests cover")]
-pub(super) fn default_secure_network() -> ObjectName {
-    ObjectName::new("swarm-secure-net").expect("a valid constant")
-}
-
-/// The problems found so far, and where they are.
-pub(super) struct Findings<'a> {
-    name: &'a str,
-    text: &'a str,
-    problems: Vec<Problem>,
-}
-
-impl<'a> Findings<'a> {
-    pub(super) fn of(name: &'a str, text: &'a str) -> Self {
-        Self { name, text, problems: Vec::new() }
-    }
-
-    /// What was read, unless there were problems.
-    pub(super) fn into_result<T>(self, read: T) -> Result<T, ConfigError> {
-        ConfigError::of_problems(self.name, self.problems).map_or(Ok(read), Err)
-    }
-
-    pub(super) fn add(&mut self, place: Location, message: impl Into<String>, hint: &str) {
-        let hint = Some(hint.to_owned()).filter(|hint| !hint.is_empty());
-        self.problems.push(Problem::new((self.name, self.text), message.into(), place, hint));
-    }
-}
-
+/// Checks the whole file.
 pub(super) fn check(name: &str, text: &str, file: ClusterFile) -> Result<Config, ConfigError> {
-    let mut found = Findings::of(name, text);
+    let mut found = Problems::of(name, text);
     if file.version.value != 1 {
         let message = format!("version {} is not known", file.version.value);
         found.add(file.version.referenced, message, "this build reads version 1");
     }
     check_sysctl(&file.sysctl, &mut found);
-    let reserved = [file.ssh.port.as_ref().map_or(22, |port| port.value), file.swarm.data_path_port.value];
+    let reserved = Reserved::of(&file);
     check_pools(&file.swarm.address_pool, &file.engine.address_pools, &mut found);
     check_data_path_port(&file, &mut found);
     let edge = super::edge::check(&file.firewall.edge, &file.cluster, &mut found);
@@ -74,14 +39,14 @@ pub(super) fn check(name: &str, text: &str, file: ClusterFile) -> Result<Config,
         engine: engine(file.engine, &mut found),
         swarm: swarm(&file.swarm, &mut found),
         networks: networks(file.networks, &mut found),
-        firewall: firewall(&file.firewall, edge, reserved, &mut found),
+        firewall: firewall(&file.firewall, edge, &reserved, &mut found),
         stacks: file.stacks,
         sysctl: file.sysctl.into_iter().map(|(key, value)| (key, value.value)).collect(),
     };
     found.into_result(config)
 }
 
-fn ssh(file: SshFile, found: &mut Findings<'_>) -> SshConfig {
+fn ssh(file: SshFile, found: &mut Problems<'_>) -> SshConfig {
     if let Some(user) = &file.user {
         check_ssh_word(user, "account", found);
     }
@@ -97,12 +62,12 @@ fn ssh(file: SshFile, found: &mut Findings<'_>) -> SshConfig {
     }
 }
 
-fn sources(texts: &[Spanned<String>], found: &mut Findings<'_>) -> BTreeSet<IpNet> {
+fn sources(texts: &[Spanned<String>], found: &mut Problems<'_>) -> BTreeSet<IpNet> {
     texts.iter().filter_map(|text| source(text, found)).collect()
 }
 
 /// An address, or a network without bits beyond its prefix.
-fn source(text: &Spanned<String>, found: &mut Findings<'_>) -> Option<IpNet> {
+fn source(text: &Spanned<String>, found: &mut Problems<'_>) -> Option<IpNet> {
     let parsed = text.value.parse::<IpNet>().or_else(|_| text.value.parse::<IpAddr>().map(IpNet::from));
     let Ok(network) = parsed else {
         let message = format!("`{}` is neither an address nor a network", text.value);
@@ -120,8 +85,8 @@ fn source(text: &Spanned<String>, found: &mut Findings<'_>) -> Option<IpNet> {
 fn firewall(
     file: &FirewallFile,
     edge: EdgeConfig,
-    reserved: [u16; 2],
-    found: &mut Findings<'_>,
+    reserved: &Reserved,
+    found: &mut Problems<'_>,
 ) -> FirewallConfig {
     FirewallConfig {
         openings: file.openings.iter().map(|one| opening(one, reserved, found)).collect(),
@@ -132,40 +97,60 @@ fn firewall(
     }
 }
 
-fn opening(file: &OpeningFile, reserved: [u16; 2], found: &mut Findings<'_>) -> OpeningConfig {
+fn opening(file: &OpeningFile, reserved: &Reserved, found: &mut Problems<'_>) -> OpeningConfig {
     let from = sources(&file.from, found);
-    if from.is_empty() || from.iter().any(|network| network.prefix_len() == 0) {
-        check_public(&file.port, reserved, found);
-    } else if file.port.value == 0 {
-        found.add(file.port.referenced, "there is no port 0", "1 to 65535");
-    }
+    let audience = if from.is_empty() || from.iter().any(|network| network.prefix_len() == 0) {
+        Audience::Everybody
+    } else {
+        Audience::Some
+    };
+    check_declared((file.protocol, &file.port), audience, reserved, found);
     OpeningConfig { protocol: file.protocol, port: file.port.value, from }
 }
 
-fn public_ports(ports: &[Spanned<u16>], reserved: [u16; 2], found: &mut Findings<'_>) -> BTreeSet<u16> {
+fn public_ports(ports: &[Spanned<u16>], reserved: &Reserved, found: &mut Problems<'_>) -> BTreeSet<u16> {
     for port in ports {
-        check_public(port, reserved, found);
+        check_declared((OpeningProtocol::Tcp, port), Audience::Everybody, reserved, found);
     }
     ports.iter().map(|port| port.value).collect()
 }
 
-fn check_public(port: &Spanned<u16>, reserved: [u16; 2], found: &mut Findings<'_>) {
-    let of_the_nodes = [SWARM_MANAGEMENT_PORT, SWARM_GOSSIP_PORT, 2375, 2376, 2049];
-    if port.value == 0 || of_the_nodes.contains(&port.value) || reserved.contains(&port.value) {
-        let message = format!("port {} is not for everybody", port.value);
+/// Whom a port is opened to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Audience {
+    Everybody,
+    Some,
+}
+
+fn check_declared(
+    (protocol, port): (OpeningProtocol, &Spanned<u16>),
+    audience: Audience,
+    reserved: &Reserved,
+    found: &mut Problems<'_>,
+) {
+    if port.value == 0 {
+        found.add(port.referenced, "there is no port 0", "1 to 65535");
+    } else if protocol == OpeningProtocol::Tcp && port.value == reserved::PROBE_PORT {
+        // Whoever it is opened to: a service that is published there takes the place of the proof's.
+        let message = format!("port {} is kept for the service that `verify` publishes", port.value);
+        found.add(port.referenced, message, "publish yours on another port and declare that one");
+    } else if audience == Audience::Everybody
+        && let Some(owner) = reserved.owner(port.value)
+    {
+        let message = format!("port {} is not for everybody: {owner}", port.value);
         found.add(port.referenced, message, "public are ports of your services, such as 80 and 443");
     }
 }
 
 /// A word that becomes an argument of `ssh`: it must not be taken for an option.
-fn check_ssh_word(word: &Spanned<String>, what: &str, found: &mut Findings<'_>) {
+fn check_ssh_word(word: &Spanned<String>, what: &str, found: &mut Problems<'_>) {
     let text = &word.value;
     if text.is_empty() || text.starts_with('-') || text.chars().any(|c| c.is_whitespace() || c.is_control()) {
         found.add(word.referenced, format!("`{text}` is not a {what} that ssh can take"), "");
     }
 }
 
-fn nodes(file: Spanned<Vec<NodeFile>>, found: &mut Findings<'_>) -> Vec<NodeConfig> {
+fn nodes(file: Spanned<Vec<NodeFile>>, found: &mut Problems<'_>) -> Vec<NodeConfig> {
     if file.value.is_empty() {
         found.add(file.referenced, "there are no nodes", "three make a swarm that survives the loss of one");
     }
@@ -217,7 +202,7 @@ fn node(file: NodeFile) -> NodeConfig {
     }
 }
 
-fn check_address(address: &Spanned<IpAddr>, found: &mut Findings<'_>) {
+fn check_address(address: &Spanned<IpAddr>, found: &mut Problems<'_>) {
     let ip = address.value;
     let unusable = match ip {
         IpAddr::V4(v4) => v4.is_broadcast() || v4.is_link_local(),
@@ -229,7 +214,7 @@ fn check_address(address: &Spanned<IpAddr>, found: &mut Findings<'_>) {
     }
 }
 
-fn check_labels(labels: &BTreeMap<String, Spanned<String>>, found: &mut Findings<'_>) {
+fn check_labels(labels: &BTreeMap<String, Spanned<String>>, found: &mut Problems<'_>) {
     for (key, value) in labels {
         if ["role", "storage", "db", "proxy"].contains(&key.as_str()) {
             let message = format!("the label `{key}` is set from the node's roles");
@@ -240,7 +225,7 @@ fn check_labels(labels: &BTreeMap<String, Spanned<String>>, found: &mut Findings
     }
 }
 
-fn engine(file: EngineFile, found: &mut Findings<'_>) -> EngineConfig {
+fn engine(file: EngineFile, found: &mut Problems<'_>) -> EngineConfig {
     let version = file.version.as_ref().and_then(|text| {
         let version = EngineVersion::parse(&text.value);
         match version {
@@ -294,7 +279,7 @@ fn engine(file: EngineFile, found: &mut Findings<'_>) -> EngineConfig {
 }
 
 /// A subnet that is a bridge's on one node and an overlay network's in the swarm can be routed to one of them only.
-fn check_pools(swarm: &Spanned<PoolFile>, bridges: &[Spanned<PoolFile>], found: &mut Findings<'_>) {
+fn check_pools(swarm: &Spanned<PoolFile>, bridges: &[Spanned<PoolFile>], found: &mut Problems<'_>) {
     for bridge in bridges {
         let (ours, theirs) = (swarm.value.base, bridge.value.base);
         if ours.contains(&theirs) || theirs.contains(&ours) {
@@ -306,7 +291,7 @@ fn check_pools(swarm: &Spanned<PoolFile>, bridges: &[Spanned<PoolFile>], found: 
     }
 }
 
-fn check_data_path_port(file: &ClusterFile, found: &mut Findings<'_>) {
+fn check_data_path_port(file: &ClusterFile, found: &mut Problems<'_>) {
     let version = file.engine.version.as_ref().and_then(|text| EngineVersion::parse(&text.value));
     let port = &file.swarm.data_path_port;
     if port.value != 4789 && version.is_some_and(|version| !version.encrypts_on_any_port()) {
@@ -315,7 +300,7 @@ fn check_data_path_port(file: &ClusterFile, found: &mut Findings<'_>) {
     }
 }
 
-fn address_pool(file: &Spanned<PoolFile>, found: &mut Findings<'_>) -> AddressPool {
+fn address_pool(file: &Spanned<PoolFile>, found: &mut Problems<'_>) -> AddressPool {
     let PoolFile { base, size } = file.value.clone();
     if base.addr() != base.network() {
         let message = format!("{base} has bits beyond its prefix");
@@ -328,10 +313,10 @@ fn address_pool(file: &Spanned<PoolFile>, found: &mut Findings<'_>) -> AddressPo
     AddressPool { base, size }
 }
 
-fn swarm(file: &SwarmFile, found: &mut Findings<'_>) -> SwarmConfig {
+fn swarm(file: &SwarmFile, found: &mut Problems<'_>) -> SwarmConfig {
     let port = &file.data_path_port;
     if !(1024..=49151).contains(&port.value)
-        || [SWARM_MANAGEMENT_PORT, SWARM_GOSSIP_PORT].contains(&port.value)
+        || [reserved::SWARM_MANAGEMENT_PORT, reserved::SWARM_GOSSIP_PORT].contains(&port.value)
     {
         found.add(
             port.referenced,
@@ -357,7 +342,7 @@ fn swarm(file: &SwarmFile, found: &mut Findings<'_>) -> SwarmConfig {
     }
 }
 
-fn networks(file: NetworksFile, found: &mut Findings<'_>) -> NetworksConfig {
+fn networks(file: NetworksFile, found: &mut Problems<'_>) -> NetworksConfig {
     if file.secure.value.as_str() == "ingress" {
         let message = "`ingress` is the name of the routing mesh's network";
         found.add(file.secure.referenced, message, "give the network for services a name of its own");
@@ -380,7 +365,7 @@ fn networks(file: NetworksFile, found: &mut Findings<'_>) -> NetworksConfig {
     }
 }
 
-fn check_sysctl(values: &BTreeMap<String, Spanned<String>>, found: &mut Findings<'_>) {
+fn check_sysctl(values: &BTreeMap<String, Spanned<String>>, found: &mut Problems<'_>) {
     for (key, value) in values {
         let known = key.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'));
         if !known || !key.contains('.') || key.contains("..") {

@@ -5,13 +5,13 @@ use std::collections::BTreeSet;
 use anyhow::bail;
 use enxame_core::firewall::Firewall;
 
-use super::load_with_stacks;
 use crate::cli::EdgeArgs;
+use crate::config_file::load;
 use crate::render::edge as render;
 use crate::{Ending, output};
 
 pub(crate) fn edge(arguments: &EdgeArgs) -> anyhow::Result<Ending> {
-    let config = load_with_stacks(&arguments.config)?;
+    let config = load(&arguments.config)?;
     if config.ssh.allow_from.is_empty() {
         bail!(
             "{} says of nobody that they may log in: with these rules you could not either\n\

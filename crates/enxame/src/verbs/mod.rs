@@ -9,16 +9,14 @@ mod scan;
 mod uninstall;
 mod verify;
 
-use std::path::{Path, PathBuf};
-
-use anyhow::Context;
-use enxame_core::config::{self, Config, Stack};
+use enxame_core::config::Config;
 use enxame_core::facts::ClusterFacts;
 use enxame_core::plan::{self, Plan};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::cli::{CommonArgs, PlanArgs, Verb};
+use crate::config_file::{directory_of, load};
 use crate::edge::{Edge, EdgeError};
 use crate::fleet::{Fleet, Locking, NodeError};
 use crate::new_file::NewFile;
@@ -74,44 +72,9 @@ fn tell_lost(lost: &[NodeError]) {
     }
 }
 
-fn load(path: &Path) -> anyhow::Result<Config> {
-    read(path).map(|(config, _)| config)
-}
-
-fn read(path: &Path) -> anyhow::Result<(Config, String)> {
-    let text = std::fs::read_to_string(path).with_context(|| {
-        format!("cannot read {} (`enxame init` proposes one; --config names another)", path.display())
-    })?;
-    Ok((Config::parse(&path.display().to_string(), &text)?, text))
-}
-
-/// The same for what goes by the stacks: who opens a port, and who would.
-fn load_with_stacks(path: &Path) -> anyhow::Result<Config> {
-    let (config, text) = read(path)?;
-    let stack = |file: &PathBuf| stack(&directory_of(path).join(file));
-    let stacks = config.stacks.iter().map(stack).collect::<Result<Vec<_>, _>>()?;
-    if stacks.iter().any(Stack::has_variable_ports) {
-        output::note(
-            "note: a stack's ports are variables: whether all of `firewall.public_ports` are published cannot be told",
-        );
-    }
-    config::check_public_ports(&path.display().to_string(), &text, &stacks)?;
-    Ok(config)
-}
-
-fn stack(path: &Path) -> anyhow::Result<Stack> {
-    let text = std::fs::read_to_string(path)
-        .with_context(|| format!("cannot read {}, which `stacks` names", path.display()))?;
-    Ok(Stack::parse(&path.display().to_string(), &text)?)
-}
-
-fn directory_of(path: &Path) -> &Path {
-    path.parent().unwrap_or_else(|| Path::new("."))
-}
-
 /// Looks at the nodes and at the provider's edge, where that has an API.
 async fn look(arguments: &CommonArgs, locking: Locking) -> anyhow::Result<Look> {
-    let config = load_with_stacks(&arguments.config)?;
+    let config = load(&arguments.config)?;
     let edge = crate::edge::of(&config, directory_of(&arguments.config)).map_err(|error| told(&error))?;
     look_at(config, edge, arguments, locking).await
 }

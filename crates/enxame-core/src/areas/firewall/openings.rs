@@ -13,19 +13,15 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize, Serializer};
 
 use crate::config::{
-    Config, Mesh, NodeConfig, OpeningProtocol, Role, SWARM_GOSSIP_PORT, SWARM_MANAGEMENT_PORT,
+    Config, Mesh, NFS_PORT, NodeConfig, OpeningProtocol, Role, SWARM_GOSSIP_PORT, SWARM_MANAGEMENT_PORT,
 };
 use crate::facts::SshSession;
 
-/// The only port of `NFSv4` (RFC 8881, 2.9).
-const NFS_PORT: u16 = 2049;
-/// Where the routing mesh publishes verify's probe, for the other nodes; beyond the range that swarm chooses from
-/// (30000 to 32767) and below the kernel's own (32768 and up).
-pub const PROBE_PORT: u16 = 29_877;
+pub use crate::config::PROBE_PORT;
+pub(crate) use crate::config::SSH_PORT;
+
 /// How everybody is written.
 const EVERYBODY: &str = "any";
-/// Where sshd listens unless told otherwise.
-pub(crate) const SSH_PORT: u16 = 22;
 
 /// A protocol above IP, with the port where it has ports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
