@@ -68,7 +68,7 @@ pub(super) fn differences(
             continue;
         }
         let field = format!("{program} {chain} (live)");
-        let text = |rules: &[String]| rules.iter().map(|rule| format!("{rule}\n")).collect::<String>();
+        let text = |rules: &[String]| rules.iter().flat_map(|rule| [rule.as_str(), "\n"]).collect::<String>();
         let lines = line_differences(field.clone(), &text(now.as_deref().unwrap_or_default()), &text(wanted));
         if lines.is_empty() {
             let old = now.as_ref().map_or_else(|| "absent".to_owned(), |rules| rules.join("; "));

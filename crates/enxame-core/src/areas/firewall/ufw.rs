@@ -216,7 +216,7 @@ fn of_family(
     found.extend(line_differences(path, now, &new));
     match table(view.facts, family) {
         Observed::Known(now) => {
-            found.extend(wanted.differences(now, loaded, (family, view.config.firewall.foreign)))
+            found.extend(wanted.differences(now, loaded, (family, view.config.firewall.foreign)));
         }
         Observed::Unknown(why) => {
             let name = family.restore().trim_end_matches("-restore");
