@@ -256,6 +256,8 @@ impl Model {
                 let mut ingress = whole.networks.iter().find(|network| network.is_ingress).unwrap().clone();
                 ingress.is_encrypted = false;
                 let founder = member(&whole.node_id);
+                let node = self.node(by);
+                (node.heard_at, node.ready_at) = (now, now);
                 let members = [(by.clone(), founder)].into();
                 self.swarm = Some(Swarm { members, networks: vec![ingress], tasks: Vec::new() });
                 return Ok(());
@@ -267,6 +269,10 @@ impl Model {
                     return Err(failure("no manager answers"));
                 };
                 swarm.members.entry(by.clone()).or_insert(joining);
+                let ready_after = self.dice.between(500, 5_000);
+                let node = self.node(by);
+                node.heard_at = now;
+                node.ready_at = now + ready_after;
                 return Ok(());
             }
             _ => {}

@@ -19,7 +19,7 @@ use super::super::{Event, Outcome, Outcomes, Run};
 use super::defects::Defect;
 use super::faults::{Dice, Faults};
 use super::invariants::Violation;
-use super::model::{Model, Shared};
+use super::model::{Looked, Model, Shared};
 use super::node::Concern;
 use super::operator::Operator;
 use super::scenario::{Verb, build};
@@ -200,7 +200,7 @@ impl Campaign {
         let names: Vec<NodeName> = self.model.borrow().nodes.keys().cloned().collect();
         let looks = names.into_iter().map(|name| async {
             let seen = match operator.connect(&name).await {
-                Ok(()) => operator.gather(&name).await,
+                Ok(()) => operator.gather(&name, Looked::AtAll).await,
                 Err(error) => Err(error),
             };
             (name, seen)
@@ -385,15 +385,17 @@ impl Campaign {
         let names: Vec<NodeName> = self.model.borrow().nodes.keys().cloned().collect();
         let mut facts = ClusterFacts::default();
         for name in &names {
-            match operator.gather(name).await {
+            match operator.gather(name, Looked::AtAll).await {
                 Ok(seen) => facts.insert(name.clone(), seen),
                 Err(error) => facts.insert_hole(name.clone(), error.to_string()),
             }
         }
         let config = self.model.borrow().config.clone();
+        if facts.values().all(|facts| facts.interrupted.is_empty()) {
+            return;
+        }
         let after = plan::make(&config, &facts, None, enxame_core::areas::resources());
-        let is_interrupted = facts.values().any(|facts| !facts.interrupted.is_empty());
-        if is_interrupted && after.is_ok_and(|plan| plan.is_empty()) {
+        if after.is_ok_and(|plan| plan.is_empty()) {
             for name in &names {
                 operator.settle(name).await;
             }

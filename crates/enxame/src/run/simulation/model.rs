@@ -21,6 +21,15 @@ use super::swarm::{Health, Swarm};
 /// What the gates cannot have seen yet: a look, and the way of the request.
 const SINCE_THE_LOOK: Duration = Duration::from_secs(8);
 
+/// What a look is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Looked {
+    /// A plan.
+    AtAll,
+    /// What must hold before a step or come true after it.
+    ForGates,
+}
+
 /// The model, and all who move it.
 pub(super) type Shared = Rc<RefCell<Model>>;
 
@@ -30,6 +39,8 @@ pub(super) struct Model {
     pub(super) nodes: BTreeMap<NodeName, Node>,
     /// What each node's facts are to be in the end.
     pub(super) wanted: BTreeMap<NodeName, NodeFacts>,
+    /// The same with nothing that gates do not look at: looks are most of what is done here.
+    pub(super) slim: BTreeMap<NodeName, NodeFacts>,
     pub(super) swarm: Option<Swarm>,
     /// How many tasks of each service ran when the plan was made.
     pub(super) promised: BTreeMap<String, usize>,
@@ -68,7 +79,7 @@ impl Model {
 
     fn health(&self) -> BTreeMap<NodeName, Health> {
         let health = |node: &Node| Health {
-            is_ready: node.is_heard(),
+            is_ready: node.is_ready(),
             down_since: node.down_since,
             engine_up_at: node.engine_up_at,
         };
@@ -98,10 +109,7 @@ impl Model {
             .and_then(|swarm| swarm.members.get(name))
             .is_some_and(|one| one.facts.is_manager);
         let (voting, managers) = self.voters();
-        is_manager && self.nodes[name].has_engine() && {
-            let own = usize::from(!self.nodes[name].is_heard());
-            voting + own > managers / 2
-        }
+        is_manager && self.nodes[name].is_heard() && voting > managers / 2
     }
 
     /// Looks whether a node may be disturbed now, as whoever sees everything would.
@@ -123,7 +131,7 @@ impl Model {
             }
         }
         let other = self.disturbed.replace(name.clone()).filter(|other| other != name);
-        if let Some(other) = other.filter(|other| !self.nodes[other].is_heard()) {
+        if let Some(other) = other.filter(|other| !self.nodes[other].is_ready()) {
             self.violate(Violation::TwoDisturbed(other, name.clone()));
         }
         let mut running: BTreeMap<&str, usize> = BTreeMap::new();
@@ -157,11 +165,14 @@ impl Model {
     }
 
     /// What a look at a node shows.
-    pub(super) fn facts(&mut self, name: &NodeName) -> NodeFacts {
+    pub(super) fn facts(&mut self, name: &NodeName, what: Looked) -> NodeFacts {
         let health = self.move_tasks();
         let leads = self.leads(name);
         let node = &self.nodes[name];
-        let mut facts = node.facts.clone();
+        let mut facts = match what {
+            Looked::AtAll => node.facts.clone(),
+            Looked::ForGates => NodeFacts { esp: node.facts.esp.clone(), ..self.slim[name].clone() },
+        };
         facts.volatile.boot_id = node.boot_id();
         facts.filter.unconfirmed = node.armed.as_ref().map(|armed| armed.change.to_string());
         facts.interrupted = node
@@ -200,15 +211,18 @@ impl Model {
             return facts;
         }
         seen.nodes =
-            swarm.members.iter().map(|(other, member)| self.seen(other, &member.facts, name)).collect();
+            swarm.members.iter().map(|(other, member)| self.seen(other, &member.facts)).collect();
         seen.networks.clone_from(&swarm.networks);
         facts.volatile.workloads = Some(swarm.workloads(&health));
         facts
     }
 
-    fn seen(&self, name: &NodeName, facts: &SwarmNodeFacts, by: &NodeName) -> SwarmNodeFacts {
-        let is_ready = self.nodes[name].is_heard() || name == by || self.has(Defect::QuorumCountedWrongly);
-        let (state, reachability) = if is_ready { ("ready", "reachable") } else { ("down", "unreachable") };
+    /// Every manager tells what the leader sees.
+    fn seen(&self, name: &NodeName, facts: &SwarmNodeFacts) -> SwarmNodeFacts {
+        let node = &self.nodes[name];
+        let is_missed = !self.has(Defect::QuorumCountedWrongly);
+        let state = if node.is_ready() || !is_missed { "ready" } else { "down" };
+        let reachability = if node.is_heard() || !is_missed { "reachable" } else { "unreachable" };
         let reachability = if facts.is_manager { reachability } else { "" };
         SwarmNodeFacts { state: state.to_owned(), reachability: reachability.to_owned(), ..facts.clone() }
     }

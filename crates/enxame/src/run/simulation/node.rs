@@ -107,6 +107,8 @@ pub(super) struct Node {
     pub(super) engine_up_at: Instant,
     /// When the other managers hear of it again.
     pub(super) heard_at: Instant,
+    /// When the swarm calls it ready and gives it tasks again.
+    pub(super) ready_at: Instant,
     /// Since when it was last away.
     pub(super) down_since: Instant,
     pub(super) unreachable_until: Instant,
@@ -136,6 +138,7 @@ impl Node {
             up_at: now,
             engine_up_at: now,
             heard_at: now,
+            ready_at: now,
             down_since: now,
             unreachable_until: now,
             cut_since: None,
@@ -163,6 +166,10 @@ impl Node {
         self.has_engine() && Instant::now() >= self.heard_at
     }
 
+    pub(super) fn is_ready(&self) -> bool {
+        self.is_heard() && Instant::now() >= self.ready_at
+    }
+
     /// Whether a connection that stands goes on.
     pub(super) fn is_reachable(&self) -> bool {
         self.is_up() && Instant::now() >= self.unreachable_until
@@ -184,11 +191,12 @@ impl Node {
     /// The engine goes away and comes back.
     pub(super) fn engine_away(&mut self, lasts: Duration, heard_after: Duration) {
         let now = Instant::now();
-        if self.is_heard() {
+        if self.is_ready() {
             self.down_since = now;
         }
         self.engine_up_at = self.engine_up_at.max(now + lasts);
-        self.heard_at = self.heard_at.max(self.engine_up_at + heard_after);
+        self.heard_at = self.heard_at.max(self.engine_up_at + heard_after / 2);
+        self.ready_at = self.ready_at.max(self.engine_up_at + heard_after);
     }
 
     /// The power goes away and comes back.

@@ -19,7 +19,7 @@ use super::super::World;
 use super::acts::{Order, execute, failure};
 use super::defects::Defect;
 use super::faults::{Faults, Mishap};
-use super::model::Shared;
+use super::model::{Looked, Shared};
 use super::node::{Concern, Session};
 use crate::fleet::QUICK_DEADLINE;
 use crate::transport::TransportError;
@@ -123,11 +123,11 @@ impl Operator {
         model.node(name).end(session, keeps_lock);
     }
 
-    pub(super) async fn gather(&self, name: &NodeName) -> Result<NodeFacts, TransportError> {
+    pub(super) async fn gather(&self, name: &NodeName, what: Looked) -> Result<NodeFacts, TransportError> {
         self.line(name, LOOK_DEADLINE).await?;
         self.passes(200, 1_500).await;
         self.line(name, LOOK_DEADLINE).await?;
-        Ok(self.model.borrow_mut().facts(name))
+        Ok(self.model.borrow_mut().facts(name, what))
     }
 
     pub(super) async fn settle(&self, name: &NodeName) {
@@ -137,13 +137,13 @@ impl Operator {
     }
 
     async fn seen(&self, name: &NodeName) -> Result<NodeFacts, TransportError> {
-        match self.gather(name).await {
+        match self.gather(name, Looked::ForGates).await {
             Ok(facts) => return Ok(facts),
             Err(error @ TransportError::Failed(_)) => return Err(error),
             Err(_) => {}
         }
         self.connect(name).await?;
-        self.gather(name).await
+        self.gather(name, Looked::ForGates).await
     }
 
     async fn ask(

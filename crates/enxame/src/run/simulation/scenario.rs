@@ -6,7 +6,9 @@ use std::sync::OnceLock;
 
 use enxame_core::areas::firewall::{self};
 use enxame_core::config::Config;
-use enxame_core::facts::{ClusterFacts, GuardState, NodeFacts, Observed};
+use enxame_core::facts::{
+    ClusterFacts, EngineState, FilterFacts, GuardState, NodeFacts, Observed, SwarmFacts,
+};
 use enxame_core::names::NodeName;
 use tokio::time::Instant;
 
@@ -68,6 +70,22 @@ fn drifted(concern: Concern, raw: &NodeFacts, facts: &mut NodeFacts) {
     }
 }
 
+/// What gates look at; they know that a node is a member by its engine or by the file that the model shows.
+fn slim(facts: &NodeFacts) -> NodeFacts {
+    let mut slim = facts.clone();
+    slim.files.clear();
+    slim.modules.clear();
+    slim.sysctl.clear();
+    slim.packages.clear();
+    slim.units.clear();
+    slim.routes.clear();
+    slim.filter = FilterFacts::default();
+    if let EngineState::Running { swarm, .. } = &mut slim.engine.state {
+        **swarm = SwarmFacts::inactive();
+    }
+    slim
+}
+
 /// The cluster, and what is asked for.
 pub(super) fn build(dice: &mut Dice, defect: Option<Defect>) -> (Model, Vec<Verb>) {
     let (config, converged, prepared) = bases();
@@ -125,7 +143,9 @@ pub(super) fn build(dice: &mut Dice, defect: Option<Defect>) -> (Model, Vec<Verb
         }
         swarm
     });
+    let slim = wanted.iter().map(|(name, facts)| (name.clone(), slim(facts))).collect();
     let model = Model {
+        slim,
         config: config.clone(),
         nodes,
         wanted,
