@@ -77,7 +77,8 @@ impl Run<'_> {
         }
     }
 
-    /// Looks until every gate holds. The first one's deadline that is over ends it.
+    /// Looks until every gate holds. A gate has its whole deadline from when those before it held first: a server that takes
+    /// long to boot has no less time to become ready.
     async fn pass(
         &self,
         change: &Change,
@@ -87,15 +88,15 @@ impl Run<'_> {
         if gates.is_empty() {
             return Ok(());
         }
-        let begun = Instant::now();
+        let mut turns: Vec<Option<Instant>> = vec![None; gates.len()];
         let mut told = String::new();
         loop {
             let facts = self.world.look().await;
-            let shut = gates
-                .iter()
-                .find_map(|gate| gate.check(self.config, &facts).err().map(|Shut(why)| (gate, why)));
-            let Some((gate, why)) = shut else { return Ok(()) };
-            if begun.elapsed() >= gate.deadline() {
+            let shut = gates.iter().zip(&mut turns).find_map(|(gate, turn)| {
+                gate.check(self.config, &facts).err().map(|Shut(why)| (gate, turn, why))
+            });
+            let Some((gate, turn, why)) = shut else { return Ok(()) };
+            if turn.get_or_insert_with(Instant::now).elapsed() >= gate.deadline() {
                 return Err(NotPassed::Shut { gate: gate.to_string(), why });
             }
             if why != told {
@@ -106,9 +107,9 @@ impl Run<'_> {
                 return Err(NotPassed::Stopped);
             }
             tokio::select! {
+                biased;
+                Ok(()) = stop.changed() => {}
                 () = sleep(GATE_PAUSE) => {}
-                // Somebody who listens no more asks nothing.
-                _ = stop.changed() => sleep(Duration::from_millis(1)).await,
             }
         }
     }
