@@ -210,8 +210,7 @@ impl Model {
             seen.settings = None;
             return facts;
         }
-        seen.nodes =
-            swarm.members.iter().map(|(other, member)| self.seen(other, &member.facts)).collect();
+        seen.nodes = swarm.members.iter().map(|(other, member)| self.seen(other, &member.facts)).collect();
         seen.networks.clone_from(&swarm.networks);
         facts.volatile.workloads = Some(swarm.workloads(&health));
         facts

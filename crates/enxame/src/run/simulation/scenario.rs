@@ -125,6 +125,10 @@ pub(super) fn build(dice: &mut Dice, defect: Option<Defect>) -> (Model, Vec<Verb
         3 => vec![Verb::Drain(node.clone()), Verb::Activate(node), Verb::Apply],
         _ => vec![Verb::Apply],
     };
+    if let [Verb::Reboot(node), ..] = verbs.as_slice() {
+        // A node that cannot encrypt is given no tasks after it has booted: that is for `apply` to mend first.
+        Concern::Modules.copy(&converged[node], &mut nodes.get_mut(node).unwrap().facts);
+    }
     let swarm = (beginning != Beginning::Prepared).then(|| {
         let mut swarm = founded(&names, converged, now);
         if beginning == Beginning::Drifted && dice.once_in(3) {
