@@ -192,7 +192,7 @@ impl Campaign {
             self.reboots = None;
         }
         self.settle(&operator).await;
-        Step::Again
+        if is_verb_done { Step::Again } else { Step::After(PAUSE) }
     }
 
     /// Connects, locks and looks. An error is somebody who refuses.

@@ -12,6 +12,6 @@ mod invariants;
 mod model;
 mod node;
 mod operator;
-mod scenario;
+pub(super) mod scenario;
 mod swarm;
 mod tests;

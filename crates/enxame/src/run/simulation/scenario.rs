@@ -45,7 +45,8 @@ fn base(name: &str) -> ClusterFacts {
     serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
 }
 
-fn bases() -> &'static (Config, ClusterFacts, ClusterFacts) {
+/// The configuration, what converged nodes look like, and what prepared ones do.
+pub(in crate::run) fn bases() -> &'static (Config, ClusterFacts, ClusterFacts) {
     static BASES: OnceLock<(Config, ClusterFacts, ClusterFacts)> = OnceLock::new();
     BASES.get_or_init(|| {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(FOLDER);
