@@ -37,10 +37,10 @@ pub(super) struct Order {
 struct Acting {
     model: Shared,
     order: Order,
-    boots: u64,
+    kills: u64,
 }
 
-/// The node has lost its power.
+/// The agent was killed, or the node has lost its power.
 struct Dead;
 
 impl Acting {
@@ -51,7 +51,7 @@ impl Acting {
     }
 
     fn is_alive(&self) -> Result<(), Dead> {
-        let is_same = self.model.borrow().nodes[&self.order.node].boots == self.boots;
+        let is_same = self.model.borrow().nodes[&self.order.node].kills == self.kills;
         if is_same { Ok(()) } else { Err(Dead) }
     }
 
@@ -60,14 +60,14 @@ impl Acting {
     }
 }
 
-/// Carries an order out; `None` where the node lost its power on the way.
+/// Carries an order out; `None` where it was cut short.
 pub(super) async fn execute(model: Shared, order: Order) -> Option<Result<Reply, Failure>> {
     let (node, session) = (order.node.clone(), order.session);
     // One thing after the other.
     while model.borrow().nodes[&node].acting.is_some() {
         sleep(Duration::from_millis(100)).await;
     }
-    let boots = {
+    let kills = {
         let mut model = model.borrow_mut();
         let node = model.node(&order.node);
         if node.lock != Some(session) {
@@ -77,11 +77,11 @@ pub(super) async fn execute(model: Shared, order: Order) -> Option<Result<Reply,
         node.open.insert(order.change.clone());
         node.done.remove(&order.change);
         let text = format!("{} begins", order.change);
-        let boots = node.boots;
+        let kills = node.kills;
         model.note(text);
-        boots
+        kills
     };
-    let acting = Acting { model: model.clone(), order, boots };
+    let acting = Acting { model: model.clone(), order, kills };
     let outcome = acting.carry_out().await;
     let mut model = model.borrow_mut();
     let keeps_lock = model.has(Defect::LockNotFreed);
@@ -200,7 +200,8 @@ impl Acting {
         if self.with(|model| model.nodes[&self.order.node].boot_id()) != action.boot_id {
             return Ok(Ok(Reply::Done));
         }
-        let (model, name, boots) = (self.model.clone(), self.order.node.clone(), self.boots);
+        let (model, name) = (self.model.clone(), self.order.node.clone());
+        let boots = model.borrow().nodes[&name].boots;
         tokio::task::spawn_local(async move {
             sleep(Duration::from_secs(2)).await;
             let mut model = model.borrow_mut();

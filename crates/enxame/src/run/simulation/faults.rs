@@ -50,6 +50,8 @@ pub(super) enum Mishap {
     Hangs,
     /// The node refuses, with nothing done.
     Refused,
+    /// The agent is killed meanwhile, with half of it done.
+    AgentDies,
     /// The node loses its power meanwhile, and comes back.
     PowerCut,
     /// Where it is a change of the firewall: no new connection comes through afterwards.
@@ -60,11 +62,12 @@ pub(super) enum Mishap {
     OperatorStops,
 }
 
-pub(super) const MISHAPS: [Mishap; 8] = [
+pub(super) const MISHAPS: [Mishap; 9] = [
     Mishap::NeverArrives,
     Mishap::ReplyIsLost,
     Mishap::Hangs,
     Mishap::Refused,
+    Mishap::AgentDies,
     Mishap::PowerCut,
     Mishap::CutsSsh,
     Mishap::OperatorDies,

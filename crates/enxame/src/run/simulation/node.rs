@@ -103,6 +103,8 @@ pub(super) struct Node {
     pub(super) facts: NodeFacts,
     /// How often it has booted.
     pub(super) boots: u64,
+    /// How often what acts there was killed.
+    pub(super) kills: u64,
     pub(super) up_at: Instant,
     pub(super) engine_up_at: Instant,
     /// When the other managers hear of it again.
@@ -135,6 +137,7 @@ impl Node {
             name: name.clone(),
             facts,
             boots: 0,
+            kills: 0,
             up_at: now,
             engine_up_at: now,
             heard_at: now,
@@ -204,15 +207,21 @@ impl Node {
         self.up_at = self.up_at.max(Instant::now() + lasts);
         self.engine_away(lasts + Duration::from_secs(5), heard_after);
         self.boots += 1;
-        self.lock = None;
-        self.acting = None;
-        self.is_making = false;
-        self.sessions.clear();
+        self.kill();
         self.has_read_config = true;
         if self.armed.is_some() {
             // Before the network is up.
             self.put_back(None);
         }
+    }
+
+    /// Every agent ends at once, with what it does half done.
+    pub(super) fn kill(&mut self) {
+        self.kills += 1;
+        self.lock = None;
+        self.acting = None;
+        self.is_making = false;
+        self.sessions.clear();
     }
 
     pub(super) fn arm(&mut self, change: &ChangeId) {

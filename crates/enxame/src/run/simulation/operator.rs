@@ -185,6 +185,14 @@ impl Operator {
                     model.borrow_mut().blow(&name, super::faults::Blow::PowerCut(lasts));
                 });
             }
+            Some(Mishap::AgentDies) => {
+                let (model, name) = (self.model.clone(), name.clone());
+                tokio::task::spawn_local(async move {
+                    let after = model.borrow_mut().dice.between(0, 3_000);
+                    sleep(after).await;
+                    model.borrow_mut().node(&name).kill();
+                });
+            }
             Some(Mishap::ReplyIsLost | Mishap::Hangs | Mishap::CutsSsh) | None => {}
         }
         let (answer, answered) = oneshot::channel();
@@ -324,7 +332,7 @@ impl World for Operator {
                 self.model.borrow_mut().note(format!("request {number}, confirming on {node}: {mishap:?}"));
             }
             match mishap {
-                Some(Mishap::NeverArrives | Mishap::Refused) => return Err(broken()),
+                Some(Mishap::NeverArrives | Mishap::Refused | Mishap::AgentDies) => return Err(broken()),
                 Some(Mishap::Hangs) => {
                     sleep(QUICK_DEADLINE).await;
                     return Err(timed_out(QUICK_DEADLINE));
