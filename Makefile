@@ -50,9 +50,10 @@ lab-test: setup build
 	@scripts/need-nextest
 	@scripts/lab-test $(DEBUG)
 
-# Long campaigns, about four hours without KVM: other releases, engines and address families, then injected faults. Prints its counts.
+# Long campaigns, about four hours without KVM: 20,000 simulated applies, other releases, engines and address families, then injected faults. Prints its counts.
 drills: setup build
 	@scripts/need-nextest
+	ENXAME_SEEDS=20000 $(CARGO) test -p enxame --bin enxame simulation::tests::whatever_a_seed -- --nocapture
 	$(CARGO) nextest run --workspace --profile editions
 	@scripts/drills $(DEBUG)
 	@scripts/firewall-drills $(DEBUG)

@@ -24,7 +24,7 @@ pub enum Gate {
         /// The node that will be away.
         without: NodeName,
     },
-    /// Every other member of the swarm is ready.
+    /// Every other member of the swarm answers and is ready.
     OthersReady {
         /// The node whose turn it is.
         but: NodeName,
@@ -182,6 +182,10 @@ fn others_ready(config: &Config, facts: &ClusterFacts, but: &NodeName) -> Result
     let Some(swarm) = leading_or_none(facts)? else { return Ok(()) };
     for node in config.nodes.iter().filter(|node| node.name != *but) {
         let Some(member) = member(config, swarm, &node.name) else { continue };
+        // The swarm may not have noticed yet what is under way there.
+        if facts.get(&node.name).is_none() {
+            return Err(Shut(format!("{} does not answer", node.name)));
+        }
         if member.state != "ready" {
             return Err(Shut(format!("{} is {}", node.name, member.state)));
         }

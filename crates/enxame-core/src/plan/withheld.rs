@@ -1,10 +1,10 @@
 //! What a plan leaves undone because of nodes that do not answer, and what others left unfinished.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Plan, Unfinished, Withheld};
 use crate::areas::swarm::availability::RECORD;
-use crate::change::{ChangeId, Risk};
+use crate::change::{Change, ChangeId, Risk};
 use crate::config::Config;
 use crate::facts::{ClusterFacts, NodeFacts};
 use crate::gate::Shut;
@@ -59,10 +59,30 @@ pub(super) fn withhold(config: &Config, facts: &ClusterFacts, plan: &mut Plan) {
         let what = format!("{}: {}", change.node, change.summary);
         plan.withheld.push(Withheld { because_of: missing.clone(), what, why, is_of_the_node_itself: false });
     }
-    plan.changes.retain(|change| !left_out.contains(&change.id));
+    let (out, kept): (Vec<Change>, Vec<Change>) =
+        std::mem::take(&mut plan.changes).into_iter().partition(|change| left_out.contains(&change.id));
+    plan.changes = kept;
+    let out: BTreeMap<&ChangeId, &Change> = out.iter().map(|change| (&change.id, change)).collect();
     for change in &mut plan.changes {
-        change.behind.retain(|id| !left_out.contains(id));
+        change.behind = behind_without(change, &out);
     }
+}
+
+/// Whom a change has its turn behind once others are left out: those that they had theirs behind.
+fn behind_without(change: &Change, out: &BTreeMap<&ChangeId, &Change>) -> Vec<ChangeId> {
+    let mut open: Vec<&ChangeId> = change.behind.iter().rev().collect();
+    let mut seen: BTreeSet<&ChangeId> = change.after.iter().collect();
+    let mut behind = Vec::new();
+    while let Some(id) = open.pop() {
+        if !seen.insert(id) {
+            continue;
+        }
+        match out.get(id) {
+            Some(out) => open.extend(out.behind.iter().chain(&out.after)),
+            None => behind.push(id.clone()),
+        }
+    }
+    behind
 }
 
 /// Nodes that a procedure has drained and not brought back.
@@ -73,8 +93,11 @@ pub(super) fn unfinished(config: &Config, facts: &ClusterFacts) -> Vec<Unfinishe
         let member = leading.nodes.iter().find(|member| {
             member.address.parse() == Ok(node.address) && member.labels.contains_key(RECORD)
         })?;
-        let (verb, since) = member.labels.get(RECORD)?.split_once(' ').unwrap_or_default();
-        Some(Unfinished { node: node.name.clone(), verb: verb.to_owned(), since_unix_s: since.parse().ok() })
+        // A reboot's record goes on with the boot id.
+        let mut words = member.labels.get(RECORD)?.split_whitespace();
+        let verb = words.next().unwrap_or("drain").to_owned();
+        let since_unix_s = words.next().and_then(|since| since.parse().ok());
+        Some(Unfinished { node: node.name.clone(), verb, since_unix_s })
     };
     config.nodes.iter().filter_map(of_member).collect()
 }

@@ -95,6 +95,10 @@ pub fn reboot(
         );
     } else {
         let mut change = activated(&subject);
+        if plan.changes.is_empty() {
+            // Whoever rebooted it did not wait for that.
+            change.gates.push(Gate::EncryptsTraffic { node: node.clone() });
+        }
         change.after = plan.changes.last().map(|before| before.id.clone()).into_iter().collect();
         plan.changes.push(change);
     }

@@ -9,6 +9,8 @@ mod step;
 mod world;
 
 #[cfg(test)]
+mod simulation;
+#[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -62,7 +64,15 @@ impl Run<'_> {
                 let stop = stop.clone();
                 running.push(async move { (change, self.step(change, stop).await) });
             }
+            // In this order, so that nothing is begun once the user has asked to stop, and a run can be repeated.
             tokio::select! {
+                biased;
+                changed = stop.changed(), if !is_stopping => {
+                    is_stopping = changed.is_err() || *stop.borrow();
+                    if is_stopping {
+                        (self.tell)(&Event::Stopping);
+                    }
+                }
                 finished = running.next() => match finished {
                     Some((change, outcome)) => {
                         (self.tell)(&Event::Ended { change, outcome: &outcome });
@@ -71,12 +81,6 @@ impl Run<'_> {
                     }
                     None => break,
                 },
-                changed = stop.changed(), if !is_stopping => {
-                    is_stopping = changed.is_err() || *stop.borrow();
-                    if is_stopping {
-                        (self.tell)(&Event::Stopping);
-                    }
-                }
             }
         }
         state.outcomes
@@ -116,7 +120,14 @@ impl<'a> State<'a> {
     }
 
     fn skip_what_cannot_follow(&mut self) {
+        // What is behind it waits for all that it waits for, whether it is tried or not.
+        let waits_for_nothing = |outcomes: &Outcomes, change: &Change| {
+            change.after.iter().chain(&change.behind).all(|id| outcomes.contains_key(id))
+        };
         let unmade = |outcomes: &Outcomes, change: &Change| {
+            if !waits_for_nothing(outcomes, change) {
+                return None;
+            }
             change
                 .after
                 .iter()

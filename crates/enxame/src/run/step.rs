@@ -26,6 +26,10 @@ const CUT_HINT: &str = "look at `ssh.allow_from`, and at firewalls between here 
 /// Between two looks for a gate.
 const GATE_PAUSE: Duration = Duration::from_secs(2);
 
+/// A look that takes longer than this shows of some nodes what may be so no more: one of them waited for another that
+/// hardly answers.
+const LONGEST_LOOK: Duration = Duration::from_secs(10);
+
 /// Why a gate was not passed.
 enum NotPassed {
     /// It did not hold in time.
@@ -45,7 +49,9 @@ enum Made {
 
 impl Run<'_> {
     pub(super) async fn step(&self, change: &Change, stop: watch::Receiver<bool>) -> Outcome {
-        match self.pass(change, &change.gates, stop.clone()).await {
+        let disturbs = matches!(change.risk, Risk::Disruptive(_));
+        let longest_look = if disturbs { LONGEST_LOOK } else { Duration::MAX };
+        match self.pass((change, &change.gates), longest_look, stop.clone()).await {
             Ok(()) => {}
             Err(NotPassed::Shut { gate, why }) => return Outcome::Held { gate, why },
             Err(NotPassed::Stopped) => return Outcome::Stopped,
@@ -64,7 +70,7 @@ impl Run<'_> {
                 return Outcome::Failed { causes, hint };
             }
         }
-        match self.pass(change, &change.until, stop).await {
+        match self.pass((change, &change.until), Duration::MAX, stop).await {
             Ok(()) => Outcome::Done,
             Err(NotPassed::Shut { gate, why }) => {
                 let causes = vec![format!("it was done, and then waited in vain until {gate}"), why];
@@ -77,25 +83,31 @@ impl Run<'_> {
         }
     }
 
-    /// Looks until every gate holds. The first one's deadline that is over ends it.
+    /// Looks until every gate holds. A gate has its whole deadline from when those before it held first: a server that takes
+    /// long to boot has no less time to become ready.
     async fn pass(
         &self,
-        change: &Change,
-        gates: &[Gate],
+        (change, gates): (&Change, &[Gate]),
+        longest_look: Duration,
         mut stop: watch::Receiver<bool>,
     ) -> Result<(), NotPassed> {
         if gates.is_empty() {
             return Ok(());
         }
-        let begun = Instant::now();
+        let mut turns: Vec<Option<Instant>> = vec![None; gates.len()];
         let mut told = String::new();
         loop {
+            let asked = Instant::now();
             let facts = self.world.look().await;
-            let shut = gates
-                .iter()
-                .find_map(|gate| gate.check(self.config, &facts).err().map(|Shut(why)| (gate, why)));
-            let Some((gate, why)) = shut else { return Ok(()) };
-            if begun.elapsed() >= gate.deadline() {
+            let took = asked.elapsed();
+            let is_old = took > longest_look;
+            let shut = gates.iter().zip(&mut turns).find_map(|(gate, turn)| {
+                let old = || is_old.then(|| Shut(format!("looking at all nodes took {} s", took.as_secs())));
+                let why = gate.check(self.config, &facts).err().or_else(old);
+                why.map(|Shut(why)| (gate, turn, why))
+            });
+            let Some((gate, turn, why)) = shut else { return Ok(()) };
+            if turn.get_or_insert_with(Instant::now).elapsed() >= gate.deadline() {
                 return Err(NotPassed::Shut { gate: gate.to_string(), why });
             }
             if why != told {
@@ -106,9 +118,9 @@ impl Run<'_> {
                 return Err(NotPassed::Stopped);
             }
             tokio::select! {
+                biased;
+                Ok(()) = stop.changed() => {}
                 () = sleep(GATE_PAUSE) => {}
-                // Somebody who listens no more asks nothing.
-                _ = stop.changed() => sleep(Duration::from_millis(1)).await,
             }
         }
     }
