@@ -101,3 +101,40 @@ pub(super) fn unfinished(config: &Config, facts: &ClusterFacts) -> Vec<Unfinishe
     };
     config.nodes.iter().filter_map(of_member).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::areas::machine::reboot;
+    use crate::change::Kind;
+    use crate::names::NodeName;
+
+    fn change(id: &str, after: &[&str], behind: &[&str]) -> Change {
+        let ids = |ids: &[&str]| ids.iter().map(|id| ChangeId((*id).to_owned())).collect();
+        Change {
+            id: ChangeId(id.to_owned()),
+            node: NodeName::new("a").unwrap(),
+            kind: Kind::of("test"),
+            section: String::new(),
+            summary: String::new(),
+            reason: String::new(),
+            differences: Vec::new(),
+            risk: Risk::MayCutSsh,
+            after: ids(after),
+            behind: ids(behind),
+            gates: Vec::new(),
+            until: Vec::new(),
+            handover: None,
+            action: reboot::Action { boot_id: String::new() }.into(),
+        }
+    }
+
+    #[test]
+    fn a_change_behind_one_that_is_left_out_has_its_turn_behind_those_before_it() {
+        let (second, third) = (change("second", &["needed"], &["first"]), change("third", &[], &["second"]));
+        let out: BTreeMap<&ChangeId, &Change> = [&second, &third].map(|one| (&one.id, one)).into();
+        let last = change("last", &["needed"], &["third"]);
+        assert_eq!(behind_without(&last, &out), [ChangeId("first".to_owned())]);
+        assert_eq!(behind_without(&last, &BTreeMap::new()), [ChangeId("third".to_owned())]);
+    }
+}

@@ -275,3 +275,13 @@ async fn a_look_that_took_long_lets_nobody_be_disturbed() {
     let (outcomes, ()) = tokio::join!(world.carry_all_out(vec![step]), quick_again);
     assert!(matches!(outcomes[&id("a")], Outcome::Held { .. }), "{outcomes:?}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn nobody_is_disturbed_while_a_member_does_not_answer_that_the_swarm_calls_ready() {
+    let world = Scripted::new();
+    world.facts.borrow_mut().insert_hole(name(2), "no route to host");
+    let step = Change { gates: others_ready(0), ..change("a", 0) };
+    let outcomes = world.carry_all_out(vec![step]).await;
+    let Outcome::Held { why, .. } = &outcomes[&id("a")] else { panic!("{outcomes:?}") };
+    assert_eq!(why, "kvm8-core does not answer");
+}
