@@ -41,8 +41,8 @@ pub(super) struct ClusterFile {
     /// Who may reach the servers.
     #[serde(default)]
     pub(super) firewall: FirewallFile,
-    /// The compose files of your stacks; relative paths are relative to this file. Where there are any, every public port
-    /// must be published by one of them.
+    /// The compose files of your stacks; relative paths are relative to this file. Where there are any, every port
+    /// that is written in `firewall.public_ports` must be published by one of them.
     #[serde(default)]
     pub(super) stacks: Vec<PathBuf>,
     /// Sysctl values beyond, or instead of, the manual's; keys with dots.
@@ -150,7 +150,7 @@ pub(super) struct NodeFile {
     #[serde(default)]
     pub(super) roles: BTreeSet<Role>,
     /// Whether it founds the swarm and should lead it; at most one.
-    #[schemars(with = "Option<bool>")]
+    #[schemars(with = "Option<bool>", extend("default" = false))]
     pub(super) preferred_leader: Option<Spanned<bool>>,
     /// Labels of your own (`node.labels.KEY`).
     #[serde(default)]
@@ -172,7 +172,7 @@ pub(super) struct EngineFile {
     /// The size at which a container's log file is rotated.
     #[schemars(with = "String", extend("x-unit" = "bytes, in k, m or g"))]
     pub(super) log_max_size: Spanned<String>,
-    /// How many log files a container keeps.
+    /// How many log files a container keeps; 0 counts as 1.
     #[schemars(extend("x-unit" = "files"))]
     pub(super) log_max_files: u32,
     /// The pools that bridge networks on a node take their subnets from.
