@@ -113,3 +113,31 @@ fn the_place_is_marked_behind_characters_that_are_not_shown_as_they_are() {
     let marked = lines[at + 1].chars().position(|one| "─-┬|^".contains(one)).unwrap();
     assert_eq!(quoted, marked, "{told}");
 }
+
+#[test]
+fn every_verb_that_reads_the_file_checks_it_against_the_stacks() {
+    let web = ("web.yaml", "services: {web: {ports: ['443:443']}}\n");
+    for verb in ["check", "plan", "apply", "status", "verify", "edge"] {
+        let output = enxame(verb, "stacks: [web.yaml]\nfirewall: {public_ports: [443, 8443]}\n", &[web]);
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{verb}: {told}");
+        assert!(told.contains("cluster.yaml:7:32: port 8443 is open to everybody"), "{verb}: {told}");
+    }
+}
+
+#[test]
+fn the_default_public_ports_need_no_stack_that_publishes_them() {
+    let database = ("db.yaml", "services: {db: {image: postgres}}\n");
+    let matrix = enxame("edge", "stacks: [db.yaml]\n", &[database]);
+    assert_eq!(matrix.status.code(), Some(0), "{matrix:?}");
+}
+
+#[test]
+fn the_port_of_verifys_service_is_refused_with_its_place() {
+    let told = refusal("firewall: {public_ports: [443, 29877]}\n", &[]);
+    assert!(
+        told.contains("cluster.yaml:6:32: port 29877 is kept for the service that `verify` publishes"),
+        "{told}"
+    );
+    assert!(told.contains("publish yours on another port"), "{told}");
+}

@@ -53,7 +53,7 @@ impl ConfigError {
         // The reader repeats the place in its text; ours stands in front already.
         let message = message.split(" at line ").next().unwrap_or(&message).to_owned();
         let place = error.location().unwrap_or(Location::UNKNOWN);
-        let problem = Problem::new((name, text), message, place, Some(hint.to_owned()));
+        let problem = Problem::new((name, text), &message, place, Some(hint.to_owned()));
         Self { name: shown_in_line(name), problems: vec![problem] }
     }
 
@@ -72,7 +72,7 @@ impl ConfigError {
 impl Problem {
     pub(super) fn new(
         (name, text): (&str, &str),
-        message: String,
+        message: &str,
         place: Location,
         hint: Option<String>,
     ) -> Self {
@@ -81,7 +81,7 @@ impl Problem {
         let written =
             if known { format!("{name}:{}:{}", place.line(), place.column()) } else { name.clone() };
         Self {
-            message: shown_in_line(&message),
+            message: shown_in_line(message),
             place: written,
             file: NamedSource::new(name, shown(text)),
             span: if known { span(text, place) } else { None },
@@ -119,7 +119,7 @@ impl<'a> Problems<'a> {
 
     pub(super) fn add(&mut self, place: Location, message: impl Into<String>, hint: &str) {
         let hint = Some(hint.to_owned()).filter(|hint| !hint.is_empty());
-        self.found.push(Problem::new((self.name, self.text), message.into(), place, hint));
+        self.found.push(Problem::new((self.name, self.text), &message.into(), place, hint));
     }
 }
 

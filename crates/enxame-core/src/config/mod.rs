@@ -8,6 +8,8 @@ mod edge;
 mod error;
 mod load;
 mod model;
+#[cfg(test)]
+mod reference;
 mod reserved;
 mod stacks;
 mod v1;

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use ipnet::{IpNet, Ipv4Net};
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_saphyr::Spanned;
 
 use super::error::ConfigError;
@@ -41,8 +41,8 @@ pub(super) struct ClusterFile {
     /// Who may reach the servers.
     #[serde(default)]
     pub(super) firewall: FirewallFile,
-    /// The compose files of your stacks; relative paths are relative to this file. Where there are any, every public port
-    /// must be published by one of them.
+    /// The compose files of your stacks; relative paths are relative to this file. Where there are any, every port
+    /// that is written in `firewall.public_ports` must be published by one of them.
     #[serde(default)]
     pub(super) stacks: Vec<PathBuf>,
     /// Sysctl values beyond, or instead of, the manual's; keys with dots.
@@ -59,7 +59,7 @@ pub(super) struct SshFile {
     #[schemars(with = "Option<String>")]
     pub(super) user: Option<Spanned<String>>,
     /// The remote port.
-    #[schemars(with = "Option<u16>")]
+    #[schemars(with = "Option<u16>", range(min = 1))]
     pub(super) port: Option<Spanned<u16>>,
     /// An `ssh_config` to use instead of yours; relative paths are relative to this file.
     pub(super) config_file: Option<PathBuf>,
@@ -73,7 +73,7 @@ pub(super) struct SshFile {
 }
 
 /// Whether the address that an operator applies from may log in.
-#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub(super) struct AllowOperator(pub(super) bool);
 
@@ -88,7 +88,7 @@ impl Default for AllowOperator {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct FirewallFile {
     /// TCP ports that are open to everybody.
-    #[schemars(with = "Vec<u16>")]
+    #[schemars(with = "Vec<u16>", inner(range(min = 1)))]
     pub(super) public_ports: Vec<Spanned<u16>>,
     /// What else is let in, e.g. a VPN's port.
     pub(super) openings: Vec<OpeningFile>,
@@ -119,13 +119,13 @@ pub(super) struct EdgeFile {
 }
 
 /// One more thing that is let in.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct OpeningFile {
     /// The protocol.
     pub(super) protocol: OpeningProtocol,
     /// The port.
-    #[schemars(with = "u16")]
+    #[schemars(with = "u16", range(min = 1))]
     pub(super) port: Spanned<u16>,
     /// Addresses and networks (CIDR) that it is let in from; without them, everybody.
     #[serde(default)]
@@ -150,7 +150,7 @@ pub(super) struct NodeFile {
     #[serde(default)]
     pub(super) roles: BTreeSet<Role>,
     /// Whether it founds the swarm and should lead it; at most one.
-    #[schemars(with = "Option<bool>")]
+    #[schemars(with = "Option<bool>", extend("default" = false))]
     pub(super) preferred_leader: Option<Spanned<bool>>,
     /// Labels of your own (`node.labels.KEY`).
     #[serde(default)]
@@ -170,9 +170,10 @@ pub(super) struct EngineFile {
     #[schemars(with = "Option<String>")]
     pub(super) version: Option<Spanned<String>>,
     /// The size at which a container's log file is rotated.
-    #[schemars(with = "String")]
+    #[schemars(with = "String", extend("x-unit" = "bytes, in k, m or g"))]
     pub(super) log_max_size: Spanned<String>,
-    /// How many log files a container keeps.
+    /// How many log files a container keeps; 0 counts as 1.
+    #[schemars(extend("x-unit" = "files"))]
     pub(super) log_max_files: u32,
     /// The pools that bridge networks on a node take their subnets from.
     #[schemars(with = "Vec<PoolFile>")]
@@ -218,13 +219,14 @@ impl Default for RepositoryFile {
 }
 
 /// A pool of addresses.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct PoolFile {
     /// The pool, e.g. `10.0.0.0/8`.
     #[schemars(with = "String")]
     pub(super) base: IpNet,
     /// The prefix length of each subnet taken from it.
+    #[schemars(extend("x-unit" = "bits"))]
     pub(super) size: u8,
 }
 
@@ -239,7 +241,7 @@ pub(super) struct SwarmFile {
     #[schemars(with = "u16", range(min = 1024, max = 49151))]
     pub(super) data_path_port: Spanned<u16>,
     /// The dispatcher's heartbeat, in seconds; a node is down after three are missed.
-    #[schemars(with = "u64", range(min = 1, max = 60))]
+    #[schemars(with = "u64", range(min = 1, max = 60), extend("x-unit" = "seconds"))]
     pub(super) heartbeat_seconds: Spanned<u64>,
     /// Whether managers must be unlocked after a restart.
     pub(super) autolock: bool,
@@ -267,7 +269,7 @@ pub(super) struct NetworksFile {
     #[schemars(with = "Option<ObjectName>")]
     pub(super) plaintext: Option<Spanned<ObjectName>>,
     /// The MTU between the servers in bytes; without it, it is measured.
-    #[schemars(with = "Option<u32>", range(min = 1280, max = 9000))]
+    #[schemars(with = "Option<u32>", range(min = 1280, max = 9000), extend("x-unit" = "bytes"))]
     pub(super) underlay_mtu: Option<Spanned<u32>>,
 }
 

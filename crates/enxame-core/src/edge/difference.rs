@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Activation, EdgeChange, EdgeFacts, Machine, Rule, RuleFacts};
+use super::{Activation, EdgeChange, EdgeFacts, EdgeRule, Machine, RuleFacts};
 use crate::change::Difference;
 use crate::config::{Config, NodeConfig};
 use crate::declare::{Finding, Severity, Waiver};
@@ -35,13 +35,13 @@ pub(crate) fn difference(
 }
 
 fn change(config: &Config, edge: &EdgeFacts, openings: &[Opening]) -> Option<EdgeChange> {
-    let wanted: BTreeMap<Rule, &str> = openings
+    let wanted: BTreeMap<EdgeRule, &str> = openings
         .iter()
         .rev()
-        .flat_map(|opening| Rule::of(opening).into_iter().map(|rule| (rule, opening.purpose.as_ref())))
+        .flat_map(|opening| EdgeRule::of(opening).into_iter().map(|rule| (rule, opening.purpose.as_ref())))
         .collect();
     let (kept, delete) = sorted_out(edge, &wanted);
-    let add: Vec<Rule> = wanted.keys().copied().filter(|rule| !kept.contains(rule)).collect();
+    let add: Vec<EdgeRule> = wanted.keys().copied().filter(|rule| !kept.contains(rule)).collect();
     let is_out_of_sync = edge.firewall.as_ref().is_some_and(|firewall| !firewall.is_synced);
     let id = edge.firewall.as_ref().map(|firewall| firewall.id);
     let (mut sync, activate) = machines(config, edge, id);
@@ -95,7 +95,7 @@ fn change(config: &Config, edge: &EdgeFacts, openings: &[Opening]) -> Option<Edg
 }
 
 /// The wanted rules that are there, and the rules that are not wanted: of two that say the same the second.
-fn sorted_out(edge: &EdgeFacts, wanted: &BTreeMap<Rule, &str>) -> (BTreeSet<Rule>, Vec<RuleFacts>) {
+fn sorted_out(edge: &EdgeFacts, wanted: &BTreeMap<EdgeRule, &str>) -> (BTreeSet<EdgeRule>, Vec<RuleFacts>) {
     let (mut kept, mut stale) = (BTreeSet::new(), Vec::new());
     for rule in edge.firewall.iter().flat_map(|firewall| &firewall.rules) {
         let meaning = rule.meaning().filter(|meaning| wanted.contains_key(meaning));

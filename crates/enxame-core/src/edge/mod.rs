@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use difference::difference;
-pub use rule::{Rule, RuleFacts};
+pub use rule::{EdgeRule, RuleFacts};
 
 use crate::change::Difference;
 use crate::names::NodeName;
@@ -73,7 +73,7 @@ pub struct EdgeChange {
     /// Whether machines filter by other rules than the firewall has, before anything is changed.
     pub is_out_of_sync: bool,
     /// Rules to make.
-    pub add: Vec<Rule>,
+    pub add: Vec<EdgeRule>,
     /// The machines that have the firewall and must be told of its rules.
     pub sync: Vec<Machine>,
     /// The machines that get the firewall.

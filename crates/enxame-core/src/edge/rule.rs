@@ -28,14 +28,14 @@ pub struct RuleFacts {
 
 /// What a rule of ours lets in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Rule {
+pub struct EdgeRule {
     /// What.
     pub service: Service,
     /// From whom; `None`: everybody.
     pub source: Option<IpNet>,
 }
 
-impl Rule {
+impl EdgeRule {
     /// The rules that an opening becomes: one for each source.
     pub(super) fn of(opening: &Opening) -> Vec<Self> {
         let service = opening.service;
@@ -55,7 +55,7 @@ impl Rule {
     }
 }
 
-impl fmt::Display for Rule {
+impl fmt::Display for EdgeRule {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(self.service.protocol())?;
         if let Some(port) = self.service.port() {
@@ -74,11 +74,11 @@ impl RuleFacts {
 
     /// The rule of ours that it says the same as; `None` when it is none that we would ever make.
     #[must_use]
-    pub fn meaning(&self) -> Option<Rule> {
+    pub fn meaning(&self) -> Option<EdgeRule> {
         let service = self.service().filter(|_| self.accepts())?;
         let is_any = [&self.source, &self.source_detail].iter().any(|text| text.eq_ignore_ascii_case("any"));
         let source = if is_any { None } else { Some(network(&self.source_detail)?) };
-        Some(Rule { service, source })
+        Some(EdgeRule { service, source })
     }
 
     fn service(&self) -> Option<Service> {

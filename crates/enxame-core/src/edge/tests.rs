@@ -9,8 +9,9 @@ use crate::plan;
 const OURS: u64 = 7;
 
 fn config(more: &str) -> Config {
+    let edge = if more.starts_with("firewall:") { "" } else { "firewall: {edge: {provider: hostinger}}" };
     let text = format!(
-        "version: 1\ncluster: lab\n{more}\nfirewall: {{edge: {{provider: hostinger}}}}\nnodes:\n\
+        "version: 1\ncluster: lab\n{more}\n{edge}\nnodes:\n\
          \x20 - name: kvm2\n    address: 203.0.113.12\n  - name: kvm8\n    address: 203.0.113.18\n"
     );
     Config::parse("cluster.yaml", &text).unwrap()
@@ -250,4 +251,26 @@ fn a_rule_without_ports_means_the_same_whatever_its_port_says_and_any_with_a_por
     }
     assert_eq!(service("any", "any"), Some(Service::Any));
     assert_eq!((service("any", "80"), service("TCP", "any"), service("UDP", "1:65535")), (None, None, None));
+}
+
+#[test]
+fn with_a_full_mesh_the_edge_lets_in_everything_between_nodes_and_nothing_else_of_theirs() {
+    let config = config("firewall: {mesh: full, edge: {provider: hostinger}}");
+    let change = change(&config, &nothing_there()).unwrap();
+    let of_nodes: Vec<String> =
+        change.add.iter().map(ToString::to_string).filter(|rule| rule.contains("203.0.113.")).collect();
+    let expected =
+        ["ESP from 203.0.113.12", "ESP from 203.0.113.18", "any from 203.0.113.12", "any from 203.0.113.18"];
+    assert_eq!(of_nodes, expected);
+    assert_eq!(self::change(&config, &after(&change, nothing_there())), None);
+}
+
+#[test]
+fn from_the_least_mesh_to_the_full_one_what_it_covers_goes() {
+    let config = config("firewall: {mesh: full, edge: {provider: hostinger}}");
+    let change = change(&config, &in_order()).unwrap();
+    let add: Vec<String> = change.add.iter().map(ToString::to_string).collect();
+    assert_eq!(add, ["any from 203.0.113.12", "any from 203.0.113.18"]);
+    let gone: Vec<String> = change.delete.iter().map(ToString::to_string).collect();
+    assert!(gone.len() == 8 && gone.iter().all(|rule| rule.contains(" from 203.0.113.")), "{gone:?}");
 }

@@ -60,14 +60,34 @@ mod tests {
     use super::*;
 
     fn openings() -> Vec<Opening> {
+        openings_with("")
+    }
+
+    fn openings_with(more: &str) -> Vec<Opening> {
         let text = "version: 1\ncluster: lab\nssh: {allow_from: [198.51.100.7, 198.51.100.64/26]}\nnodes:\n\
                     \x20 - {name: kvm2, address: 203.0.113.12}\n  - {name: kvm4, address: 203.0.113.14}\n";
-        Firewall::of(&Config::parse("cluster.yaml", text).unwrap()).at_the_edge(&[].into())
+        let config = Config::parse("cluster.yaml", &(text.to_owned() + more)).unwrap();
+        Firewall::of(&config).at_the_edge(&[].into())
     }
 
     #[test]
     fn the_table_is_what_one_clicks_in() {
         insta::assert_snapshot!(table(&openings()));
+    }
+
+    #[test]
+    fn a_full_mesh_is_a_row_of_any_protocol_from_the_nodes() {
+        let openings = openings_with("firewall: {mesh: full}\n");
+        let table = table(&openings);
+        let of_nodes: Vec<Vec<&str>> = table
+            .lines()
+            .filter(|line| line.contains("203.0.113.12"))
+            .map(|line| line.split_whitespace().collect())
+            .collect();
+        assert_eq!(of_nodes.len(), 2, "{table}");
+        assert_eq!(of_nodes[0][..3], ["any", "-", "accept"]);
+        assert_eq!(of_nodes[1][..3], ["ESP", "-", "accept"]);
+        assert!(csv(&openings).unwrap().contains("any,,accept,203.0.113.14,everything between nodes\r\n"));
     }
 
     #[test]

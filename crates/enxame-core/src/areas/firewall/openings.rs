@@ -241,22 +241,36 @@ impl<'a> Firewall<'a> {
     /// What the provider's edge lets in to every node (manual 3.1, corrected). The whole mesh is here because one firewall of
     /// the provider's serves all nodes.
     ///
-    /// Clear VXLAN is not in it, unless a network is declared plaintext: what is encrypted arrives as ESP.
+    /// Clear VXLAN is not in it, unless a network is declared plaintext or `firewall.mesh` is `full`: what is encrypted arrives
+    /// as ESP.
     #[must_use]
     pub fn at_the_edge(&self, sessions: &BTreeSet<SshSession>) -> Vec<Opening> {
         let config = self.config;
         let mut openings = from_outside(config, sessions);
         let nodes = Source::Nodes(self.nodes.clone());
-        openings.extend(swarm(&nodes));
+        match config.firewall.mesh {
+            Mesh::Least => openings.extend(self.least_between(nodes)),
+            // ESP beside it: providers do not say whether their `any` means protocols without ports.
+            Mesh::Full => openings.extend([
+                Opening::new(Service::Any, nodes.clone(), "everything between nodes"),
+                Opening::new(Service::Esp, nodes, "encrypted overlay networks"),
+            ]),
+        }
+        for service in [Service::Icmp, Service::Icmpv6] {
+            openings.push(Opening::new(service, Source::Anywhere, "path MTU, echo"));
+        }
+        openings
+    }
+
+    fn least_between(&self, nodes: Source) -> Vec<Opening> {
+        let config = self.config;
+        let mut openings = swarm(&nodes).to_vec();
         if config.networks.plaintext.is_some() {
             let service = Service::Udp(config.swarm.data_path_port);
             openings.push(Opening::new(service, nodes.clone(), "the overlay network declared plaintext"));
         }
         if config.nodes.iter().any(|node| node.roles.contains(&Role::Storage)) {
             openings.push(shared_files(nodes));
-        }
-        for service in [Service::Icmp, Service::Icmpv6] {
-            openings.push(Opening::new(service, Source::Anywhere, "path MTU, echo"));
         }
         openings
     }

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use enxame_core::edge::{Rule, RuleFacts};
+use enxame_core::edge::{EdgeRule, RuleFacts};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -95,7 +95,7 @@ impl Machine {
 }
 
 /// The body that makes a rule. It has no action: rules made this way accept.
-pub(super) fn new_rule(rule: &Rule) -> Value {
+pub(super) fn new_rule(rule: &EdgeRule) -> Value {
     let port = rule.service.port().map_or(NO_PORT.to_owned(), |port| port.to_string());
     let source = rule.source_text();
     json!({
