@@ -116,7 +116,7 @@ impl Acting {
         match &self.order.action {
             Action::Firewall(_) => self.guarded().await,
             Action::Engine(engine::Action::Config(action)) => self.engine_config(action).await,
-            Action::Machine(machine::Action::Reboot(action)) => self.reboot(action).await,
+            Action::Machine(machine::Action::Reboot(action)) => Ok(Ok(self.reboot(action))),
             Action::Swarm(action) => {
                 self.passes(200, 2_000).await?;
                 if let swarm::Action::Join(_) = action {
@@ -196,9 +196,9 @@ impl Acting {
         }
     }
 
-    async fn reboot(&self, action: &machine::reboot::Action) -> Result<Result<Reply, Failure>, Dead> {
+    fn reboot(&self, action: &machine::reboot::Action) -> Reply {
         if self.with(|model| model.nodes[&self.order.node].boot_id()) != action.boot_id {
-            return Ok(Ok(Reply::Done));
+            return Reply::Done;
         }
         let (model, name) = (self.model.clone(), self.order.node.clone());
         let boots = model.borrow().nodes[&name].boots;
@@ -212,7 +212,7 @@ impl Acting {
                 model.node(&name).power_off(lasts, heard);
             }
         });
-        Ok(Ok(Reply::Done))
+        Reply::Done
     }
 }
 
@@ -221,18 +221,19 @@ async fn watch(model: Shared, name: NodeName) {
     let Some(armed) = model.borrow().nodes[&name].armed.clone() else { return };
     sleep_until(armed.fires_at).await;
     loop {
-        let mut model = model.borrow_mut();
-        let forgotten = model.has(Defect::WayBackForgetsTheRules).then_some(Concern::Guard);
-        let node = model.node(&name);
-        if node.armed.as_ref().map(|armed| armed.fires_at) != Some(armed.fires_at) {
-            return;
+        {
+            let mut model = model.borrow_mut();
+            let forgotten = model.has(Defect::WayBackForgetsTheRules).then_some(Concern::Guard);
+            let node = model.node(&name);
+            if node.armed.as_ref().map(|armed| armed.fires_at) != Some(armed.fires_at) {
+                return;
+            }
+            if !node.is_making {
+                node.put_back(forgotten);
+                model.note(format!("{name}: the dead-man switch puts back {}", armed.change));
+                return;
+            }
         }
-        if !node.is_making {
-            node.put_back(forgotten);
-            model.note(format!("{name}: the dead-man switch puts back {}", armed.change));
-            return;
-        }
-        drop(model);
         sleep(Duration::from_secs(1)).await;
     }
 }

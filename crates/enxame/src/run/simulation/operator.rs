@@ -196,7 +196,7 @@ impl Operator {
             Some(Mishap::ReplyIsLost | Mishap::Hangs | Mishap::CutsSsh) | None => {}
         }
         let (answer, answered) = oneshot::channel();
-        self.deliver(name, session, request, mishap == Some(Mishap::CutsSsh), answer);
+        self.deliver((name, session), request, mishap == Some(Mishap::CutsSsh), answer);
         match mishap {
             Some(Mishap::ReplyIsLost) => {
                 self.passes(0, 3_000).await;
@@ -232,8 +232,7 @@ impl Operator {
     /// Gives the node what it is to do, which it does whoever listens.
     fn deliver(
         &self,
-        name: &NodeName,
-        session: Session,
+        (name, session): (&NodeName, Session),
         request: &Request,
         cuts_ssh: bool,
         answer: oneshot::Sender<Result<Reply, enxame_core::protocol::Failure>>,
