@@ -81,6 +81,9 @@ pub(crate) fn causes(error: &dyn std::error::Error) -> String {
     Failure::of(error).causes.join(": ")
 }
 
+/// What ssh and sudo say where a server answers and does not let us in.
+const REFUSALS: [&str; 4] = ["Permission denied", "Host key verification failed", "HAS CHANGED", "sudo:"];
+
 impl NodeError {
     /// Whether the node does not answer. One that answers and refuses is there: its word counts.
     fn is_silence(&self) -> bool {
@@ -314,5 +317,10 @@ mod tests {
         let failure = Failure { causes: vec!["another enxame is at work".to_owned()], hint: None };
         assert!(!error(TransportError::Failed(failure)).is_silence());
         assert!(!error(TransportError::OtherBuild("x".to_owned())).is_silence());
+        let ended = |words: &str| error(TransportError::Ended { status: None, words: words.to_owned() });
+        assert!(ended("connect to host kvm8 port 22: Connection timed out").is_silence());
+        for words in ["root@kvm8: Permission denied (publickey).", "sudo: a password is required"] {
+            assert!(!ended(words).is_silence(), "{words}");
+        }
     }
 }
