@@ -88,9 +88,9 @@ impl NodeError {
     /// Whether the node does not answer. One that answers and refuses is there: its word counts.
     fn is_silence(&self) -> bool {
         match &self.source {
-            TransportError::Ended { .. } | TransportError::TimedOut { .. } | TransportError::Channel(_) => {
-                true
-            }
+            // Its sshd, or sudo there, says no.
+            TransportError::Ended { words, .. } => !REFUSALS.iter().any(|refusal| words.contains(refusal)),
+            TransportError::TimedOut { .. } | TransportError::Channel(_) => true,
             TransportError::NoSsh(_)
             | TransportError::OtherBuild(_)
             | TransportError::Failed(_)
