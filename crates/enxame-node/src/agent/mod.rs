@@ -1,7 +1,7 @@
 //! The agent: one process per SSH channel, until the channel closes.
 //!
 //! One thread reads what the operator's side says. Every look has a thread of its own; what acts is done one thing after
-//! the other, and so is a proof's part that builds on the one before ([`Lane`]). When the channel closes, everything is
+//! the other, and so is a proof's part that builds on the one before (`Lane`). When the channel closes, everything is
 //! cancelled; a change that is being made ends by itself and is written down; then the agent lets go of what lives as long
 //! as the operator's session (the probes, the apply lock) and ends, whether a look has ended or not.
 

@@ -163,7 +163,7 @@ pub fn confirm(host: &dyn Host, change: &ChangeId) -> Result<(), ActuateError> {
 ///
 /// # Errors
 /// When something could not be put back. Then the manifest stays and it is tried again, by the timer or at the next
-/// boot, for [`TRIES`] times; after that it is given up, and the next look says so ([`not_put_back`]).
+/// boot, for `TRIES` times; after that it is given up, and the next look says so ([`not_put_back`]).
 pub fn put_back(host: &dyn Host, when: When) -> Result<Option<String>, ActuateError> {
     Switch::of_this_node().put_back(host, when)
 }
