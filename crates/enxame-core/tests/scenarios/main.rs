@@ -96,16 +96,17 @@ macro_rules! scenarios {
 }
 
 #[test]
-fn a_firewall_of_somebody_elses_that_could_not_be_looked_for_is_not_taken_for_absent() {
+fn a_systemd_that_does_not_answer_is_an_error_and_no_change() {
     let folder = directory().join("a_converged_cluster_needs_nothing");
     let yaml = std::fs::read_to_string(folder.join("cluster.yaml")).unwrap();
     let config = Config::parse("cluster.yaml", &yaml).unwrap();
     let mut facts = facts::read(&directory(), &folder.join("facts.json"));
-    facts.values_mut().next().unwrap().units.remove("firewalld.service").unwrap();
+    facts.values_mut().next().unwrap().units.clear();
     let plan = plan::make(&config, &facts, None, enxame_core::areas::resources()).unwrap();
     assert!(plan.is_refused());
     let text = text::of(&plan);
-    assert!(text.contains("whether firewalld.service is there could not be seen"), "{text}");
+    assert!(text.contains("systemd did not say which of these start: firewalld.service, "), "{text}");
+    assert_eq!(plan.changes, [], "what was not seen is not known to be off");
 }
 
 scenarios! {

@@ -8,6 +8,7 @@
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "helpers of tests fail the test")]
 
+mod absent;
 mod apply;
 mod edge;
 mod editions;

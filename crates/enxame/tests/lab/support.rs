@@ -49,6 +49,12 @@ impl Background {
         self.0.wait_with_output().unwrap().into()
     }
 
+    /// What Ctrl-C in a terminal does: every process in front gets it, ssh included.
+    pub(crate) fn interrupt(&self) {
+        let group = format!("-{}", self.0.id());
+        assert!(Command::new("kill").args(["-INT", "--", &group]).status().unwrap().success());
+    }
+
     /// Ends it and all it started, and gives what it wrote.
     pub(crate) fn stop(self) -> String {
         let group = format!("-{}", self.0.id());
@@ -92,7 +98,8 @@ pub(crate) fn enxame(arguments: &[&str]) -> Ended {
 /// Starts enxame beside the test.
 pub(crate) fn enxame_in_background(arguments: &[&str]) -> Background {
     let mut command = enxame_command(arguments);
-    Background(command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap())
+    command.process_group(0).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    Background(command.spawn().unwrap())
 }
 
 /// Runs a command where the outsider is; what it writes.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::support::{NODES, applied, enxame, node, on_node, outside, prepared};
 
 /// Every file and link below `/etc` with its content, what the kernel is told, and what filters.
-const SNAPSHOT: &str = "find /etc -xdev -type f -printf '%m %U:%G ' -exec sha256sum {} \\; ; \
+const SNAPSHOT: &str = "find /etc -xdev -type f -printf '%m %U:%G %p\\n'; find /etc -xdev -type f -exec sha256sum {} +; \
     find /etc -xdev -type l -printf 'link %p %l\\n'; hostname; apt-mark showhold; getent group docker; \
     sysctl net.core.somaxconn net.ipv4.tcp_keepalive_time net.ipv4.tcp_keepalive_intvl net.ipv4.tcp_keepalive_probes; \
     echo tables of ours: $(nft list tables | grep -c enxame), rules of ours: $(iptables-save | grep -c enxame), \

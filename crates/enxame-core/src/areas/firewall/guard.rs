@@ -122,7 +122,7 @@ fn declare(view: &View<'_>, firewall: &Firewall<'_>) -> Declaration {
         Observed::Unknown(why) => Some(format!("not seen: {why}")),
     };
     differences.extend(now.map(|now| Difference::changed("table inet enxame (live)", now, "as in its file")));
-    if view.facts.units.get(UNIT).is_none_or(|unit| unit.enabled != "enabled") {
+    if view.facts.units.get(UNIT).is_some_and(|unit| unit.enabled != "enabled") {
         differences.push(Difference::added(UNIT, "enabled"));
     }
     if differences.is_empty() {

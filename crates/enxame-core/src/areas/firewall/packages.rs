@@ -63,23 +63,29 @@ impl Declare for FirewallPackages {
 
     fn declare(&self, view: &View<'_>) -> Declaration {
         let mut declaration = Declaration::nothing();
-        for (unit, hint) in RIVALS {
-            let (message, hint) = match view.facts.units.get(unit) {
-                None => (
-                    format!("whether {unit} is there could not be seen: systemd did not answer"),
-                    "plan again; on the node: systemctl is-system-running",
-                ),
-                // It has done its work at boot, and only stops by a flush.
-                Some(facts) if facts.enabled != "enabled" && unit == NFTABLES => continue,
-                Some(facts) if facts.enabled != "enabled" && facts.active != "active" => continue,
-                Some(_) => (format!("{unit} loads firewall rules of its own"), hint),
-            };
+        let unit = |name: &str| view.facts.units.get(name);
+        let unseen: Vec<&str> =
+            RIVALS.iter().map(|(name, _)| *name).chain([UNIT]).filter(|name| unit(name).is_none()).collect();
+        if !unseen.is_empty() {
+            let message = format!("systemd did not say which of these start: {}", unseen.join(", "));
+            let hint = "plan again; on the node: systemctl is-system-running";
+            declaration.findings.push(Finding::error("3.2", message, hint).on(&view.node.name));
+        }
+        let loads_rules = |name: &str| {
+            // nftables.service has done its work at boot, and only stops by a flush.
+            unit(name).is_some_and(|unit| {
+                unit.enabled == "enabled" || (unit.active == "active" && name != NFTABLES)
+            })
+        };
+        for (name, hint) in RIVALS.into_iter().filter(|(name, _)| loads_rules(name)) {
+            let message = format!("{name} loads firewall rules of its own");
             declaration.findings.push(Finding::error("3.2", message, hint).on(&view.node.name));
         }
         let is_missing =
             |name: &&str| view.facts.packages.get(*name).is_none_or(|package| package.installed.is_none());
         let missing: Vec<&str> = PACKAGES.into_iter().filter(is_missing).collect();
-        let is_enabled = view.facts.units.get(UNIT).is_some_and(|unit| unit.enabled == "enabled");
+        // A unit that was not seen is not known to be off.
+        let is_enabled = unit(UNIT).is_none_or(|unit| unit.enabled == "enabled");
         if !missing.is_empty() || !is_enabled {
             let reason = "the node has no firewall that starts with it";
             let mut draft = Draft::new(

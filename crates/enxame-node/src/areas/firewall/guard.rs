@@ -39,7 +39,7 @@ pub(super) fn act(on: &mut Context<'_>, action: &Action) -> Result<(), ActuateEr
     on.host.run_ok(&check.within(STEP))?;
     on.host.write_owned(table)?;
     on.host.write_owned(unit)?;
-    on.host.run_ok(&Command::new(["systemctl", "daemon-reload"]))?;
+    // Reads the units again as well.
     on.host.run_ok(&Command::new(["systemctl", "enable", "--quiet", UNIT]))?;
     on.host.run_ok(&Command::new(["nft", "-f", PATH]).within(STEP))?;
     let listing = on.host.run_ok(&list())?;
@@ -144,8 +144,8 @@ mod tests {
         made(&host).unwrap();
         let ran = lines(&host);
         assert!(ran[0].starts_with("nft --check -f -"), "{ran:?}");
-        assert_eq!(ran.len(), 5, "{ran:?}");
-        assert_eq!(ran[3], format!("nft -f {PATH}"));
+        assert_eq!(ran.len(), 4, "{ran:?}");
+        assert_eq!(ran[2], format!("nft -f {PATH}"));
         let content = |path: &str| host.read(Path::new(path)).content().map(str::to_owned);
         assert_eq!(content(PATH).as_deref(), Some("table inet enxame {}\n"));
         assert_eq!(content(LISTING).as_deref(), Some("as listed\n"));

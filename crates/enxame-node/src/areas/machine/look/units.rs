@@ -23,6 +23,9 @@ const DIRECTORIES: [&str; 12] = [
     "/run/systemd/generator.late",
 ];
 
+/// Systemd answers nobody while it reads its units again, which takes a small machine under load many seconds.
+const ANSWER: Duration = Duration::from_secs(30);
+
 /// Looks at the units that were asked for. Units that could not be looked at are left out.
 ///
 /// Systemd is asked only about those with a file: it searches all its directories for each of the others.
@@ -50,7 +53,7 @@ fn shown(host: &dyn Host, wanted: &BTreeSet<String>) -> BTreeMap<String, UnitFac
     let options = ["systemctl", "show", "--no-pager", "-p", "Id,LoadState,ActiveState,UnitFileState", "--"];
     let arguments = options.into_iter().chain(wanted.iter().map(String::as_str));
     // What it printed counts even if one name was refused, which makes it exit with 1.
-    host.run(&Command::new(arguments).within(Duration::from_secs(10)))
+    host.run(&Command::new(arguments).within(ANSWER))
         .map(|finished| units(&finished.stdout, wanted))
         .unwrap_or_default()
 }
