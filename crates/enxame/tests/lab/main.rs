@@ -8,10 +8,10 @@
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "helpers of tests fail the test")]
 
-mod absent;
 mod apply;
 mod edge;
 mod editions;
+mod failures;
 mod firewall;
 mod support;
 mod uninstall;

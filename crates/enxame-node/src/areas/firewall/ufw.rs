@@ -23,6 +23,9 @@ pub(super) const INIT: &str = "/lib/ufw/ufw-init";
 pub(super) const MODE: u32 = 0o640;
 /// Loading a table takes a moment; the dead-man switch waits for all of them together.
 const LOAD: Duration = Duration::from_secs(10);
+/// All of ufw from the start: Python and a dozen loads, on the smallest server. Nobody goes back meanwhile, so it is less
+/// than the dead-man switch waits.
+const FROM_THE_START: Duration = Duration::from_secs(60);
 
 /// A file that is there already.
 fn read(host: &dyn Host, path: &str) -> Result<String, ActuateError> {
@@ -170,11 +173,12 @@ fn follow(
     if !is_enabled {
         (on.progress)("turning ufw on");
         // It writes its rules again, with its logging; one start of Python.
-        on.host.run_ok(&Command::new(["ufw", "--force", "enable"]))?;
+        on.host.run_ok(&Command::new(["ufw", "--force", "enable"]).within(FROM_THE_START))?;
     } else if is_other_policy || !is_up(&now.ipv4) || !is_up(&now.ipv6) {
         (on.progress)("loading ufw from the start");
         let is_there = now.ipv4.known().is_some_and(|table| table.user_input.is_some());
-        on.host.run_ok(&Command::new([INIT, if is_there { "force-reload" } else { "start" }]))?;
+        let start = Command::new([INIT, if is_there { "force-reload" } else { "start" }]);
+        on.host.run_ok(&start.within(FROM_THE_START))?;
     } else {
         for family in Family::ALL {
             load(on, family, &read(on.host, &user_rules(family))?)?;
