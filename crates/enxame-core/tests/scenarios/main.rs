@@ -1,7 +1,8 @@
 //! Whole clusters, from `cluster.yaml` and facts to the plan.
 //!
 //! Each folder beside this file is a scenario: `cluster.yaml`, `facts.json` (a base and what is different from it, see
-//! [`facts`]), `ask` where a procedure is asked for, and `plan.snap`, the plan as text, compared byte for byte. `INSTA_UPDATE=always` writes it anew.
+//! [`facts`]), `ask` where a procedure is asked for, and `plan.snap`, what the scenario shows of the plan (see [`show`]) as
+//! text, compared byte for byte. `INSTA_UPDATE=always` writes it anew.
 
 #![expect(
     clippy::unwrap_used,
@@ -11,6 +12,7 @@
 
 mod facts;
 mod removal;
+mod show;
 mod text;
 mod variations;
 
@@ -20,6 +22,9 @@ use enxame_core::config::Config;
 use enxame_core::facts::ClusterFacts;
 use enxame_core::plan::{self, Plan};
 use enxame_core::procedures;
+
+use crate::show::Area::{Engine, Firewall, Machine, Swarm};
+use crate::show::Show::{self, Findings, Nothing, Only, Whole};
 
 fn directory() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios")
@@ -53,30 +58,33 @@ fn procedure(config: &Config, facts: &ClusterFacts, verb: &str, node: &str) -> P
     .unwrap()
 }
 
-fn check(scenario: &str) {
+fn plan_of(scenario: &str) -> Plan {
     let folder = directory().join(scenario);
     let yaml = std::fs::read_to_string(folder.join("cluster.yaml")).unwrap();
     let config = Config::parse("cluster.yaml", &yaml).unwrap();
     let facts = facts::read(&directory(), &folder.join("facts.json"));
     assert_answers(&config, &facts);
     let ask = std::fs::read_to_string(folder.join("ask")).unwrap_or_default();
-    let plan = match ask.trim().split_once(' ') {
+    match ask.trim().split_once(' ') {
         Some((verb, node)) => procedure(&config, &facts, verb, node),
         None => plan::make(&config, &facts, None, enxame_core::areas::resources()).unwrap(),
-    };
+    }
+}
 
+fn assert_snapshot(folder: &Path, show: Show, plan: Plan) {
     let mut settings = insta::Settings::new();
-    settings.set_snapshot_path(&folder);
+    settings.set_snapshot_path(folder);
     settings.set_prepend_module_to_snapshot(false);
     settings.set_omit_expression(true);
-    settings.bind(|| insta::assert_snapshot!("plan", text::of(&plan)));
+    settings.bind(|| insta::assert_snapshot!("plan", text::of(plan, show)));
 }
 
 macro_rules! scenarios {
-    ($($name:ident),* $(,)?) => {
+    ($($name:ident: $show:expr),* $(,)?) => {
         $(#[test]
         fn $name() {
-            check(stringify!($name));
+            let name = stringify!($name);
+            assert_snapshot(&directory().join(name), $show, plan_of(name));
         })*
 
         #[test]
@@ -104,76 +112,76 @@ fn a_systemd_that_does_not_answer_is_an_error_and_no_change() {
     facts.values_mut().next().unwrap().units.clear();
     let plan = plan::make(&config, &facts, None, enxame_core::areas::resources()).unwrap();
     assert!(plan.is_refused());
-    let text = text::of(&plan);
-    assert!(text.contains("systemd did not say which of these start: firewalld.service, "), "{text}");
     assert_eq!(plan.changes, [], "what was not seen is not known to be off");
+    let text = text::of(plan, Whole);
+    assert!(text.contains("systemd did not say which of these start: firewalld.service, "), "{text}");
 }
 
 scenarios! {
-    a_bare_cluster_gets_everything_from_docker,
-    a_broken_daemon_json_is_refused_and_not_replaced,
-    a_clone_is_refused,
-    a_converged_cluster_needs_nothing,
-    a_dead_manager_goes_before_another_joins,
-    a_debian_kernel_without_xt_bpf_is_refused,
-    a_disruption_is_refused_while_a_manager_is_down,
-    a_drain_is_asked_of_another_manager,
-    a_firewall_of_somebody_elses_is_refused,
-    a_founder_that_stands_alone_goes_on,
-    a_freed_package_is_only_held,
-    a_hosts_line_that_contradicts_is_named,
-    a_later_sysctl_file_is_named,
-    a_leaking_engine_gives_way_to_dockers,
-    a_lost_label_is_set_again,
-    a_newcomer_across_the_odd_spi_is_refused,
-    a_node_in_another_swarm_is_refused,
-    a_node_left_drained_is_never_nothing_to_change,
-    a_node_that_is_drained_already_stays_drained_by_a_reboot,
-    a_node_that_is_drained_is_not_drained_again,
-    a_pair_of_managers_is_warned,
-    a_prepared_cluster_is_founded_in_order,
-    a_reboot_says_what_moves_what_waits_and_what_is_down,
-    a_reboot_that_was_cut_off_after_the_machine_came_back_only_activates,
-    a_reboot_that_was_cut_off_before_the_machine_went_down_goes_on,
-    a_route_from_another_address_is_refused,
-    a_rule_of_others_that_shuts_a_declared_port_is_refused,
-    a_secure_network_in_clear_is_made_again,
-    a_server_that_does_not_answer_keeps_the_others_from_nothing_but_what_needs_it,
-    a_small_path_mtu_becomes_the_networks,
-    a_stopped_engine_is_started,
-    a_stranger_in_the_swarm_is_named,
-    a_swarm_is_not_founded_while_a_server_does_not_answer,
-    a_swarm_on_other_ports_is_refused,
-    a_worker_is_promoted,
-    activating_waits_for_what_only_that_node_can_run,
-    an_ipv6_cluster_leaves_room_for_the_longer_header,
-    an_ipv6_kernel_without_esp6_is_refused,
-    an_old_engine_is_replaced_before_it_leaks,
-    an_old_engine_on_another_port_is_refused,
-    an_open_ingress_in_use_is_refused,
-    an_open_ingress_is_made_again,
-    an_opening_for_an_interface_that_is_public_no_more_goes,
-    an_operator_in_a_tunnel_is_refused,
-    an_operator_in_a_tunnel_that_is_let_in_may_apply,
-    an_ubuntu_kernel_gets_its_extra_modules,
-    an_unknown_path_mtu_is_the_routes,
-    bookworm_marks_with_u32,
-    bookworm_moves_to_dockers_packages_in_one_go,
-    cloud_init_that_rewrites_hosts_is_named,
-    disruptions_go_one_by_one_and_the_founder_is_last,
-    engines_that_cannot_talk_are_made_alike,
-    engines_that_cannot_talk_are_refused,
-    rules_of_others_in_docker_user_are_kept_in_order,
-    rules_of_others_in_docker_user_are_removed_by_name,
-    rules_of_others_in_front_are_named,
-    rules_that_cannot_be_read_are_refused,
-    silent_engines_found_no_second_swarm,
-    slow_links_are_named,
-    the_data_of_a_lost_swarm_founds_no_other,
-    the_engine_moves_to_dockers_packages,
-    the_manuals_own_apt_source_is_taken_away,
-    the_users_own_engine_keys_stay,
-    what_could_not_be_put_back_is_named,
-    what_the_firewall_would_take_from_services_is_named,
-    who_is_root_by_the_group_and_not_named_is_told,
+    a_bare_cluster_gets_everything_from_docker: Whole,
+    a_broken_daemon_json_is_refused_and_not_replaced: Only(&[Engine]),
+    a_clone_is_refused: Findings,
+    a_converged_cluster_needs_nothing: Whole,
+    a_dead_manager_goes_before_another_joins: Only(&[Swarm]),
+    a_debian_kernel_without_xt_bpf_is_refused: Only(&[Machine]),
+    a_disruption_is_refused_while_a_manager_is_down: Only(&[Engine]),
+    a_drain_is_asked_of_another_manager: Only(&[Swarm]),
+    a_firewall_of_somebody_elses_is_refused: Findings,
+    a_founder_that_stands_alone_goes_on: Only(&[Swarm]),
+    a_freed_package_is_only_held: Only(&[Engine]),
+    a_hosts_line_that_contradicts_is_named: Only(&[Machine]),
+    a_later_sysctl_file_is_named: Only(&[Machine]),
+    a_leaking_engine_gives_way_to_dockers: Only(&[Engine]),
+    a_lost_label_is_set_again: Only(&[Swarm]),
+    a_newcomer_across_the_odd_spi_is_refused: Only(&[Engine]),
+    a_node_in_another_swarm_is_refused: Only(&[Swarm]),
+    a_node_left_drained_is_never_nothing_to_change: Findings,
+    a_node_that_is_drained_already_stays_drained_by_a_reboot: Only(&[Machine, Swarm]),
+    a_node_that_is_drained_is_not_drained_again: Nothing,
+    a_pair_of_managers_is_warned: Only(&[Engine, Swarm]),
+    a_prepared_cluster_is_founded_in_order: Only(&[Engine, Swarm]),
+    a_reboot_says_what_moves_what_waits_and_what_is_down: Only(&[Machine, Swarm]),
+    a_reboot_that_was_cut_off_after_the_machine_came_back_only_activates: Only(&[Machine, Swarm]),
+    a_reboot_that_was_cut_off_before_the_machine_went_down_goes_on: Only(&[Machine, Swarm]),
+    a_route_from_another_address_is_refused: Findings,
+    a_rule_of_others_that_shuts_a_declared_port_is_refused: Findings,
+    a_secure_network_in_clear_is_made_again: Only(&[Swarm]),
+    a_server_that_does_not_answer_keeps_the_others_from_nothing_but_what_needs_it: Whole,
+    a_small_path_mtu_becomes_the_networks: Only(&[Swarm]),
+    a_stopped_engine_is_started: Only(&[Engine]),
+    a_stranger_in_the_swarm_is_named: Findings,
+    a_swarm_is_not_founded_while_a_server_does_not_answer: Only(&[Engine, Swarm]),
+    a_swarm_on_other_ports_is_refused: Only(&[Firewall]),
+    a_worker_is_promoted: Only(&[Swarm]),
+    activating_waits_for_what_only_that_node_can_run: Only(&[Swarm]),
+    an_ipv6_cluster_leaves_room_for_the_longer_header: Only(&[Swarm]),
+    an_ipv6_kernel_without_esp6_is_refused: Only(&[Machine]),
+    an_old_engine_is_replaced_before_it_leaks: Only(&[Engine]),
+    an_old_engine_on_another_port_is_refused: Only(&[Engine]),
+    an_open_ingress_in_use_is_refused: Findings,
+    an_open_ingress_is_made_again: Only(&[Swarm]),
+    an_opening_for_an_interface_that_is_public_no_more_goes: Only(&[Firewall]),
+    an_operator_in_a_tunnel_is_refused: Only(&[Firewall]),
+    an_operator_in_a_tunnel_that_is_let_in_may_apply: Only(&[Firewall]),
+    an_ubuntu_kernel_gets_its_extra_modules: Only(&[Machine]),
+    an_unknown_path_mtu_is_the_routes: Only(&[Swarm]),
+    bookworm_marks_with_u32: Only(&[Machine]),
+    bookworm_moves_to_dockers_packages_in_one_go: Only(&[Engine]),
+    cloud_init_that_rewrites_hosts_is_named: Only(&[Machine]),
+    disruptions_go_one_by_one_and_the_founder_is_last: Whole,
+    engines_that_cannot_talk_are_made_alike: Only(&[Engine]),
+    engines_that_cannot_talk_are_refused: Only(&[Engine]),
+    rules_of_others_in_docker_user_are_kept_in_order: Only(&[Firewall]),
+    rules_of_others_in_docker_user_are_removed_by_name: Only(&[Firewall]),
+    rules_of_others_in_front_are_named: Findings,
+    rules_that_cannot_be_read_are_refused: Findings,
+    silent_engines_found_no_second_swarm: Only(&[Engine, Swarm]),
+    slow_links_are_named: Findings,
+    the_data_of_a_lost_swarm_founds_no_other: Only(&[Engine, Swarm]),
+    the_engine_moves_to_dockers_packages: Only(&[Engine]),
+    the_manuals_own_apt_source_is_taken_away: Only(&[Engine]),
+    the_users_own_engine_keys_stay: Only(&[Engine]),
+    what_could_not_be_put_back_is_named: Findings,
+    what_the_firewall_would_take_from_services_is_named: Only(&[Firewall, Swarm]),
+    who_is_root_by_the_group_and_not_named_is_told: Only(&[Engine]),
 }

@@ -7,7 +7,8 @@ use enxame_core::declare::SwarmFate;
 use enxame_core::facts::ClusterFacts;
 use enxame_core::plan::{self, Plan};
 
-use crate::{directory, facts, text};
+use crate::show::{Area, Show};
+use crate::{assert_snapshot, directory, facts};
 
 fn read(scenario: &str) -> (Config, ClusterFacts) {
     let folder = directory().join("removal").join(scenario);
@@ -21,39 +22,40 @@ fn removal(scenario: &str, swarm: SwarmFate) -> Plan {
     plan::make_removal(&config, &facts, swarm, areas::resources()).unwrap()
 }
 
-fn check(scenario: &str, swarm: SwarmFate) {
-    let mut settings = insta::Settings::new();
-    settings.set_snapshot_path(directory().join("removal").join(scenario));
-    settings.set_prepend_module_to_snapshot(false);
-    settings.set_omit_expression(true);
-    settings.bind(|| insta::assert_snapshot!("plan", text::of(&removal(scenario, swarm))));
+fn check(scenario: &str, swarm: SwarmFate, show: Show) {
+    assert_snapshot(&directory().join("removal").join(scenario), show, removal(scenario, swarm));
 }
 
 #[test]
 fn what_was_there_before_comes_back() {
-    check("what_was_there_before_comes_back", SwarmFate::Stays);
+    check("what_was_there_before_comes_back", SwarmFate::Stays, Show::Whole);
 }
 
 #[test]
 fn the_swarm_is_left_where_the_user_says_so() {
-    check("the_swarm_is_left_where_the_user_says_so", SwarmFate::Left);
+    check(
+        "the_swarm_is_left_where_the_user_says_so",
+        SwarmFate::Left,
+        Show::Only(&[Area::Engine, Area::Swarm]),
+    );
 }
 
 #[test]
 fn what_an_earlier_build_replaced_is_not_guessed() {
-    check("what_an_earlier_build_replaced_is_not_guessed", SwarmFate::Stays);
+    let areas = Show::Only(&[Area::Machine, Area::Engine]);
+    check("what_an_earlier_build_replaced_is_not_guessed", SwarmFate::Stays, areas);
 }
 
 #[test]
 fn a_firewall_that_was_on_before_stays_on() {
-    check("a_firewall_that_was_on_before_stays_on", SwarmFate::Stays);
+    check("a_firewall_that_was_on_before_stays_on", SwarmFate::Stays, Show::Only(&[Area::Firewall]));
 }
 
 #[test]
 fn where_nothing_is_there_nothing_is_done() {
     for swarm in [SwarmFate::Stays, SwarmFate::Left] {
         let plan = removal("where_nothing_is_there_nothing_is_done", swarm);
-        assert!(plan.is_empty() && plan.findings.is_empty(), "{}", text::of(&plan));
+        Show::Nothing.narrow(plan);
     }
 }
 

@@ -1,4 +1,4 @@
-//! A plan as text, with all of it but the facts' digest, which moves with every fact.
+//! A plan as text, without the facts' digest, which moves with every fact.
 
 use std::fmt::Write;
 
@@ -7,8 +7,11 @@ use enxame_core::declare::Severity;
 use enxame_core::plan::Plan;
 use serde_json::Value;
 
-/// The plan's text.
-pub(crate) fn of(plan: &Plan) -> String {
+use crate::show::Show;
+
+/// The text of what is shown of a plan.
+pub(crate) fn of(plan: Plan, show: Show) -> String {
+    let (plan, count) = show.narrow(plan);
     let mut out = String::new();
     for finding in &plan.findings {
         let severity = match finding.severity {
@@ -26,7 +29,7 @@ pub(crate) fn of(plan: &Plan) -> String {
         line(&mut out, 0, &format!("UNFINISHED on {}: {} since {:?}", one.node, one.verb, one.since_unix_s));
     }
     let verdict = if plan.is_refused() { "refused" } else { "may be applied" };
-    line(&mut out, 0, &format!("= {} changes, {verdict}", plan.changes.len()));
+    line(&mut out, 0, &format!("= {count}, {verdict}"));
     for one in &plan.changes {
         change(&mut out, one);
     }
