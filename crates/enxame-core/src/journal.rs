@@ -19,13 +19,13 @@ pub struct Entry {
     /// The change.
     pub change: ChangeId,
     /// What happened to it.
-    pub event: Event,
+    pub event: ChangeEvent,
 }
 
 /// What happens to a change.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Event {
+pub enum ChangeEvent {
     /// It is about to be made.
     Begun,
     /// It was made.
@@ -80,11 +80,11 @@ enum Transition {
 fn follow<'a>(open: &mut BTreeMap<&'a ChangeId, &'a Entry>, entry: &'a Entry) -> Transition {
     match entry.event {
         // Begun twice is a second try after an interruption.
-        Event::Begun => {
+        ChangeEvent::Begun => {
             open.insert(&entry.change, entry);
             Transition::Legal
         }
-        Event::Done | Event::Failed(_) | Event::Settled => {
+        ChangeEvent::Done | ChangeEvent::Failed(_) | ChangeEvent::Settled => {
             open.remove(&entry.change).map_or(Transition::Illegal, |_| Transition::Legal)
         }
     }
@@ -94,32 +94,35 @@ fn follow<'a>(open: &mut BTreeMap<&'a ChangeId, &'a Entry>, entry: &'a Entry) ->
 mod tests {
     use super::*;
 
-    fn entry(change: &str, event: Event) -> Entry {
+    fn entry(change: &str, event: ChangeEvent) -> Entry {
         Entry { at_unix_ms: 1, operator: "root@desk".into(), change: ChangeId(change.into()), event }
     }
 
     #[test]
     fn a_change_that_was_begun_and_not_ended_is_interrupted() {
         let entries = [
-            entry("a/hosts", Event::Begun),
-            entry("a/hosts", Event::Done),
-            entry("a/engine", Event::Begun),
-            entry("a/sysctl", Event::Begun),
-            entry("a/sysctl", Event::Failed("no space".into())),
+            entry("a/hosts", ChangeEvent::Begun),
+            entry("a/hosts", ChangeEvent::Done),
+            entry("a/engine", ChangeEvent::Begun),
+            entry("a/sysctl", ChangeEvent::Begun),
+            entry("a/sysctl", ChangeEvent::Failed("no space".into())),
         ];
         assert_eq!(interrupted(&entries).unwrap(), [&entries[2]]);
     }
 
     #[test]
     fn a_second_try_closes_an_interrupted_change() {
-        let entries =
-            [entry("a/hosts", Event::Begun), entry("a/hosts", Event::Begun), entry("a/hosts", Event::Done)];
+        let entries = [
+            entry("a/hosts", ChangeEvent::Begun),
+            entry("a/hosts", ChangeEvent::Begun),
+            entry("a/hosts", ChangeEvent::Done),
+        ];
         assert_eq!(interrupted(&entries).unwrap(), Vec::<&Entry>::new());
     }
 
     #[test]
     fn an_end_without_a_beginning_is_illegal() {
-        let entries = [entry("a/hosts", Event::Done)];
+        let entries = [entry("a/hosts", ChangeEvent::Done)];
         let expected = IllegalTransition { line: 1, change: ChangeId("a/hosts".into()) };
         assert_eq!(interrupted(&entries), Err(expected));
     }

@@ -11,7 +11,7 @@ mod wire;
 pub use marker::{Marker, MarkerError};
 pub use request::{Deployment, Echoes, Exchange, MeshTraffic, PeerTask, ProbedNetwork, Traffic, Watch};
 pub use scan::{Scan, Scanned, UdpAnswer};
-pub use wire::{Association, Counts, PeerCounts, WireView};
+pub use wire::{Association, Capture, Counts, Direction, PeerCounts};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -89,7 +89,7 @@ pub enum ProbeReply {
     /// This node's probe container.
     Located(ProbeTask),
     /// What was seen on the wire.
-    Wire(WireView),
+    Wire(Capture),
     /// What came of the exchanges on one network.
     Traffic(TrafficOutcome),
     /// What came of the requests through the routing mesh.

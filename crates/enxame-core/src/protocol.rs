@@ -78,7 +78,7 @@ pub struct FromAgent {
 #[serde(rename_all = "snake_case")]
 pub enum Say {
     /// Something happens; the reply is still to come.
-    Event(Event),
+    Event(AgentEvent),
     /// The request is done with.
     Reply(Reply),
 }
@@ -86,7 +86,7 @@ pub enum Say {
 /// What happens while a request is carried out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Event {
+pub enum AgentEvent {
     /// Still at it; the text is for people.
     Progress(String),
 }
@@ -312,7 +312,7 @@ mod tests {
         let ask = ToAgent::Ask { id, ask: Request::ManagerToken };
         assert_eq!(on_the_wire(&ask), r#"{"ask":{"id":7,"ask":"manager_token"}}"#);
         assert_eq!(on_the_wire(&ToAgent::Cancel { id }), r#"{"cancel":{"id":7}}"#);
-        let event = FromAgent { id, say: Say::Event(Event::Progress("at it".into())) };
+        let event = FromAgent { id, say: Say::Event(AgentEvent::Progress("at it".into())) };
         assert_eq!(on_the_wire(&event), r#"{"id":7,"say":{"event":{"progress":"at it"}}}"#);
         let reply = FromAgent { id, say: Say::Reply(Reply::Done) };
         assert_eq!(on_the_wire(&reply), r#"{"id":7,"say":{"reply":"done"}}"#);

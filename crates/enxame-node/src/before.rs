@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use enxame_core::areas::{Touched, Value};
-use enxame_core::facts::{Before, FileFacts, Record};
+use enxame_core::facts::{Before, Coverage, FileFacts};
 use serde::{Deserialize, Serialize};
 
 use crate::actuate::ActuateError;
@@ -23,7 +23,7 @@ const MODE: u32 = 0o600;
 /// How a file was.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum Kept {
+enum Original {
     Absent,
     Copied { mode: u32, uid: u32, gid: u32 },
     Unreadable(String),
@@ -32,8 +32,8 @@ enum Kept {
 /// What the index holds; everything but the files' text.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Index {
-    record: Record,
-    files: BTreeMap<String, Kept>,
+    record: Coverage,
+    files: BTreeMap<String, Original>,
     hostname: Option<String>,
     sysctl: BTreeMap<String, Option<String>>,
     docker_group: Option<Vec<String>>,
@@ -50,7 +50,7 @@ fn index(host: &dyn Host) -> Result<Index, ActuateError> {
         FileFacts::Unreadable(why) => Err(ActuateError::wrong(format!("cannot read {INDEX}: {why}"), "")),
         // The index is made before the first change is done: where one was, and no index is, the build kept none.
         FileFacts::Absent => {
-            let record = if journal::has_done_any(host) { Record::Missing } else { Record::FromTheStart };
+            let record = if journal::has_done_any(host) { Coverage::Missing } else { Coverage::FromTheStart };
             Ok(Index { record, ..Index::default() })
         }
     }
@@ -65,7 +65,7 @@ pub fn keep(host: &dyn Host, touched: &Touched) -> Result<(), ActuateError> {
     let then = index(host)?;
     let mut now = then.clone();
     // What is there now may be what that build made.
-    if now.record == Record::FromTheStart {
+    if now.record == Coverage::FromTheStart {
         add(host, touched, &mut now)?;
     }
     if now == then && host.read(Path::new(INDEX)) != FileFacts::Absent {
@@ -80,11 +80,11 @@ fn add(host: &dyn Host, touched: &Touched, index: &mut Index) -> Result<(), Host
             continue;
         }
         let kept = match host.read(Path::new(path)) {
-            FileFacts::Absent => Kept::Absent,
-            FileFacts::Unreadable(why) => Kept::Unreadable(why),
+            FileFacts::Absent => Original::Absent,
+            FileFacts::Unreadable(why) => Original::Unreadable(why),
             FileFacts::Text { content, mode, uid, gid } => {
                 host.write(&copy_of(path), content.as_bytes(), MODE)?;
-                Kept::Copied { mode, uid, gid }
+                Original::Copied { mode, uid, gid }
             }
         };
         index.files.insert(path.clone(), kept);
@@ -108,7 +108,7 @@ fn add(host: &dyn Host, touched: &Touched, index: &mut Index) -> Result<(), Host
 /// All that is kept, with the files' text. What cannot be read is not known.
 #[must_use]
 pub fn look(host: &dyn Host) -> Before {
-    let Ok(index) = index(host) else { return Before { record: Record::Missing, ..Before::default() } };
+    let Ok(index) = index(host) else { return Before { record: Coverage::Missing, ..Before::default() } };
     let files = index.files.into_iter().map(|(path, kept)| {
         let file = as_it_was(host, &path, kept);
         (path, file)
@@ -123,11 +123,11 @@ pub fn look(host: &dyn Host) -> Before {
     }
 }
 
-fn as_it_was(host: &dyn Host, path: &str, kept: Kept) -> FileFacts {
+fn as_it_was(host: &dyn Host, path: &str, kept: Original) -> FileFacts {
     match kept {
-        Kept::Absent => FileFacts::Absent,
-        Kept::Unreadable(why) => FileFacts::Unreadable(why),
-        Kept::Copied { mode, uid, gid } => match host.read(&copy_of(path)) {
+        Original::Absent => FileFacts::Absent,
+        Original::Unreadable(why) => FileFacts::Unreadable(why),
+        Original::Copied { mode, uid, gid } => match host.read(&copy_of(path)) {
             FileFacts::Text { content, .. } => FileFacts::Text { content, mode, uid, gid },
             FileFacts::Absent => FileFacts::Unreadable("its copy is gone".to_owned()),
             unreadable @ FileFacts::Unreadable(_) => unreadable,

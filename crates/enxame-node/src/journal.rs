@@ -8,7 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use enxame_core::change::ChangeId;
 use enxame_core::facts::{FileFacts, InterruptedChange};
-use enxame_core::journal::{self, Entry, Event};
+use enxame_core::journal::{self, ChangeEvent, Entry};
 
 use crate::host::{Host, HostError};
 use crate::replace::{replace, replace_by_link};
@@ -22,7 +22,7 @@ const ROTATE_BYTES: u64 = 256 * 1024;
 ///
 /// # Errors
 /// [`HostError::File`].
-pub fn record(operator: &str, change: &ChangeId, event: Event) -> Result<(), HostError> {
+pub fn record(operator: &str, change: &ChangeId, event: ChangeEvent) -> Result<(), HostError> {
     record_at(Path::new(PATH), operator, change, event)
 }
 
@@ -31,7 +31,7 @@ pub(crate) fn record_at(
     path: &Path,
     operator: &str,
     change: &ChangeId,
-    event: Event,
+    event: ChangeEvent,
 ) -> Result<(), HostError> {
     let failed = |source| HostError::File { verb: "write", path: path.display().to_string(), source };
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
@@ -50,7 +50,7 @@ fn append(path: &Path, entry: &Entry) -> std::io::Result<()> {
     }
     // Only between changes: an entry that is begun keeps its end in the same file.
     let is_full = fs::metadata(path).is_ok_and(|about| about.len() > ROTATE_BYTES);
-    if is_full && entry.event == Event::Begun {
+    if is_full && entry.event == ChangeEvent::Begun {
         rotate(path)?;
     }
     let mut file = OpenOptions::new().create(true).read(true).append(true).mode(0o600).open(path)?;
@@ -93,7 +93,7 @@ fn ends_torn(file: &mut File) -> std::io::Result<bool> {
 /// [`HostError::File`].
 pub fn settle(host: &dyn Host, operator: &str) -> Result<(), HostError> {
     for entry in open(host).unwrap_or_default() {
-        record(operator, &entry.change, Event::Settled)?;
+        record(operator, &entry.change, ChangeEvent::Settled)?;
     }
     Ok(())
 }
@@ -117,14 +117,14 @@ pub fn interrupted(host: &dyn Host) -> Vec<InterruptedChange> {
 /// Whether the last that is known of a change is that it was made.
 pub fn is_done(host: &dyn Host, change: &ChangeId) -> bool {
     let last = entries(host).unwrap_or_default().into_iter().rfind(|entry| entry.change == *change);
-    last.is_some_and(|entry| entry.event == Event::Done)
+    last.is_some_and(|entry| entry.event == ChangeEvent::Done)
 }
 
 /// Whether any change was ever made here, as far as the journal goes back.
 pub fn has_done_any(host: &dyn Host) -> bool {
     // One that is full and was put aside has seen some.
     host.read(&Path::new(PATH).with_file_name("journal.1.jsonl")) != FileFacts::Absent
-        || entries(host).unwrap_or_default().iter().any(|entry| entry.event == Event::Done)
+        || entries(host).unwrap_or_default().iter().any(|entry| entry.event == ChangeEvent::Done)
 }
 
 fn open(host: &dyn Host) -> Result<Vec<Entry>, String> {
@@ -159,14 +159,14 @@ mod tests {
             let change = ChangeId(change.to_owned());
             append(&path, &Entry { at_unix_ms: 1, operator: "me".to_owned(), change, event }).unwrap();
         };
-        write("kvm2/hosts", Event::Begun);
-        write("kvm2/hosts", Event::Done);
-        write("kvm2/ufw", Event::Begun);
-        write("kvm2/engine_package", Event::Failed("x".repeat(300 * 1024)));
+        write("kvm2/hosts", ChangeEvent::Begun);
+        write("kvm2/hosts", ChangeEvent::Done);
+        write("kvm2/ufw", ChangeEvent::Begun);
+        write("kvm2/engine_package", ChangeEvent::Failed("x".repeat(300 * 1024)));
         // Only what begins makes it a new file.
-        write("kvm2/sysctl", Event::Settled);
+        write("kvm2/sysctl", ChangeEvent::Settled);
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
-        write("kvm2/guard", Event::Begun);
+        write("kvm2/guard", ChangeEvent::Begun);
         let previous = fs::read_to_string(directory.path().join("journal.1.jsonl")).unwrap();
         assert_eq!(parse(&previous).len(), 5);
         let open = || {
@@ -175,7 +175,7 @@ mod tests {
             open.into_iter().map(|entry| entry.change.0.clone()).collect::<Vec<_>>()
         };
         assert_eq!(open(), ["kvm2/guard", "kvm2/ufw"]);
-        write("kvm2/ufw", Event::Settled);
+        write("kvm2/ufw", ChangeEvent::Settled);
         assert_eq!(open(), ["kvm2/guard"]);
     }
 
@@ -191,12 +191,12 @@ mod tests {
             };
             serde_json::to_string(&entry).unwrap() + "\n"
         };
-        let mut text = line("kvm2/ufw", Event::Begun) + &line("kvm2/ufw", Event::Done);
-        text += &line("kvm2/guard", Event::Begun);
+        let mut text = line("kvm2/ufw", ChangeEvent::Begun) + &line("kvm2/ufw", ChangeEvent::Done);
+        text += &line("kvm2/guard", ChangeEvent::Begun);
         let host = |text: &str| FakeHost::default().with_file(PATH, text);
         assert!(is_done(&host(&text), &change));
         assert!(!is_done(&host(&text), &ChangeId("kvm2/guard".to_owned())));
-        text += &line("kvm2/ufw", Event::Begun);
+        text += &line("kvm2/ufw", ChangeEvent::Begun);
         assert!(!is_done(&host(&text), &change), "begun again");
         assert!(!is_done(&FakeHost::default(), &change));
     }

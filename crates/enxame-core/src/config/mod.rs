@@ -25,7 +25,7 @@ pub use model::{
 pub(crate) use reserved::{NFS_PORT, SSH_PORT};
 pub use reserved::{PROBE_PORT, SWARM_GOSSIP_PORT, SWARM_MANAGEMENT_PORT};
 pub use stacks::Stack;
-pub use words::{EdgeProvider, EngineSource, ForeignRules, Mesh, OpeningProtocol, Role};
+pub use words::{EdgeProvider, EngineSource, ForeignRules, OpeningProtocol, PeerAccess, Role};
 
 impl Config {
     /// The JSON Schema of `cluster.yaml`, as pretty-printed JSON.

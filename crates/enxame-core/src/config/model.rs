@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::words::{EdgeProvider, EngineSource, ForeignRules, Mesh, OpeningProtocol, Role};
+use super::words::{EdgeProvider, EngineSource, ForeignRules, OpeningProtocol, PeerAccess, Role};
 use crate::names::{NodeName, ObjectName};
 use crate::version::EngineVersion;
 
@@ -59,7 +59,7 @@ pub struct FirewallConfig {
     /// What else is let in.
     pub openings: Vec<OpeningConfig>,
     /// What nodes let in from each other.
-    pub mesh: Mesh,
+    pub mesh: PeerAccess,
     /// What becomes of ufw rules that enxame did not write.
     pub foreign: ForeignRules,
     /// The provider's firewall.

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_saphyr::Spanned;
 
 use super::error::ConfigError;
-use super::words::{EdgeProvider, EngineSource, ForeignRules, Mesh, OpeningProtocol, Role};
+use super::words::{EdgeProvider, EngineSource, ForeignRules, OpeningProtocol, PeerAccess, Role};
 use crate::names::{NodeName, ObjectName};
 
 /// A swarm of a few servers, from one file.
@@ -93,7 +93,7 @@ pub(super) struct FirewallFile {
     /// What else is let in, e.g. a VPN's port.
     pub(super) openings: Vec<OpeningFile>,
     /// What nodes let in from each other.
-    pub(super) mesh: Mesh,
+    pub(super) mesh: PeerAccess,
     /// What becomes of ufw rules that enxame did not write.
     pub(super) foreign: ForeignRules,
     /// The provider's firewall, in front of the servers.
@@ -284,7 +284,7 @@ impl Default for FirewallFile {
         Self {
             public_ports: [80, 443].map(unplaced).to_vec(),
             openings: Vec::new(),
-            mesh: Mesh::default(),
+            mesh: PeerAccess::default(),
             foreign: ForeignRules::default(),
             edge: EdgeFile::default(),
         }

@@ -27,7 +27,7 @@ pub enum OpeningProtocol {
 /// What nodes let in from each other.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum Mesh {
+pub enum PeerAccess {
     /// What the swarm and the shared files need, and nothing else.
     #[default]
     Least,

@@ -148,7 +148,7 @@ fn of_machines(config: &Config, edge: &EdgeFacts) -> Vec<Finding> {
     let missing = missing.map(|node| {
         let message = format!("no virtual machine of the {} account has {}", edge.provider, node.address);
         let hint = "use the token of the account that the server is in, or `firewall.edge.provider: manual`";
-        finding(Severity::Error, Some(node), message, hint)
+        Finding::error(SECTION, message, hint).on(&node.name)
     });
     missing.collect()
 }
@@ -162,7 +162,7 @@ fn of_strangers(edge: &EdgeFacts, is_changed: bool) -> Vec<Finding> {
         );
         let hint = "another cluster's: name a firewall of your own in `firewall.edge.firewall`; a node that was: take the \
                     firewall from it in the provider's panel";
-        finding(severity, None, message, hint)
+        Finding::new(severity, SECTION, message, hint)
     });
     strangers.collect()
 }
@@ -183,32 +183,18 @@ fn cut_off(config: &Config, node: &NodeConfig, seen: &NodeFacts, openings: &[Ope
         None => return None,
     };
     let hint = "write where you log in from: `ssh: {allow_from: [ADDRESS]}`";
-    let finding = finding(Severity::Error, Some(node), message, hint);
-    Some(Finding { waiver: Some(Waiver::AllowSshCut), ..finding })
+    Some(Finding::error(SECTION, message, hint).on(&node.name).waived_by(Waiver::AllowSshCut))
 }
 
 fn locked(edge: &EdgeFacts, change: &EdgeChange) -> Vec<Finding> {
     let synced = change.sync.iter().map(|machine| &machine.node);
     let touched: BTreeSet<_> = synced.chain(change.activate.iter().map(|one| &one.node)).collect();
     let is_locked = |node| edge.machines.get(node).is_some_and(|machine| machine.is_locked);
-    let locked = touched.into_iter().filter(|node| is_locked(node)).map(|node| Finding {
-        severity: Severity::Error,
-        node: Some(node.clone()),
-        section: SECTION.to_owned(),
-        message: format!("{} is busy with the virtual machine and takes no orders for it", edge.provider),
-        hint: "wait until what runs there has ended; the provider's panel shows it".to_owned(),
-        waiver: None,
+    let locked = touched.into_iter().filter(|node| is_locked(node)).map(|node| {
+        let message =
+            format!("{} is busy with the virtual machine and takes no orders for it", edge.provider);
+        let hint = "wait until what runs there has ended; the provider's panel shows it";
+        Finding::error(SECTION, message, hint).on(node)
     });
     locked.collect()
-}
-
-fn finding(severity: Severity, node: Option<&NodeConfig>, message: String, hint: &str) -> Finding {
-    Finding {
-        severity,
-        node: node.map(|node| node.name.clone()),
-        section: SECTION.to_owned(),
-        message,
-        hint: hint.to_owned(),
-        waiver: None,
-    }
 }

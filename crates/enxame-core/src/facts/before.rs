@@ -9,7 +9,7 @@ use super::FileFacts;
 /// Since when a node has been keeping what was there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Record {
+pub enum Coverage {
     /// From the first change on: what is not in it was not touched.
     #[default]
     FromTheStart,
@@ -21,7 +21,7 @@ pub enum Record {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Before {
     /// Whether it is all there is to know.
-    pub record: Record,
+    pub record: Coverage,
     /// Files, by path.
     pub files: BTreeMap<String, FileFacts>,
     /// The kernel's host name, where it was changed.
@@ -38,7 +38,7 @@ impl Before {
     /// Whether a build that kept nothing made the first changes.
     #[must_use]
     pub fn is_missing(&self) -> bool {
-        self.record == Record::Missing
+        self.record == Coverage::Missing
     }
 
     /// The text of a file that was there.

@@ -1,7 +1,7 @@
 //! Facts of a node that nothing is known of, for tests to fill in.
 
 use super::{
-    CloudInit, DockerSnap, EngineFacts, EngineState, FilterFacts, Hardware, Kernel, NodeFacts, Observed,
+    CloudInitFacts, DockerSnap, EngineFacts, EngineState, FilterFacts, Hardware, Kernel, NodeFacts, Observed,
     OperatingSystem, VolatileFacts,
 };
 
@@ -26,7 +26,7 @@ pub(crate) fn blank() -> NodeFacts {
         engine: EngineFacts { state: EngineState::Absent },
         interfaces: Vec::new(),
         routes: [].into(),
-        cloud_init: CloudInit::default(),
+        cloud_init: CloudInitFacts::default(),
         docker_snap: DockerSnap::Absent,
         upgrades_unattended: false,
         docker_group_members: None,

@@ -22,14 +22,14 @@ use crate::areas::firewall::Service;
 pub use crate::areas::engine::facts::{EngineFacts, EngineState};
 pub use crate::areas::firewall::facts::{FilterFacts, GuardState, TableFacts};
 pub use crate::areas::machine::facts::{
-    CloudInit, DockerSnap, Hardware, InterfaceFacts, Kernel, ModuleState, OperatingSystem, PackageFacts,
+    CloudInitFacts, DockerSnap, Hardware, InterfaceFacts, Kernel, ModuleState, OperatingSystem, PackageFacts,
     UnitFacts,
 };
 pub use crate::areas::swarm::Workloads;
 pub use crate::areas::swarm::facts::{
-    LocalSwarmState, NetworkFacts, SwarmFacts, SwarmNodeFacts, SwarmSettings,
+    LocalSwarmState, NetworkFacts, SwarmFacts, SwarmNodeFacts, SwarmSettingsFacts,
 };
-pub use before::{Before, Record};
+pub use before::{Before, Coverage};
 pub use cluster::{ClusterFacts, Look};
 pub use digest::{FactsDigest, digest_of};
 pub use query::FactsQuery;
@@ -208,7 +208,7 @@ pub struct NodeFacts {
     /// The way to each peer that was asked for.
     pub routes: BTreeMap<IpAddr, Observed<RouteFacts>>,
     /// Whether cloud-init is there and what it would rewrite at boot.
-    pub cloud_init: CloudInit,
+    pub cloud_init: CloudInitFacts,
     /// The snap called `docker`.
     pub docker_snap: DockerSnap,
     /// Whether unattended upgrades are installed and enabled.

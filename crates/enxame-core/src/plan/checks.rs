@@ -32,13 +32,10 @@ struct Findings(Vec<Finding>);
 impl Findings {
     fn add(&mut self, severity: Severity, at: (Option<&NodeName>, &str), message: String, hint: &str) {
         let (node, section) = at;
-        self.0.push(Finding {
-            severity,
-            node: node.cloned(),
-            section: section.to_owned(),
-            message,
-            hint: hint.to_owned(),
-            waiver: None,
+        let finding = Finding::new(severity, section, message, hint);
+        self.0.push(match node {
+            Some(node) => finding.on(node),
+            None => finding,
         });
     }
 }

@@ -7,9 +7,18 @@ use serde::{Deserialize, Serialize};
 
 use crate::facts::Observed;
 
+/// Which way a packet went, seen from a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// To a peer.
+    Sent,
+    /// From a peer.
+    Received,
+}
+
 /// What one node saw on its interfaces towards the peers since its watch started.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct WireView {
+pub struct Capture {
     /// The interfaces that were watched.
     pub interfaces: Vec<String>,
     /// Packets seen in all.

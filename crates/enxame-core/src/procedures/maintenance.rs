@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::placement::{Fate, fate, room};
-use super::{ProcedureError, Record, Subject};
+use super::{ProcedureError, Record, Situation};
 use crate::areas::Action;
 use crate::areas::machine;
 use crate::areas::swarm::availability::{self, Availability};
@@ -27,12 +27,12 @@ pub fn drain(
     node: &NodeName,
     now_unix_s: u64,
 ) -> Result<Plan, ProcedureError> {
-    let subject = Subject::of(config, facts, node)?;
-    let mut plan = subject.plan();
-    if subject.member.availability != "drain" {
-        plan.findings = consequences(&subject, "until `enxame node activate`");
+    let situation = Situation::of(config, facts, node)?;
+    let mut plan = situation.plan();
+    if situation.member.availability != "drain" {
+        plan.findings = consequences(&situation, "until `enxame node activate`");
         let record = Record { verb: "drain".to_owned(), since_unix_s: Some(now_unix_s), boot_id: None };
-        plan.changes.push(drained(&subject, &record));
+        plan.changes.push(drained(&situation, &record));
     }
     Ok(plan)
 }
@@ -42,10 +42,10 @@ pub fn drain(
 /// # Errors
 /// [`ProcedureError`].
 pub fn activate(config: &Config, facts: &ClusterFacts, node: &NodeName) -> Result<Plan, ProcedureError> {
-    let subject = Subject::of(config, facts, node)?;
-    let mut plan = subject.plan();
-    if subject.member.availability != "active" || Record::of(subject.member).is_some() {
-        plan.changes.push(activated(&subject));
+    let situation = Situation::of(config, facts, node)?;
+    let mut plan = situation.plan();
+    if situation.member.availability != "active" || Record::of(situation.member).is_some() {
+        plan.changes.push(activated(&situation));
     }
     Ok(plan)
 }
@@ -61,32 +61,32 @@ pub fn reboot(
     node: &NodeName,
     now_unix_s: u64,
 ) -> Result<Plan, ProcedureError> {
-    let subject = Subject::of(config, facts, node)?;
+    let situation = Situation::of(config, facts, node)?;
     let Some(seen) = facts.get(node) else {
         let why = facts.holes().find(|(hole, _)| *hole == node).map(|(_, why)| why.to_owned());
         return Err(ProcedureError::Unreachable(node.clone(), why.unwrap_or_default()));
     };
-    let mut plan = subject.plan();
+    let mut plan = situation.plan();
     let boot_id = seen.volatile.boot_id.clone();
-    let record = Record::of(subject.member);
+    let record = Record::of(situation.member);
     // An earlier run drained the node and saw it down: it has booted since, and only the rest is left.
     let has_booted = record.as_ref().is_some_and(|record| {
         record.verb == "reboot" && record.boot_id.as_ref().is_some_and(|before| *before != boot_id)
     });
-    let is_drained = subject.member.availability == "drain";
+    let is_drained = situation.member.availability == "drain";
     if !is_drained {
-        plan.findings = consequences(&subject, "while the node boots");
+        plan.findings = consequences(&situation, "while the node boots");
         let record = Record {
             verb: "reboot".to_owned(),
             since_unix_s: Some(now_unix_s),
             boot_id: Some(boot_id.clone()),
         };
-        let mut change = drained(&subject, &record);
+        let mut change = drained(&situation, &record);
         change.gates = before_disturbing(node, &running_now(facts));
         plan.changes.push(change);
     }
     if !has_booted || !is_drained {
-        plan.changes.push(rebooted(&subject, boot_id, plan.changes.last()));
+        plan.changes.push(rebooted(&situation, boot_id, plan.changes.last()));
     }
     if is_drained && record.is_none() {
         let hint = format!("`enxame node activate {node}` gives it tasks again");
@@ -94,7 +94,7 @@ pub fn reboot(
             Finding::warning(SECTION, "was drained by somebody else, and stays drained", hint).on(node),
         );
     } else {
-        let mut change = activated(&subject);
+        let mut change = activated(&situation);
         if plan.changes.is_empty() {
             // Whoever rebooted it did not wait for that.
             change.gates.push(Gate::EncryptsTraffic { node: node.clone() });
@@ -124,35 +124,35 @@ fn step(node: &NodeName, kind: &'static str, about: &NodeName, action: impl Into
     }
 }
 
-fn drained(subject: &Subject<'_>, record: &Record) -> Change {
-    let node = &subject.node.name;
+fn drained(situation: &Situation<'_>, record: &Record) -> Change {
+    let node = &situation.node.name;
     let availability = Availability::Drain { record: record.text() };
-    let action = availability::Action { address: subject.node.address, availability };
+    let action = availability::Action { address: situation.node.address, availability };
     Change {
         summary: format!("drain {node}"),
         reason: "its tasks end in order and start on other nodes, where they can".to_owned(),
-        differences: vec![Difference::changed("availability", &subject.member.availability, "drain")],
+        differences: vec![Difference::changed("availability", &situation.member.availability, "drain")],
         risk: Risk::Disruptive("tasks on this node end".to_owned()),
         until: vec![Gate::NodeDrained { node: node.clone() }],
-        ..step(subject.manager, "drain", node, action)
+        ..step(situation.manager, "drain", node, action)
     }
 }
 
-fn activated(subject: &Subject<'_>) -> Change {
-    let node = &subject.node.name;
-    let action = availability::Action { address: subject.node.address, availability: Availability::Active };
+fn activated(situation: &Situation<'_>) -> Change {
+    let node = &situation.node.name;
+    let action = availability::Action { address: situation.node.address, availability: Availability::Active };
     Change {
         summary: format!("activate {node}"),
         reason: "it gets tasks again; what runs elsewhere stays there".to_owned(),
         differences: vec![Difference::changed("availability", "drain", "active")],
         gates: vec![Gate::NodeReady { node: node.clone() }],
-        until: vec![Gate::TasksRun { services: expected(subject) }],
-        ..step(subject.manager, "activate", node, action)
+        until: vec![Gate::TasksRun { services: expected(situation) }],
+        ..step(situation.manager, "activate", node, action)
     }
 }
 
-fn rebooted(subject: &Subject<'_>, boot_id: String, before: Option<&Change>) -> Change {
-    let node = &subject.node.name;
+fn rebooted(situation: &Situation<'_>, boot_id: String, before: Option<&Change>) -> Change {
+    let node = &situation.node.name;
     let action = machine::reboot::Action { boot_id: boot_id.clone() };
     Change {
         summary: format!("reboot {node}"),
@@ -174,11 +174,11 @@ fn rebooted(subject: &Subject<'_>, boot_id: String, before: Option<&Change>) -> 
 }
 
 /// The tasks that are to run once the node is back: those that run now, and those that only it can run.
-fn expected(subject: &Subject<'_>) -> BTreeMap<String, usize> {
-    let mut services = running_now(subject.facts);
-    for (name, service) in &subject.workloads.services {
+fn expected(situation: &Situation<'_>) -> BTreeMap<String, usize> {
+    let mut services = running_now(situation.facts);
+    for (name, service) in &situation.workloads.services {
         let wanted = service.wanted.and_then(|count| usize::try_from(count).ok());
-        if let Some(wanted) = wanted.filter(|_| fate(subject, service, &mut []) == Fate::Pinned) {
+        if let Some(wanted) = wanted.filter(|_| fate(situation, service, &mut []) == Fate::Pinned) {
             services.insert(name.clone(), wanted);
         }
     }
@@ -186,17 +186,17 @@ fn expected(subject: &Subject<'_>) -> BTreeMap<String, usize> {
 }
 
 /// What draining the node does to each service that has a task there.
-fn consequences(subject: &Subject<'_>, how_long: &str) -> Vec<Finding> {
-    let node = &subject.node.name;
-    let mut left = room(subject);
+fn consequences(situation: &Situation<'_>, how_long: &str) -> Vec<Finding> {
+    let node = &situation.node.name;
+    let mut left = room(situation);
     let mut findings = Vec::new();
-    for (name, service) in &subject.workloads.services {
-        let here = service.tasks.iter().filter(|task| task.node_id == subject.member.id).count();
+    for (name, service) in &situation.workloads.services {
+        let here = service.tasks.iter().filter(|task| task.node_id == situation.member.id).count();
         if here == 0 {
             continue;
         }
         let (tasks, s) = if here == 1 { ("1 task".to_owned(), "s") } else { (format!("{here} tasks"), "") };
-        let (message, hint) = match fate(subject, service, &mut left) {
+        let (message, hint) = match fate(situation, service, &mut left) {
             Fate::Moves => (format!("{tasks} of {name} move{s} to other nodes"), "nothing to do".to_owned()),
             Fate::EndsHere => {
                 (format!("the task of {name} here ends {how_long}"), "the other nodes have theirs".to_owned())

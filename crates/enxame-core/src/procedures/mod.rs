@@ -79,7 +79,7 @@ impl Record {
 }
 
 /// What a procedure about one node looks at.
-struct Subject<'a> {
+struct Situation<'a> {
     facts: &'a ClusterFacts,
     node: &'a NodeConfig,
     swarm: &'a SwarmFacts,
@@ -89,7 +89,7 @@ struct Subject<'a> {
     manager: &'a NodeName,
 }
 
-impl<'a> Subject<'a> {
+impl<'a> Situation<'a> {
     fn of(config: &'a Config, facts: &'a ClusterFacts, node: &NodeName) -> Result<Self, ProcedureError> {
         let node = config.node(node).ok_or_else(|| ProcedureError::UnknownNode(node.clone()))?;
         let leads =

@@ -3,7 +3,7 @@
 use crate::areas::swarm::{Resources, ServiceFacts};
 use crate::facts::SwarmNodeFacts;
 
-use super::Subject;
+use super::Situation;
 
 /// What becomes of a service whose tasks leave a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,14 +40,18 @@ fn satisfies(node: &SwarmNodeFacts, constraint: &str) -> Option<bool> {
     Some(found == is_wanted)
 }
 
-/// What becomes of a service's tasks on the subject's node when that is drained. `room` is what the others have left, by id;
+/// What becomes of a service's tasks on the situation's node when that is drained. `room` is what the others have left, by id;
 /// it is taken from.
-pub(super) fn fate(subject: &Subject<'_>, service: &ServiceFacts, room: &mut [(String, Resources)]) -> Fate {
+pub(super) fn fate(
+    situation: &Situation<'_>,
+    service: &ServiceFacts,
+    room: &mut [(String, Resources)],
+) -> Fate {
     if service.wanted.is_none() {
         return Fate::EndsHere;
     }
     let mut fitting: Vec<&str> = Vec::new();
-    for node in subject.swarm.nodes.iter().filter(|node| node.id != subject.member.id) {
+    for node in situation.swarm.nodes.iter().filter(|node| node.id != situation.member.id) {
         if node.state != "ready" || node.availability != "active" {
             continue;
         }
@@ -65,7 +69,7 @@ pub(super) fn fate(subject: &Subject<'_>, service: &ServiceFacts, room: &mut [(S
     if fitting.is_empty() {
         return Fate::Pinned;
     }
-    let leaving = service.tasks.iter().filter(|task| task.node_id == subject.member.id).count();
+    let leaving = service.tasks.iter().filter(|task| task.node_id == situation.member.id).count();
     for _ in 0..leaving {
         let place = room
             .iter_mut()
@@ -77,14 +81,14 @@ pub(super) fn fate(subject: &Subject<'_>, service: &ServiceFacts, room: &mut [(S
     Fate::Moves
 }
 
-/// What every node but the subject's has left beside what is reserved there.
-pub(super) fn room(subject: &Subject<'_>) -> Vec<(String, Resources)> {
+/// What every node but the situation's has left beside what is reserved there.
+pub(super) fn room(situation: &Situation<'_>) -> Vec<(String, Resources)> {
     let taken = |id: &str| {
-        let tasks = subject.workloads.services.values().flat_map(|service| {
+        let tasks = situation.workloads.services.values().flat_map(|service| {
             service.tasks.iter().filter(|task| task.node_id == id).map(|_| service.reserved)
         });
         tasks.fold(Resources::default(), Resources::plus)
     };
-    let capacities = subject.workloads.capacity.iter().filter(|(id, _)| **id != subject.member.id);
+    let capacities = situation.workloads.capacity.iter().filter(|(id, _)| **id != situation.member.id);
     capacities.map(|(id, capacity)| (id.clone(), capacity.less(taken(id)))).collect()
 }

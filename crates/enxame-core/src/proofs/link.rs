@@ -6,7 +6,7 @@ use super::Totals;
 use super::judgement::Judgement;
 use crate::facts::Observed;
 use crate::names::NodeName;
-use crate::probe::{Association, Counts, PeerOutcome, WireView};
+use crate::probe::{Association, Capture, Counts, Direction, PeerOutcome};
 use crate::report::{LoadOutcome, Phase, Proof, SubjectNetwork, Verdict, WireObservations, on};
 
 /// All directions between two nodes.
@@ -78,15 +78,15 @@ impl<'a> Link<'a> {
     /// Whether what the receiving end saw at any time says nothing about the wire.
     fn decrypts_first(&self) -> bool {
         let loads = self.phase.iter().flat_map(|phase| [&phase.before, &phase.after]);
-        let views = loads.chain([&self.wire.whole]).filter_map(|views| views.get(self.to)?.known());
-        views.into_iter().any(|view| view.decrypts_before_watching)
+        let captures = loads.chain([&self.wire.whole]).filter_map(|captures| captures.get(self.to)?.known());
+        captures.into_iter().any(|capture| capture.decrypts_before_watching)
     }
 
     /// The payload that provably went from one to the other under the network's load, in bytes.
     pub(super) fn flowed(&self) -> Result<u64, String> {
         let phase = self.phase.clone()?;
-        let there = on(&phase.load, self.from).map(|load| self.payload(load, self.to, Way::Sent));
-        let back = on(&phase.load, self.to).map(|load| self.payload(load, self.from, Way::Received));
+        let there = on(&phase.load, self.from).map(|load| self.payload(load, self.to, Direction::Sent));
+        let back = on(&phase.load, self.to).map(|load| self.payload(load, self.from, Direction::Received));
         match (there, back) {
             (Ok(there), Ok(back)) if there + back > 0 => Ok(there + back),
             (Ok(_), Ok(_)) => Err("no payload flowed, so there was nothing to see".to_owned()),
@@ -94,20 +94,20 @@ impl<'a> Link<'a> {
         }
     }
 
-    fn payload(&self, load: &LoadOutcome, peer: &NodeName, way: Way) -> u64 {
+    fn payload(&self, load: &LoadOutcome, peer: &NodeName, direction: Direction) -> u64 {
         match load {
             LoadOutcome::Traffic(_) => {
                 let exchanged = self.peer_outcome(load, peer).and_then(|outcome| outcome.tcp.as_ref().ok());
-                exchanged.map_or(0, |exchanged| match way {
-                    Way::Sent => exchanged.sent_bytes,
-                    Way::Received => exchanged.received_bytes,
+                exchanged.map_or(0, |exchanged| match direction {
+                    Direction::Sent => exchanged.sent_bytes,
+                    Direction::Received => exchanged.received_bytes,
                 })
             }
             LoadOutcome::Mesh(mesh) => {
                 let id = self.wire.subject.nodes.get(peer).map_or("", |node| &node.node_id);
-                mesh.answered.get(id).map_or(0, |answers| match way {
-                    Way::Sent => answers.sent_bytes,
-                    Way::Received => answers.received_bytes,
+                mesh.answered.get(id).map_or(0, |answers| match direction {
+                    Direction::Sent => answers.sent_bytes,
+                    Direction::Received => answers.received_bytes,
                 })
             }
         }
@@ -131,14 +131,14 @@ impl<'a> Link<'a> {
     pub(super) fn seen_under_load(&self) -> Result<[Option<Counted>; 2], String> {
         let phase = self.phase.clone()?;
         let mut seen = [None, None];
-        for (place, (node, peer, way)) in seen.iter_mut().zip(self.ends()) {
+        for (place, (node, peer, direction)) in seen.iter_mut().zip(self.ends()) {
             let before = on(&phase.before, node)?;
             let after = on(&phase.after, node)?;
-            if way == Way::Received && self.decrypts_first() {
+            if direction == Direction::Received && self.decrypts_first() {
                 continue;
             }
-            let earlier = self.counts(before, peer, way)?;
-            let later = self.counts(after, peer, way)?;
+            let earlier = self.counts(before, peer, direction)?;
+            let later = self.counts(after, peer, direction)?;
             *place = Some(Counted {
                 esp_packets: later.esp_packets.saturating_sub(earlier.esp_packets),
                 esp_bytes: later.esp_bytes.saturating_sub(earlier.esp_bytes),
@@ -152,12 +152,12 @@ impl<'a> Link<'a> {
     /// What both ends counted of this direction in the whole run.
     pub(super) fn seen_in_all(&self) -> [Result<Option<Witness<'a>>, String>; 2] {
         let [near, far] = self.ends();
-        let look = |(node, peer, way): (&'a NodeName, &'a NodeName, Way)| {
-            let view = on(&self.wire.whole, node)?;
-            if way == Way::Received && self.decrypts_first() {
+        let look = |(node, peer, direction): (&'a NodeName, &'a NodeName, Direction)| {
+            let capture = on(&self.wire.whole, node)?;
+            if direction == Direction::Received && self.decrypts_first() {
                 return Ok(None);
             }
-            Ok(Some(Witness { counts: self.counts(view, peer, way)?, blind: blind(node, view) }))
+            Ok(Some(Witness { counts: self.counts(capture, peer, direction)?, blind: blind(node, capture) }))
         };
         [look(near), look(far)]
     }
@@ -166,14 +166,14 @@ impl<'a> Link<'a> {
     pub(super) fn associated(&self) -> Result<[(u64, u64); 2], String> {
         let phase = self.phase.clone()?;
         let mut risen = [(0, 0); 2];
-        for (place, (node, peer, way)) in risen.iter_mut().zip(self.ends()) {
+        for (place, (node, peer, direction)) in risen.iter_mut().zip(self.ends()) {
             let peer = self.wire.subject.nodes.get(peer).map(|peer| peer.address);
             // Only the peer's address is compared: behind address translation a node does not know its own.
-            let of_direction = |association: &&Association| match way {
-                Way::Sent => Some(association.destination) == peer,
-                Way::Received => Some(association.source) == peer,
+            let of_direction = |association: &&Association| match direction {
+                Direction::Sent => Some(association.destination) == peer,
+                Direction::Received => Some(association.source) == peer,
             };
-            let list = |view: &'a WireView| match &view.associations {
+            let list = |capture: &'a Capture| match &capture.associations {
                 Observed::Known(associations) => Ok(associations.iter().filter(of_direction)),
                 Observed::Unknown(why) => Err(format!("{node}: {why}")),
             };
@@ -192,17 +192,22 @@ impl<'a> Link<'a> {
         Ok(risen)
     }
 
-    fn ends(&self) -> [(&'a NodeName, &'a NodeName, Way); 2] {
-        [(self.from, self.to, Way::Sent), (self.to, self.from, Way::Received)]
+    fn ends(&self) -> [(&'a NodeName, &'a NodeName, Direction); 2] {
+        [(self.from, self.to, Direction::Sent), (self.to, self.from, Direction::Received)]
     }
 
-    fn counts(&self, view: &'a WireView, peer: &NodeName, way: Way) -> Result<&'a Counts, String> {
+    fn counts(
+        &self,
+        capture: &'a Capture,
+        peer: &NodeName,
+        direction: Direction,
+    ) -> Result<&'a Counts, String> {
         let address = self.wire.subject.nodes.get(peer).map(|peer| peer.address);
-        let counts = address.and_then(|address| view.peers.get(&address));
+        let counts = address.and_then(|address| capture.peers.get(&address));
         let counts = counts.ok_or_else(|| format!("packets of {peer} were not watched"))?;
-        Ok(match way {
-            Way::Sent => &counts.sent,
-            Way::Received => &counts.received,
+        Ok(match direction {
+            Direction::Sent => &counts.sent,
+            Direction::Received => &counts.received,
         })
     }
 }
@@ -215,22 +220,19 @@ pub(super) struct Counted {
     pub(super) blind: Option<String>,
 }
 
-/// Which way packets went, as one end saw it.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Way {
-    Sent,
-    Received,
-}
-
-/// Why a view may lack something.
-fn blind(node: &NodeName, view: &WireView) -> Option<String> {
-    if view.kernel_drops > 0 {
-        return Some(format!("{node}'s kernel dropped {} packets before they were seen", view.kernel_drops));
+/// Why a capture may lack something.
+fn blind(node: &NodeName, capture: &Capture) -> Option<String> {
+    if capture.kernel_drops > 0 {
+        return Some(format!(
+            "{node}'s kernel dropped {} packets before they were seen",
+            capture.kernel_drops
+        ));
     }
-    if view.is_behind {
+    if capture.is_behind {
         return Some(format!("{node} had not yet counted all packets that it saw"));
     }
-    (view.truncated > 0).then(|| format!("{} packets on {node} were too long to be searched", view.truncated))
+    (capture.truncated > 0)
+        .then(|| format!("{} packets on {node} were too long to be searched", capture.truncated))
 }
 
 /// Why what was counted may lack something.

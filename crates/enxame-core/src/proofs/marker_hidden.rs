@@ -1,10 +1,11 @@
 //! Under load the marker in the payload is visible nowhere.
 
 use super::judgement::Judgement;
-use super::link::{Counted, Link, Way, links, pairs};
+use super::link::{Counted, Link, links, pairs};
 use super::strangers::exchanged_with_absent;
 use super::{Need, Part, ProofKind, Totals};
 use crate::names::NodeName;
+use crate::probe::Direction;
 use crate::report::{Observations, Proof, ProofId, Verdict, WireObservations, on};
 
 const ID: ProofId = ProofId::MarkerHidden;
@@ -90,11 +91,11 @@ fn elsewhere(wire: &WireObservations, node: &NodeName) -> Option<Proof> {
 fn with_the_absent(observations: &Observations, wire: &WireObservations, node: &NodeName) -> Vec<Proof> {
     let exchanged = exchanged_with_absent(observations, wire, node).into_iter();
     let visible = exchanged.filter(|(_, _, counts)| counts.marker > 0);
-    let proofs = visible.map(|(peer, way, counts)| {
+    let proofs = visible.map(|(peer, direction, counts)| {
         let packets = counts.marker;
-        let went = match way {
-            Way::Sent => format!("from {node} to {peer}"),
-            Way::Received => format!("to {node} from {peer}"),
+        let went = match direction {
+            Direction::Sent => format!("from {node} to {peer}"),
+            Direction::Received => format!("to {node} from {peer}"),
         };
         let text = format!("the marker was readable in {packets} packets {went}, which does not answer");
         failed(packets, text).on(None, node)

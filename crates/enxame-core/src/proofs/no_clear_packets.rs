@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::judgement::Judgement;
-use super::link::{Link, Way, links, pairs};
+use super::link::{Link, links, pairs};
 use super::strangers::exchanged_with_absent;
 use super::{Need, Part, ProofKind, Totals};
 use crate::names::NodeName;
-use crate::probe::Counts;
+use crate::probe::{Counts, Direction};
 use crate::report::{Observations, Proof, ProofId, Subject, Verdict, WireObservations, on};
 
 const ID: ProofId = ProofId::NoClearPackets;
@@ -95,11 +95,12 @@ fn on_unknown_networks(wire: &WireObservations, from: &NodeName, to: &NodeName) 
         .copied()
         .collect();
     let address = |node: &NodeName| subject.nodes.get(node).map(|node| node.address);
-    let sent = on(&wire.whole, from).ok().and_then(|view| Some(&view.peers.get(&address(to)?)?.sent.clear));
+    let sent =
+        on(&wire.whole, from).ok().and_then(|capture| Some(&capture.peers.get(&address(to)?)?.sent.clear));
     let received = on(&wire.whole, to)
         .ok()
-        .filter(|view| !view.decrypts_before_watching)
-        .and_then(|view| Some(&view.peers.get(&address(from)?)?.received.clear));
+        .filter(|capture| !capture.decrypts_before_watching)
+        .and_then(|capture| Some(&capture.peers.get(&address(from)?)?.received.clear));
     let mut clear = BTreeMap::<u32, u64>::new();
     for (vni, packets) in
         [sent, received].into_iter().flatten().flatten().filter(|(vni, _)| !known.contains(vni))
@@ -119,8 +120,8 @@ fn on_unknown_networks(wire: &WireObservations, from: &NodeName, to: &NodeName) 
 
 /// What a node sent in clear to addresses that are no nodes.
 fn towards_strangers(wire: &WireObservations, node: &NodeName) -> Vec<Proof> {
-    let Ok(view) = on(&wire.whole, node) else { return Vec::new() };
-    let clear = view.clear_elsewhere.iter().flat_map(|(address, clear)| {
+    let Ok(capture) = on(&wire.whole, node) else { return Vec::new() };
+    let clear = capture.clear_elsewhere.iter().flat_map(|(address, clear)| {
         secret(&wire.subject, clear).map(move |(vni, packets)| (address, vni, packets))
     });
     let proofs = clear.map(|(address, vni, packets)| {
@@ -137,14 +138,14 @@ fn towards_strangers(wire: &WireObservations, node: &NodeName) -> Vec<Proof> {
 /// answers saw is a failure all the same, and its own.
 fn with_the_absent(observations: &Observations, wire: &WireObservations, node: &NodeName) -> Vec<Proof> {
     let exchanged = exchanged_with_absent(observations, wire, node);
-    let clear = exchanged.into_iter().flat_map(|(peer, way, counts)| {
-        secret(&wire.subject, &counts.clear).map(move |(vni, packets)| (peer, way, vni, packets))
+    let clear = exchanged.into_iter().flat_map(|(peer, direction, counts)| {
+        secret(&wire.subject, &counts.clear).map(move |(vni, packets)| (peer, direction, vni, packets))
     });
-    let proofs = clear.map(|(peer, way, vni, packets)| {
+    let proofs = clear.map(|(peer, direction, vni, packets)| {
         let network = network_of(&wire.subject, vni);
-        let went = match way {
-            Way::Sent => format!("went from {node} to {peer}"),
-            Way::Received => format!("came to {node} from {peer}"),
+        let went = match direction {
+            Direction::Sent => format!("went from {node} to {peer}"),
+            Direction::Received => format!("came to {node} from {peer}"),
         };
         let text = format!("{packets} clear packets of {network} {went}, which does not answer");
         failed(packets, text).on(Some(network), node)

@@ -9,7 +9,7 @@ use super::Subject;
 use super::exposure::Sighting;
 use crate::facts::Observed;
 use crate::names::NodeName;
-use crate::probe::{MeshOutcome, PathQuality, ProbeTask, TrafficOutcome, WireView};
+use crate::probe::{Capture, MeshOutcome, PathQuality, ProbeTask, TrafficOutcome};
 
 /// Something observed on each node.
 pub type PerNode<T> = BTreeMap<NodeName, Observed<T>>;
@@ -37,7 +37,7 @@ pub struct WireObservations {
     /// The loads, in order; one for each network that was loaded.
     pub phases: Vec<Phase>,
     /// What each node saw from before the probe was deployed until the last load was over.
-    pub whole: PerNode<WireView>,
+    pub whole: PerNode<Capture>,
     /// Why loads are missing, when the run came to an early end.
     pub trouble: Option<String>,
 }
@@ -48,11 +48,11 @@ pub struct Phase {
     /// The network's id.
     pub network: String,
     /// What each node had seen before.
-    pub before: PerNode<WireView>,
+    pub before: PerNode<Capture>,
     /// What came of the load.
     pub load: PerNode<LoadOutcome>,
     /// What each node had seen after.
-    pub after: PerNode<WireView>,
+    pub after: PerNode<Capture>,
 }
 
 /// What came of a load.

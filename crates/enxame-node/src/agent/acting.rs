@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use enxame_core::areas::Action;
 use enxame_core::change::ChangeId;
-use enxame_core::journal::Event;
+use enxame_core::journal::ChangeEvent;
 use enxame_core::protocol::{Failure, Reply, Request};
 use enxame_core::secret::Secret;
 use nix::fcntl::Flock;
@@ -95,7 +95,7 @@ impl Acting {
         }
         let record =
             |event| journal::record(&self.operator, change, event).map_err(|error| Failure::of(&error));
-        record(Event::Begun)?;
+        record(ChangeEvent::Begun)?;
         let armed = areas::way_back(host, action).and_then(|way| {
             let Some(way) = way else { return Ok(None) };
             progress("making sure of the way back");
@@ -103,7 +103,7 @@ impl Acting {
         });
         let making = armed.map_err(|error| error.failure()).inspect_err(|failure| {
             // Nothing was done; that the line may not be written changes nothing of it.
-            drop(record(Event::Failed(failure.causes.first().cloned().unwrap_or_default())));
+            drop(record(ChangeEvent::Failed(failure.causes.first().cloned().unwrap_or_default())));
         })?;
         let mut context =
             Context { host, handed, progress, package_lists_are_fresh: &mut self.package_lists_are_fresh };
@@ -114,14 +114,14 @@ impl Acting {
         match outcome {
             // Written down by whoever confirms it or puts it back.
             Ok(()) if is_guarded => Ok(Reply::Unconfirmed),
-            Ok(()) => record(Event::Done).map(|()| Reply::Done),
+            Ok(()) => record(ChangeEvent::Done).map(|()| Reply::Done),
             Err(failure) if is_guarded => {
                 progress("it did not work: putting back what was there");
                 deadman::put_back(host, When::Now).map_err(|error| error.failure())?;
                 Err(failure)
             }
             Err(failure) => {
-                record(Event::Failed(failure.causes.first().cloned().unwrap_or_default()))?;
+                record(ChangeEvent::Failed(failure.causes.first().cloned().unwrap_or_default()))?;
                 Err(failure)
             }
         }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use enxame_core::protocol::{Event, Failure, FromAgent, Reply, RequestId, Say, write_frame};
+use enxame_core::protocol::{AgentEvent, Failure, FromAgent, Reply, RequestId, Say, write_frame};
 
 use crate::cancel::Cancel;
 
@@ -109,7 +109,7 @@ impl Task {
 
     /// Tells people what is going on.
     pub(super) fn progress(&self, text: &str) {
-        self.office.say(self.id, Say::Event(Event::Progress(text.to_owned())));
+        self.office.say(self.id, Say::Event(AgentEvent::Progress(text.to_owned())));
     }
 
     /// The one reply.

@@ -13,7 +13,7 @@ use enxame_core::change::ChangeId;
 use enxame_core::facts::FactsQuery;
 use enxame_core::ports::PortSet;
 use enxame_core::probe::{Echoes, Scan};
-use enxame_core::protocol::{Event, FromAgent, STILL_HERE, Say};
+use enxame_core::protocol::{AgentEvent, FromAgent, STILL_HERE, Say};
 use nix::fcntl::Flock;
 
 use super::*;
@@ -249,7 +249,7 @@ fn a_scan_that_is_cancelled_says_so_at_once_and_holds_up_nothing_else() {
     let mut served = Served::begin();
     served.ask(1, scan());
     match served.hear() {
-        (1, Say::Event(Event::Progress(text))) => assert_eq!(text, "scanning"),
+        (1, Say::Event(AgentEvent::Progress(text))) => assert_eq!(text, "scanning"),
         other => panic!("{other:?}"),
     }
     served.ask(2, Request::Settle);

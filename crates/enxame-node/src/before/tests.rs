@@ -15,7 +15,7 @@ fn what_was_there_first_is_kept_and_a_later_apply_does_not_replace_it() {
         keep(&host, &touching(path)).unwrap();
     }
     let before = look(&host);
-    assert_eq!(before.record, Record::FromTheStart);
+    assert_eq!(before.record, Coverage::FromTheStart);
     assert_eq!(before.text("/etc/hosts"), Some("first\n"));
     assert_eq!(before.files["/etc/absent"], FileFacts::Absent);
     put_back(&host, "/etc/hosts").unwrap();

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use enxame_core::change::ChangeId;
 use enxame_core::facts::NotPutBack;
-use enxame_core::journal::Event;
+use enxame_core::journal::ChangeEvent;
 use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 
@@ -238,7 +238,7 @@ impl Switch {
                 armed.kept.iter().for_each(Kept::forget);
                 units::disarm(host);
                 // Without the line the change looks interrupted, and the next apply finds it made.
-                self.note(&armed, Event::Done);
+                self.note(&armed, ChangeEvent::Done);
                 Ok(())
             }
             // Confirmed already, by a connection that broke before it heard so.
@@ -288,11 +288,11 @@ impl Switch {
         self.remove(MANIFEST)?;
         self.remove(GOING_BACK)?;
         units::disarm(host);
-        self.note(armed, Event::Failed(how));
+        self.note(armed, ChangeEvent::Failed(how));
         Ok(())
     }
 
-    fn note(&self, armed: &Armed, event: Event) {
+    fn note(&self, armed: &Armed, event: ChangeEvent) {
         // The journal may be on a disk that is full; what counts is done.
         drop(journal::record_at(&self.journal, &armed.operator, &ChangeId(armed.change.clone()), event));
     }

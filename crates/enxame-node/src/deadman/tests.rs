@@ -61,7 +61,7 @@ impl Scene {
         self.switch.put_back(&self.host, when)
     }
 
-    fn journal(&self) -> Vec<Event> {
+    fn journal(&self) -> Vec<ChangeEvent> {
         let text = fs::read_to_string(&self.switch.journal).unwrap_or_default();
         text.lines().map(|line| serde_json::from_str::<Entry>(line).unwrap().event).collect()
     }
@@ -84,7 +84,7 @@ fn what_nobody_confirmed_is_put_back_loaded_and_written_down() {
     assert_eq!(scene.put_back(When::Now).unwrap().as_deref(), Some("kvm2/ufw"));
     assert_eq!(fs::read_to_string(scene.file("rules")).unwrap(), "before");
     assert_eq!(scene.host.ran().len(), 1);
-    assert_eq!(scene.journal(), [Event::Failed("put back by the dead-man switch".to_owned())]);
+    assert_eq!(scene.journal(), [ChangeEvent::Failed("put back by the dead-man switch".to_owned())]);
     assert_eq!(scene.put_back(When::Now).unwrap(), None);
     assert_eq!(given_up::standing(&scene.switch.directory), []);
 }
@@ -108,7 +108,7 @@ fn a_file_that_cannot_be_put_back_is_given_up_after_some_tries_and_named_until_i
     assert!(error.contains(&scene.file("rules").display().to_string()) && error.contains(&copy), "{error}");
     assert!(scene.switch.unconfirmed().unwrap().is_none());
     assert_eq!(scene.put_back(When::Now).unwrap(), None, "the node is free");
-    let [Event::Failed(text)] = &scene.journal()[..] else { panic!("{:?}", scene.journal()) };
+    let [ChangeEvent::Failed(text)] = &scene.journal()[..] else { panic!("{:?}", scene.journal()) };
     assert!(text.starts_with("the dead-man switch gave up") && text.contains(&copy), "{text}");
 
     let left = given_up::standing(&scene.switch.directory);

@@ -137,7 +137,7 @@ pub(super) fn hash(payload: &[u8]) -> [u8; 32] {
 
 /// What a client learnt.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Answer {
+pub(super) struct ExchangeOutcome {
     pub(super) answered_by: String,
     pub(super) sent_bytes: u64,
     pub(super) received_bytes: u64,
@@ -148,7 +148,7 @@ pub(super) fn exchange(
     connection: &mut Connection,
     marker: &Marker,
     payload_bytes: u32,
-) -> io::Result<Answer> {
+) -> io::Result<ExchangeOutcome> {
     let invalid = |text: &str| io::Error::new(io::ErrorKind::InvalidData, text.to_owned());
     let payload = marker.payload(0, usize::try_from(payload_bytes).map_err(io::Error::other)?);
     let length = u32::try_from(payload.len()).map_err(io::Error::other)?;
@@ -171,7 +171,7 @@ pub(super) fn exchange(
     if back != payload {
         return Err(invalid("what came back is not what was agreed"));
     }
-    Ok(Answer {
+    Ok(ExchangeOutcome {
         answered_by: String::from_utf8(name).map_err(|_| invalid("the answer names no node"))?,
         sent_bytes: length.into(),
         received_bytes: length.into(),

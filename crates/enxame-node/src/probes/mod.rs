@@ -82,9 +82,9 @@ impl Probes {
                 unless(cancel, ProbeReply::Mesh(traffic::mesh(order, cancel)))
             }
             ProbeRequest::WatchStop => {
-                let view = self.watcher()?.read();
+                let capture = self.watcher()?.read();
                 self.watcher = None;
-                view.map(ProbeReply::Wire)
+                capture.map(ProbeReply::Wire)
             }
             ProbeRequest::RemoveService { run } => {
                 service::remove_service(self.engine()?, run)?;

@@ -10,7 +10,7 @@ use enxame_core::probe::{
     TrafficOutcome,
 };
 
-use super::exchange::{Answer, Connection, Deadline, connect, exchange, is_over};
+use super::exchange::{Connection, Deadline, ExchangeOutcome, connect, exchange, is_over};
 use super::names::{RESOLVER, resolve};
 use crate::cancel::Cancel;
 
@@ -76,7 +76,7 @@ fn talk(at: SocketAddr, what: &Exchange, cancel: &Cancel) -> io::Result<Exchange
 }
 
 /// Connects, again and again if need be, and exchanges once.
-fn one_exchange(at: SocketAddr, what: &Exchange, cancel: &Cancel) -> io::Result<Answer> {
+fn one_exchange(at: SocketAddr, what: &Exchange, cancel: &Cancel) -> io::Result<ExchangeOutcome> {
     let deadline = Deadline::unless(cancel, Duration::from_secs(what.wait_seconds));
     let stream = loop {
         match connect(at, &deadline.or_after(CONNECT)) {

@@ -25,12 +25,12 @@ pub(crate) trait Edge {
     fn apply<'a>(
         &'a self,
         change: &'a EdgeChange,
-        watch: &'a dyn Watch,
+        observer: &'a dyn Observer,
     ) -> LocalBoxFuture<'a, Result<(), EdgeError>>;
 }
 
-/// Whoever watches a change at the edge.
-pub(crate) trait Watch {
+/// Whoever observes a change at the edge.
+pub(crate) trait Observer {
     /// What is being done.
     fn tell(&self, text: &str);
     /// Whether a node still answers a new SSH connection; the error says why not.

@@ -24,7 +24,7 @@ use futures::stream::FuturesUnordered;
 use tokio::sync::watch;
 
 pub(crate) use event::{Event, Outcome};
-pub(crate) use nodes::Nodes;
+pub(crate) use nodes::FleetNodes;
 pub(crate) use world::World;
 
 /// What became of each change.

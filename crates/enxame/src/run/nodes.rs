@@ -20,13 +20,13 @@ use crate::transport::{Agent, Channel, TransportError};
 const LOOK_DEADLINE: Duration = Duration::from_secs(60);
 
 /// The nodes of a fleet.
-pub(crate) struct Nodes<'a> {
+pub(crate) struct FleetNodes<'a> {
     fleet: &'a Fleet,
     /// Of nodes that have booted or lost their connection since.
     anew: RefCell<BTreeMap<NodeName, Rc<Agent>>>,
 }
 
-impl<'a> Nodes<'a> {
+impl<'a> FleetNodes<'a> {
     /// The nodes that a fleet has agents of.
     pub(crate) fn of(fleet: &'a Fleet) -> Self {
         Self { fleet, anew: RefCell::default() }
@@ -73,7 +73,7 @@ impl<'a> Nodes<'a> {
     }
 }
 
-impl World for Nodes<'_> {
+impl World for FleetNodes<'_> {
     fn request<'a>(
         &'a self,
         node: &'a NodeName,

@@ -10,7 +10,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use enxame_core::protocol::{
-    Event, FromAgent, KEEP_ALIVE, Reply, Request, RequestId, STILL_HERE, Say, ToAgent, checked_length, encode,
+    AgentEvent, FromAgent, KEEP_ALIVE, Reply, Request, RequestId, STILL_HERE, Say, ToAgent, checked_length,
+    encode,
 };
 use serde::de::DeserializeOwned;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -81,7 +82,7 @@ impl Line {
         self.write(frame);
         loop {
             match told.recv().await {
-                Some(Say::Event(Event::Progress(text))) => progress(&text),
+                Some(Say::Event(AgentEvent::Progress(text))) => progress(&text),
                 Some(Say::Reply(reply)) => return Ok(reply),
                 None => return Err(self.why_broken()),
             }

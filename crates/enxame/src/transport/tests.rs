@@ -9,7 +9,7 @@ use std::time::Instant;
 use enxame_core::facts::FactsQuery;
 use enxame_core::ports::PortSet;
 use enxame_core::probe::{ProbeRequest, Scan};
-use enxame_core::protocol::{Event, FromAgent, RequestId, STILL_HERE, Say, ToAgent, encode};
+use enxame_core::protocol::{AgentEvent, FromAgent, RequestId, STILL_HERE, Say, ToAgent, encode};
 use enxame_core::secret::Secret;
 use futures::FutureExt;
 use futures::future::join;
@@ -91,7 +91,7 @@ async fn replies_and_progress_reach_whoever_asked_in_whatever_order_they_come() 
     let script = async {
         let (one, two) = (agent.hear_request().await, agent.hear_request().await);
         assert_ne!(one, two);
-        agent.say(one, Say::Event(Event::Progress("at it".to_owned()))).await;
+        agent.say(one, Say::Event(AgentEvent::Progress("at it".to_owned()))).await;
         agent.reply(two, "of the second").await;
         agent.reply(one, "of the first").await;
     };
@@ -108,7 +108,7 @@ async fn whoever_stops_waiting_has_cancelled_and_the_late_reply_is_nobodys() {
     let id = agent.hear_request().await;
     drop(asking);
     assert_eq!(agent.hear_cancel().await, id);
-    agent.say(id, Say::Event(Event::Progress("still at it".to_owned()))).await;
+    agent.say(id, Say::Event(AgentEvent::Progress("still at it".to_owned()))).await;
     agent.reply(id, "late").await;
     let script = async {
         let next = agent.hear_request().await;

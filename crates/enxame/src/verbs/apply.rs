@@ -11,9 +11,9 @@ use enxame_core::plan::{Absence, Plan, check_absence};
 use futures::future::LocalBoxFuture;
 use tokio::sync::watch;
 
-use super::{Look, carry, interrupts, look, make_plan, tell_lost};
+use super::{LookedAt, carry, interrupts, look, make_plan, tell_lost};
 use crate::cli::ApplyArgs;
-use crate::edge::Watch;
+use crate::edge::Observer;
 use crate::fleet::{Doors, Fleet, Locking, causes};
 use crate::render;
 use crate::render::progress::Progress;
@@ -108,7 +108,7 @@ async fn settle(fleet: &Fleet) {
 }
 
 /// Carries out what the plan says of the provider's edge; every server is confirmed over a new SSH connection.
-async fn at_the_edge(look: &Look, progress: &Progress, mut stop: watch::Receiver<bool>) -> Outcomes {
+async fn at_the_edge(look: &LookedAt, progress: &Progress, mut stop: watch::Receiver<bool>) -> Outcomes {
     let (Some(edge), Some(change)) = (&look.edge, &look.plan.edge) else { return Outcomes::new() };
     let confirming = Confirming { doors: &look.fleet.doors, progress };
     let mut applying = edge.apply(change, &confirming);
@@ -146,7 +146,7 @@ struct Confirming<'a> {
     progress: &'a Progress,
 }
 
-impl Watch for Confirming<'_> {
+impl Observer for Confirming<'_> {
     fn tell(&self, text: &str) {
         self.progress.note(&format!("{:<14} {text}", "edge"));
     }

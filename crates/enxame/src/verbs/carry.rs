@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use crate::cli::CommonArgs;
 use crate::fleet::Fleet;
 use crate::render::progress::Progress;
-use crate::run::{Event, Nodes, Outcome, Outcomes, Run};
+use crate::run::{Event, FleetNodes, Outcome, Outcomes, Run};
 use crate::{Ending, output, render};
 
 /// What `--json` prints.
@@ -49,7 +49,7 @@ pub(super) async fn out(
     progress: &Progress,
     stop: watch::Receiver<bool>,
 ) -> Outcomes {
-    let nodes = Nodes::of(fleet);
+    let nodes = FleetNodes::of(fleet);
     let tell = |event: &Event<'_>| progress.hear(event);
     let outcomes = Run { config, world: &nodes, tell: &tell }.carry_out(plan, stop).await;
     nodes.close().await;

@@ -53,7 +53,7 @@ pub(crate) fn schema() -> anyhow::Result<Ending> {
 }
 
 /// A cluster that was looked at.
-struct Look {
+struct LookedAt {
     config: Config,
     fleet: Fleet,
     /// The provider's edge, where it has an API.
@@ -73,14 +73,14 @@ fn tell_lost(lost: &[NodeError]) {
 }
 
 /// Looks at the nodes and at the provider's edge, where that has an API.
-async fn look(arguments: &CommonArgs, locking: Locking) -> anyhow::Result<Look> {
+async fn look(arguments: &CommonArgs, locking: Locking) -> anyhow::Result<LookedAt> {
     let config = load(&arguments.config)?;
     let edge = crate::edge::of(&config, directory_of(&arguments.config)).map_err(|error| told(&error))?;
     look_at(config, edge, arguments, locking).await
 }
 
 /// Looks at the nodes alone.
-async fn look_at_nodes(arguments: &CommonArgs, locking: Locking) -> anyhow::Result<Look> {
+async fn look_at_nodes(arguments: &CommonArgs, locking: Locking) -> anyhow::Result<LookedAt> {
     look_at(load(&arguments.config)?, None, arguments, locking).await
 }
 
@@ -89,12 +89,12 @@ async fn look_at(
     edge: Option<Box<dyn Edge>>,
     arguments: &CommonArgs,
     locking: Locking,
-) -> anyhow::Result<Look> {
+) -> anyhow::Result<LookedAt> {
     let progress = Progress::new(&config, arguments.quiet);
     let directory = directory_of(&arguments.config);
     let (fleet, facts, lost) = Fleet::reach(&config, directory, locking, &progress).await?;
     let plan = make_plan(&config, &facts, edge.as_deref()).await?;
-    Ok(Look { config, fleet, edge, facts, plan, lost, progress })
+    Ok(LookedAt { config, fleet, edge, facts, plan, lost, progress })
 }
 
 /// Looks at the provider's edge, where there is one to look at, and makes the plan.

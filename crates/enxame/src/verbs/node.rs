@@ -8,7 +8,7 @@ use enxame_core::plan::Plan;
 use enxame_core::procedures::{self, ProcedureError};
 use serde::Serialize;
 
-use super::{Look, carry, interrupts, look_at_nodes, tell_lost};
+use super::{LookedAt, carry, interrupts, look_at_nodes, tell_lost};
 use crate::cli::{NodeArgs, NodeVerb};
 use crate::fleet::Locking;
 use crate::render::progress::Progress;
@@ -17,7 +17,7 @@ use crate::{Ending, output, render};
 
 /// What `--json` prints.
 #[derive(Serialize)]
-struct Carried<'a> {
+struct ProcedureOutcome<'a> {
     plan: &'a Plan,
     outcomes: &'a Outcomes,
 }
@@ -39,7 +39,7 @@ pub(super) async fn node(verb: &NodeVerb) -> anyhow::Result<Ending> {
     ending
 }
 
-fn planned(verb: &NodeVerb, look: &Look) -> Result<Plan, ProcedureError> {
+fn planned(verb: &NodeVerb, look: &LookedAt) -> Result<Plan, ProcedureError> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     match verb {
         NodeVerb::Drain(arguments) => procedures::drain(&look.config, &look.facts, &arguments.node, now),
@@ -48,7 +48,7 @@ fn planned(verb: &NodeVerb, look: &Look) -> Result<Plan, ProcedureError> {
     }
 }
 
-async fn carried_out(arguments: &NodeArgs, look: &Look, plan: &Plan) -> anyhow::Result<Ending> {
+async fn carried_out(arguments: &NodeArgs, look: &LookedAt, plan: &Plan) -> anyhow::Result<Ending> {
     if plan.is_empty() {
         told(arguments, &look.config, plan, &Outcomes::new())?;
         return Ok(Ending::Done);
@@ -74,7 +74,7 @@ async fn carried_out(arguments: &NodeArgs, look: &Look, plan: &Plan) -> anyhow::
 
 fn told(arguments: &NodeArgs, config: &Config, plan: &Plan, outcomes: &Outcomes) -> anyhow::Result<()> {
     if arguments.common.json {
-        return output::json(&Carried { plan, outcomes });
+        return output::json(&ProcedureOutcome { plan, outcomes });
     }
     if plan.is_empty() {
         return Ok(output::text(&render::plan::plan(config, plan))?);

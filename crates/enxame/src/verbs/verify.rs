@@ -19,7 +19,7 @@ use crate::cli::{Subset, VerifyArgs};
 use crate::fleet::{Fleet, Locking};
 use crate::new_file::NewFile;
 use crate::render::progress::Progress;
-use crate::verify::{Course, FleetProbing, FromHere, Run, Scene, look_around, observe, render};
+use crate::verify::{Course, FleetProbing, FromHere, RunIdentity, Scene, look_around, observe, render};
 use crate::{Ending, output};
 
 /// What `--evidence` writes and `--json` prints.
@@ -172,12 +172,12 @@ impl Cluster<'_> {
 }
 
 /// A name and a marker nobody could have guessed.
-fn new_run() -> anyhow::Result<Run> {
+fn new_run() -> anyhow::Result<RunIdentity> {
     let mut random = [0; Marker::LENGTH + 4];
     std::fs::File::open("/dev/urandom")
         .and_then(|mut source| source.read_exact(&mut random))
         .context("cannot draw random bytes")?;
     let (marker, name) =
         random.split_first_chunk::<{ Marker::LENGTH }>().context("cannot draw random bytes")?;
-    Ok(Run { name: hex::encode(name), marker: Marker::new(*marker) })
+    Ok(RunIdentity { name: hex::encode(name), marker: Marker::new(*marker) })
 }

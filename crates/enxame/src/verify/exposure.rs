@@ -126,7 +126,7 @@ impl<P: Probing, L: Lookout> Scene<'_, P, L> {
             );
             return Some(self.sighting(node, address, (Vantage::Operator, seen_as), Err(why)));
         }
-        let order = self.order(node, address, (&Vantage::Operator, seen_as), Ports::All);
+        let order = self.order(node, address, (&Vantage::Operator, seen_as), Extent::All);
         let seen = match self.lookout.scan(&node.name, order, targets).await {
             Ok(scanned) => Ok(scanned),
             Err(Missed::Failed(why)) => Err(why),
@@ -153,7 +153,7 @@ impl<P: Probing, L: Lookout> Scene<'_, P, L> {
             }
             let vantage = Vantage::Peer(peer.name.clone());
             let likely = self.address_of(peer, address);
-            let order = self.order(node, address, (&vantage, likely), Ports::All);
+            let order = self.order(node, address, (&vantage, likely), Extent::All);
             match self.ask(&peer.name, order, EVERYTHING).await {
                 // It is let in where strangers are not: what strangers meet, it cannot tell.
                 Ok(scanned) if scanned.source == peer.address => {
@@ -176,7 +176,7 @@ impl<P: Probing, L: Lookout> Scene<'_, P, L> {
         if let Some(why) = self.absent([peer, node]) {
             return self.sighting(node, node.address, (vantage, from), Err(why));
         }
-        let order = self.order(node, node.address, (&vantage, from), Ports::Sample);
+        let order = self.order(node, node.address, (&vantage, from), Extent::Sample);
         let seen = self.ask(&peer.name, order, SAMPLE).await;
         self.sighting(node, node.address, (vantage, from), seen)
     }
@@ -223,12 +223,12 @@ impl<P: Probing, L: Lookout> Scene<'_, P, L> {
         node: &NodeConfig,
         address: IpAddr,
         from: (&Vantage, Option<IpAddr>),
-        ports: Ports,
+        ports: Extent,
     ) -> Scan {
         let expected = self.expected(node, from);
         let tcp = match ports {
-            Ports::All => PortSet::all(),
-            Ports::Sample => expected.sample(),
+            Extent::All => PortSet::all(),
+            Extent::Sample => expected.sample(),
         };
         let udp = match from.0 {
             Vantage::Operator => udp_ports(self.config),
@@ -261,7 +261,7 @@ impl<P: Probing, L: Lookout> Scene<'_, P, L> {
 
 /// How many ports are tried.
 #[derive(Clone, Copy)]
-enum Ports {
+enum Extent {
     All,
     Sample,
 }

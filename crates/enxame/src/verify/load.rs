@@ -7,7 +7,7 @@ use std::time::Duration;
 use enxame_core::facts::Observed;
 use enxame_core::names::NodeName;
 use enxame_core::probe::{
-    Exchange, Marker, MeshTraffic, PeerTask, ProbeReply, ProbeRequest, ProbedNetwork, Traffic, WireView,
+    Capture, Exchange, Marker, MeshTraffic, PeerTask, ProbeReply, ProbeRequest, ProbedNetwork, Traffic,
 };
 use enxame_core::proofs::Need;
 use enxame_core::report::{LoadOutcome, PerNode, Phase, SubjectNetwork};
@@ -42,11 +42,11 @@ impl<P: Probing> Steps<'_, P> {
     pub(super) async fn load(
         &mut self,
         network: &SubjectNetwork,
-        before: PerNode<WireView>,
-    ) -> PerNode<WireView> {
+        before: PerNode<Capture>,
+    ) -> PerNode<Capture> {
         let load = if network.is_ingress { self.mesh().await } else { self.traffic(network).await };
         let watches = self.needs(Need::Watch);
-        let after = if watches { self.views(ProbeRequest::WatchRead).await } else { PerNode::new() };
+        let after = if watches { self.captures(ProbeRequest::WatchRead).await } else { PerNode::new() };
         self.seen.phases.push(Phase { network: network.id.clone(), before, load, after: after.clone() });
         after
     }

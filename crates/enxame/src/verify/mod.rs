@@ -23,7 +23,7 @@ use enxame_core::probe::{ProbeReply, ProbeRequest};
 pub(crate) use exposure::{Scene, look_around};
 pub(crate) use fleet::FleetProbing;
 pub(crate) use lookout::FromHere;
-pub(crate) use run::{Course, Run, observe};
+pub(crate) use run::{Course, RunIdentity, observe};
 
 /// The agents, as a run needs them. Requests go on at the same time; one that is dropped is ended on its node.
 pub(crate) trait Probing {

@@ -9,8 +9,8 @@ use std::time::Duration;
 use enxame_core::facts::Observed;
 use enxame_core::names::NodeName;
 use enxame_core::probe::{
-    Deployed, Deployment, Echoes, Marker, PathQuality, ProbeReply, ProbeRequest, ProbeTask, ProbedNetwork,
-    Watch, WireView,
+    Capture, Deployed, Deployment, Echoes, Marker, PathQuality, ProbeReply, ProbeRequest, ProbeTask,
+    ProbedNetwork, Watch,
 };
 use enxame_core::proofs::Need;
 use enxame_core::report::{PerNode, Subject, SubjectNetwork, SubjectNode, WireObservations};
@@ -34,7 +34,7 @@ const CLEAN: Duration = Duration::from_secs(150);
 
 /// What makes a run that run.
 #[derive(Clone, Debug)]
-pub(crate) struct Run {
+pub(crate) struct RunIdentity {
     /// Its name: lower-case letters, digits and hyphens.
     pub(crate) name: String,
     /// Its marker: fresh random bytes.
@@ -44,7 +44,7 @@ pub(crate) struct Run {
 /// What a run does, and with whom.
 #[derive(Clone, Debug)]
 pub(crate) struct Course<'a> {
-    pub(crate) run: Run,
+    pub(crate) run: RunIdentity,
     /// What the proofs need: nothing else is done.
     pub(crate) needs: BTreeSet<Need>,
     /// The nodes that nobody could ask anything, and why: they are left out.
@@ -110,15 +110,15 @@ impl<P: Probing> Steps<'_, P> {
         }
         let images = self.prepare_images().await;
         // The watch begins before the probe comes, so that the first packets are seen as well.
-        let mut view = if self.needs(Need::Watch) { self.watch().await } else { PerNode::new() };
+        let mut capture = if self.needs(Need::Watch) { self.watch().await } else { PerNode::new() };
         self.deploy(&images).await?;
         self.locate(&images).await;
         let networks: Vec<SubjectNetwork> = self.loaded_networks().cloned().collect();
         for network in networks {
-            view = self.load(&network, view).await;
+            capture = self.load(&network, capture).await;
         }
         if self.needs(Need::Watch) {
-            self.seen.whole = self.views(ProbeRequest::WatchStop).await;
+            self.seen.whole = self.captures(ProbeRequest::WatchStop).await;
         }
         Ok(())
     }
@@ -208,7 +208,7 @@ impl<P: Probing> Steps<'_, P> {
         images.into_iter().map(|(node, reply)| (node, id(reply))).collect()
     }
 
-    async fn watch(&self) -> PerNode<WireView> {
+    async fn watch(&self) -> PerNode<Capture> {
         let subject = &self.seen.subject;
         let watch = |node: &NodeName| {
             ProbeRequest::WatchStart(Watch {
@@ -217,7 +217,7 @@ impl<P: Probing> Steps<'_, P> {
                 marker: self.course.run.marker,
             })
         };
-        self.everywhere(watch, QUICK).await.into_iter().map(|(node, reply)| (node, view(reply))).collect()
+        self.everywhere(watch, QUICK).await.into_iter().map(|(node, reply)| (node, capture(reply))).collect()
     }
 
     /// Deploys on the first manager that can.
@@ -315,9 +315,9 @@ impl<P: Probing> Steps<'_, P> {
         leftovers
     }
 
-    pub(super) async fn views(&self, request: ProbeRequest) -> PerNode<WireView> {
+    pub(super) async fn captures(&self, request: ProbeRequest) -> PerNode<Capture> {
         let replies = self.everywhere(|_| request.clone(), QUICK).await;
-        replies.into_iter().map(|(node, reply)| (node, view(reply))).collect()
+        replies.into_iter().map(|(node, reply)| (node, capture(reply))).collect()
     }
 
     /// Asks every node that can be asked, at once.
@@ -343,9 +343,9 @@ impl<P: Probing> Steps<'_, P> {
     }
 }
 
-fn view(reply: Result<ProbeReply, String>) -> Observed<WireView> {
+fn capture(reply: Result<ProbeReply, String>) -> Observed<Capture> {
     match reply {
-        Ok(ProbeReply::Wire(view)) => Observed::Known(view),
+        Ok(ProbeReply::Wire(capture)) => Observed::Known(capture),
         Ok(_) => Observed::Unknown("answered out of turn".to_owned()),
         Err(why) => Observed::Unknown(format!("the wire could not be watched: {why}")),
     }

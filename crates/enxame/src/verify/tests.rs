@@ -10,14 +10,14 @@ use std::time::Duration;
 use enxame_core::facts::Observed;
 use enxame_core::names::NodeName;
 use enxame_core::probe::{
-    Deployed, Marker, MeshOutcome, ProbeReply, ProbeRequest, ProbeTask, TrafficOutcome, WireView,
+    Capture, Deployed, Marker, MeshOutcome, ProbeReply, ProbeRequest, ProbeTask, TrafficOutcome,
 };
 use enxame_core::proofs::{self, Need, Part, ProofKind, REGISTRY};
 use enxame_core::report::{
     Observations, Report, Subject, SubjectNetwork, SubjectNode, Verdict, WireObservations,
 };
 
-use super::run::{Course, Run, RunOutcome, observe};
+use super::run::{Course, RunIdentity, RunOutcome, observe};
 use super::{Probing, render};
 
 const NODES: [&str; 2] = ["kvm2", "kvm4"];
@@ -109,7 +109,7 @@ impl Scripted {
                 addresses: BTreeMap::from([("secure-id".to_owned(), IpAddr::from([10, 0, 0, digit(node)]))]),
             }),
             ProbeRequest::WatchStart(_) | ProbeRequest::WatchRead | ProbeRequest::WatchStop => {
-                ProbeReply::Wire(WireView {
+                ProbeReply::Wire(Capture {
                     interfaces: vec!["eth0".to_owned()],
                     packets: 0,
                     kernel_drops: 0,
@@ -189,7 +189,7 @@ async fn run_for(
     needs: BTreeSet<Need>,
     cancelled: impl Future<Output = ()>,
 ) -> RunOutcome {
-    let run = Run { name: "test".to_owned(), marker: Marker::new([7; 32]) };
+    let run = RunIdentity { name: "test".to_owned(), marker: Marker::new([7; 32]) };
     let course = Course { run, needs, unreachable: &agents.away };
     observe(agents, subject, &course, pin!(cancelled)).await
 }

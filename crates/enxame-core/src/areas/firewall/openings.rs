@@ -13,7 +13,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize, Serializer};
 
 use crate::config::{
-    Config, Mesh, NFS_PORT, NodeConfig, OpeningProtocol, Role, SWARM_GOSSIP_PORT, SWARM_MANAGEMENT_PORT,
+    Config, NFS_PORT, NodeConfig, OpeningProtocol, PeerAccess, Role, SWARM_GOSSIP_PORT, SWARM_MANAGEMENT_PORT,
 };
 use crate::facts::SshSession;
 
@@ -249,9 +249,9 @@ impl<'a> Firewall<'a> {
         let mut openings = from_outside(config, sessions);
         let nodes = Source::Nodes(self.nodes.clone());
         match config.firewall.mesh {
-            Mesh::Least => openings.extend(self.least_between(nodes)),
+            PeerAccess::Least => openings.extend(self.least_between(nodes)),
             // ESP beside it: providers do not say whether their `any` means protocols without ports.
-            Mesh::Full => openings.extend([
+            PeerAccess::Full => openings.extend([
                 Opening::new(Service::Any, nodes.clone(), "everything between nodes"),
                 Opening::new(Service::Esp, nodes, "encrypted overlay networks"),
             ]),
@@ -288,7 +288,7 @@ impl<'a> Firewall<'a> {
         if peers.is_nobody() {
             return openings;
         }
-        if config.firewall.mesh == Mesh::Full {
+        if config.firewall.mesh == PeerAccess::Full {
             openings.push(Opening::new(Service::Any, peers, "everything between nodes"));
             return openings;
         }
@@ -309,8 +309,8 @@ impl<'a> Firewall<'a> {
         let mut openings = public(self.config);
         if !peers.is_nobody() {
             let service = match self.config.firewall.mesh {
-                Mesh::Least => Service::Tcp(PROBE_PORT),
-                Mesh::Full => Service::Any,
+                PeerAccess::Least => Service::Tcp(PROBE_PORT),
+                PeerAccess::Full => Service::Any,
             };
             openings.push(Opening::new(service, peers, "between nodes"));
         }

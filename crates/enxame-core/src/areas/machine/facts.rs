@@ -82,7 +82,7 @@ pub struct InterfaceFacts {
 
 /// cloud-init and what it would rewrite at the next boot.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Default)]
-pub struct CloudInit {
+pub struct CloudInitFacts {
     /// Whether it is installed and not disabled (`/etc/cloud/cloud-init.disabled`).
     pub is_active: bool,
     /// Which of the provider's data say `manage_etc_hosts: true`, which goes before any file of the server's: `user-data`,

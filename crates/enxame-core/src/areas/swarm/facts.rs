@@ -38,7 +38,7 @@ pub struct SwarmFacts {
     /// Whether this node is a manager that can reach the quorum.
     pub is_manager_with_quorum: bool,
     /// What only a manager with quorum can tell.
-    pub settings: Option<SwarmSettings>,
+    pub settings: Option<SwarmSettingsFacts>,
     /// Every node, as a manager with quorum sees it, sorted by id.
     pub nodes: Vec<SwarmNodeFacts>,
     /// The overlay networks this node can see, sorted by name and id.
@@ -71,7 +71,7 @@ impl SwarmFacts {
 
 /// The settings of a swarm.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SwarmSettings {
+pub struct SwarmSettingsFacts {
     /// The pools overlay networks take their subnets from, as CIDR.
     pub address_pool: Vec<String>,
     /// The prefix length of a subnet out of the pool.

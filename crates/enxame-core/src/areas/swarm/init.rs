@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::change::{Difference, Kind};
 use crate::config::{Config, NodeConfig};
 use crate::declare::{Declaration, Declare, Draft, Finding, Scope, Severity, SwarmFate, View};
-use crate::facts::{FactsQuery, LocalSwarmState, MEMBERSHIP_FILE, SwarmSettings};
+use crate::facts::{FactsQuery, LocalSwarmState, MEMBERSHIP_FILE, SwarmSettingsFacts};
 use serde::{Deserialize, Serialize};
 
 use super::endpoint;
@@ -91,7 +91,7 @@ impl Declare for SwarmInit {
 }
 
 /// What is settled when a swarm is founded and can never change.
-fn fixed(view: &View<'_>, settings: &SwarmSettings) -> Vec<Finding> {
+fn fixed(view: &View<'_>, settings: &SwarmSettingsFacts) -> Vec<Finding> {
     let wanted = &view.config.swarm;
     let pool = wanted.address_pool.base.to_string();
     let mut differing = Vec::new();

@@ -20,8 +20,8 @@ fn without_kvm8() -> WireObservations {
     run.paths.remove(&gone);
     for node in ["kvm2", "kvm4"] {
         known(&mut run.paths, node).remove(&address("kvm8"));
-        for view in run.phases.iter_mut().flat_map(|phase| [&mut phase.before, &mut phase.after]) {
-            *known(view, node).peers.get_mut(&address("kvm8")).unwrap() = PeerCounts::default();
+        for capture in run.phases.iter_mut().flat_map(|phase| [&mut phase.before, &mut phase.after]) {
+            *known(capture, node).peers.get_mut(&address("kvm8")).unwrap() = PeerCounts::default();
         }
         *known(&mut run.whole, node).peers.get_mut(&address("kvm8")).unwrap() = PeerCounts::default();
         let LoadOutcome::Traffic(traffic) = known(&mut run.phases[0].load, node) else { panic!() };

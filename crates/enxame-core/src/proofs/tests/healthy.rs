@@ -7,8 +7,8 @@ use super::super::{Part, REGISTRY, judge};
 use crate::facts::Observed;
 use crate::names::NodeName;
 use crate::probe::{
-    Association, Counts, Exchanged, MeshAnswers, MeshOutcome, PathQuality, PeerCounts, PeerOutcome,
-    ProbeTask, TrafficOutcome, WireView,
+    Association, Capture, Counts, Exchanged, MeshAnswers, MeshOutcome, PathQuality, PeerCounts, PeerOutcome,
+    ProbeTask, TrafficOutcome,
 };
 use crate::report::{
     LoadOutcome, Observations, Phase, Proof, ProofId, Report, Subject, SubjectNetwork, SubjectNode, Verdict,
@@ -58,13 +58,13 @@ fn per_node<T>(make: impl Fn(&'static str) -> T) -> BTreeMap<NodeName, Observed<
 }
 
 /// What a node saw once so many bytes of ESP went in each direction.
-fn view(node: &str, bytes: u64) -> WireView {
+fn capture(node: &str, bytes: u64) -> Capture {
     let counts = Counts { esp_packets: bytes / 1000, esp_bytes: bytes, ..Counts::default() };
     let association =
         |source, destination| Association { source, destination, spi: 7, packets: bytes / 1000, bytes };
     let both_ways =
         |peer| [association(address(node), address(peer)), association(address(peer), address(node))];
-    WireView {
+    Capture {
         interfaces: vec!["eth0".to_owned()],
         packets: 5000,
         kernel_drops: 0,
@@ -138,29 +138,29 @@ pub(super) fn healthy() -> WireObservations {
         phases: vec![
             Phase {
                 network: SECURE.to_owned(),
-                before: per_node(|node| view(node, 3_000)),
+                before: per_node(|node| capture(node, 3_000)),
                 load: per_node(traffic),
-                after: per_node(|node| view(node, after_bulk)),
+                after: per_node(|node| capture(node, after_bulk)),
             },
             Phase {
                 network: INGRESS.to_owned(),
-                before: per_node(|node| view(node, after_bulk)),
+                before: per_node(|node| capture(node, after_bulk)),
                 load: per_node(|_| mesh()),
-                after: per_node(|node| view(node, after_mesh)),
+                after: per_node(|node| capture(node, after_mesh)),
             },
         ],
-        whole: per_node(|node| view(node, after_mesh)),
+        whole: per_node(|node| capture(node, after_mesh)),
         trouble: None,
     }
 }
 
 /// What was seen on one direction, at one of its ends, to be spoilt.
 pub(super) fn sent<'a>(
-    view: &'a mut BTreeMap<NodeName, Observed<WireView>>,
+    capture: &'a mut BTreeMap<NodeName, Observed<Capture>>,
     from: &str,
     to: &str,
 ) -> &'a mut Counts {
-    &mut known(view, from).peers.get_mut(&address(to)).unwrap().sent
+    &mut known(capture, from).peers.get_mut(&address(to)).unwrap().sent
 }
 
 pub(super) fn known<'a, T>(observed: &'a mut BTreeMap<NodeName, Observed<T>>, node: &str) -> &'a mut T {

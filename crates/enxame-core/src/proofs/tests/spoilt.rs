@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use super::super::{Totals, kind_of};
 use super::healthy::*;
 use crate::facts::Observed;
-use crate::probe::{Counts, PathQuality, WireView};
+use crate::probe::{Capture, Counts, PathQuality};
 use crate::report::{LoadOutcome, Proof, ProofId, Verdict, WireObservations};
 
 fn failed(observations: &WireObservations) -> Vec<String> {
@@ -134,28 +134,28 @@ fn less_esp_than_payload_fails_since_the_rest_went_another_way() {
 
 #[test]
 fn associations_that_do_not_count_the_load_fail_and_new_keys_are_summed() {
-    let of = |view: &mut WireView| match &mut view.associations {
+    let of = |capture: &mut Capture| match &mut capture.associations {
         Observed::Known(associations) => std::mem::take(associations),
         Observed::Unknown(why) => panic!("{why}"),
     };
     let mut run = healthy();
-    let view = known(&mut run.phases[0].after, "kvm2");
-    of(view);
-    view.associations = Observed::Known(Vec::new());
+    let capture = known(&mut run.phases[0].after, "kvm2");
+    of(capture);
+    capture.associations = Observed::Known(Vec::new());
     let failed = failed(&run);
     assert_eq!(failed.len(), 4, "both directions with both peers: {failed:#?}");
     assert!(failed.iter().all(|proof| proof.starts_with("AssociationsRose secure ")));
 
     // The keys were changed midway: what the old one counted before counts once, the new one from zero.
     let mut run = healthy();
-    let view = known(&mut run.phases[0].after, "kvm2");
-    let mut associations = of(view);
+    let capture = known(&mut run.phases[0].after, "kvm2");
+    let mut associations = of(capture);
     let mut new = associations[0].clone();
     associations[0].bytes -= 500_000;
     new.spi = 8;
     new.bytes = 500_000;
     associations.push(new);
-    view.associations = Observed::Known(associations);
+    capture.associations = Observed::Known(associations);
     assert_eq!(not_passed(&run, Verdict::Fail), Vec::<String>::new());
 }
 
@@ -221,7 +221,9 @@ fn a_mesh_that_never_reaches_a_node_fails_and_proves_nothing_about_its_wire() {
 
 #[test]
 fn a_watch_that_lost_packets_or_cut_them_proves_no_absence() {
-    for spoil in [|view: &mut WireView| view.kernel_drops = 1, |view: &mut WireView| view.truncated = 1] {
+    for spoil in
+        [|capture: &mut Capture| capture.kernel_drops = 1, |capture: &mut Capture| capture.truncated = 1]
+    {
         let mut run = healthy();
         for phase in &mut run.phases {
             spoil(known(&mut phase.after, "kvm2"));
@@ -340,9 +342,9 @@ fn where_the_end_that_decrypts_first_is_the_only_one_nothing_is_proven() {
 /// What a node whose kernel decrypts first saw coming in is clear, and says nothing.
 fn decrypting_at(node: &str) -> WireObservations {
     let mut run = healthy();
-    let decrypted = |view: &mut WireView| {
-        view.decrypts_before_watching = true;
-        for peer in view.peers.values_mut() {
+    let decrypted = |capture: &mut Capture| {
+        capture.decrypts_before_watching = true;
+        for peer in capture.peers.values_mut() {
             peer.received =
                 Counts { clear: [(SECURE_VNI, 50), (77, 3)].into(), marker: 50, ..Counts::default() };
         }

@@ -10,7 +10,7 @@ use bollard::models::{
     EndpointPortConfigPublishModeEnum as PublishMode, LocalNodeState, Network, Node, NodeSpecRoleEnum,
     Service, SwarmInfo,
 };
-use enxame_core::facts::{LocalSwarmState, NetworkFacts, SwarmFacts, SwarmNodeFacts, SwarmSettings};
+use enxame_core::facts::{LocalSwarmState, NetworkFacts, SwarmFacts, SwarmNodeFacts, SwarmSettingsFacts};
 use enxame_core::firewall;
 
 /// What the API lists.
@@ -79,11 +79,11 @@ fn local(state: Option<LocalNodeState>) -> LocalSwarmState {
     }
 }
 
-fn settings(cluster: ClusterInfo) -> SwarmSettings {
+fn settings(cluster: ClusterInfo) -> SwarmSettingsFacts {
     let spec = cluster.spec.unwrap_or_default();
     let port = cluster.data_path_port.and_then(|port| u16::try_from(port).ok()).filter(|port| *port != 0);
     let heartbeat = spec.dispatcher.and_then(|dispatcher| dispatcher.heartbeat_period);
-    SwarmSettings {
+    SwarmSettingsFacts {
         address_pool: cluster.default_addr_pool.unwrap_or_default(),
         subnet_prefix_length: cluster.subnet_size.unwrap_or_default(),
         data_path_port: port.unwrap_or(DEFAULT_DATA_PATH_PORT),

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use enxame_core::probe::{Counts, Marker, PeerCounts, Watch};
+use enxame_core::probe::{Counts, Direction, Marker, PeerCounts, Watch};
 use etherparse::{IpNumber, Ipv6ExtensionSlice, LaxIpSlice, UdpSlice};
 use memchr::memmem::Finder;
 
@@ -12,13 +12,6 @@ const ESP_IN_UDP: u16 = 4500;
 
 /// How many addresses that are no peers are told apart; all further ones are left out.
 const STRANGERS: usize = 64;
-
-/// Which way a packet went, seen from the node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Direction {
-    Sent,
-    Received,
-}
 
 /// A packet without its link-layer header.
 #[derive(Debug)]
@@ -68,7 +61,7 @@ impl Counter {
             self.marker_elsewhere += u64::from(has_marker);
             return;
         };
-        let seen = Seen::of(&ip, self.data_path_port);
+        let seen = Contents::of(&ip, self.data_path_port);
         let other_end = match packet.direction {
             Direction::Sent => ip.destination_addr(),
             Direction::Received => ip.source_addr(),
@@ -98,7 +91,7 @@ fn finder(marker: &Marker) -> Finder<'static> {
 
 /// What an IP packet is.
 #[derive(Debug, Default)]
-struct Seen {
+struct Contents {
     is_esp: bool,
     clear_vni: Option<u32>,
     is_unreadable: bool,
@@ -112,7 +105,7 @@ enum Fragment {
     Later,
 }
 
-impl Seen {
+impl Contents {
     fn of(ip: &LaxIpSlice<'_>, data_path_port: u16) -> Self {
         let payload = ip.payload();
         let (offset, has_more) = fragment(ip);

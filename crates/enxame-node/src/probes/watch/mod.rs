@@ -14,7 +14,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use enxame_core::facts::Observed;
-use enxame_core::probe::{Watch, WireView};
+use enxame_core::probe::{Capture, Watch};
 use nix::net::if_::if_indextoname;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
@@ -33,7 +33,7 @@ const CATCH_UP: Duration = Duration::from_secs(2);
 /// How long an answer may take in all.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-type Question = Sender<io::Result<WireView>>;
+type Question = Sender<io::Result<Capture>>;
 
 /// A watch that runs. It ends when this is dropped.
 #[derive(Debug)]
@@ -65,22 +65,22 @@ impl Watcher {
     }
 
     /// What was seen up to now, and the kernel's associations.
-    pub(super) fn read(&self) -> Result<WireView, ProbeError> {
+    pub(super) fn read(&self) -> Result<Capture, ProbeError> {
         let gone = || ProbeError::System {
             attempt: "ask the watching thread".to_owned(),
             source: io::Error::other("it ended"),
         };
         let (answer, answered) = channel();
         self.questions.as_ref().ok_or_else(gone)?.send(answer).map_err(|_| gone())?;
-        let mut view = answered
+        let mut capture = answered
             .recv_timeout(PATIENCE)
             .map_err(|_| gone())?
             .map_err(ProbeError::system("go on watching the interfaces"))?;
-        view.associations = match netlink::associations() {
+        capture.associations = match netlink::associations() {
             Ok(associations) => Observed::Known(associations),
             Err(error) => Observed::Unknown(format!("the kernel did not list its associations: {error}")),
         };
-        Ok(view)
+        Ok(capture)
     }
 }
 
@@ -123,7 +123,7 @@ fn run(mut taps: Vec<Tap>, mut counter: Counter, asked: &Receiver<Question>) {
         }
         if let Some(question) = question {
             let answer = match &failure {
-                None => Ok(WireView { is_behind, ..view(&taps, &counter) }),
+                None => Ok(Capture { is_behind, ..capture(&taps, &counter) }),
                 Some((kind, text)) => Err(io::Error::new(*kind, text.clone())),
             };
             // Whoever asked may have stopped waiting.
@@ -160,8 +160,8 @@ fn catch_up(taps: &mut [Tap], counter: &mut Counter, buffer: &mut [u8]) -> io::R
     Ok(is_behind)
 }
 
-fn view(taps: &[Tap], counter: &Counter) -> WireView {
-    WireView {
+fn capture(taps: &[Tap], counter: &Counter) -> Capture {
+    Capture {
         interfaces: taps.iter().map(|tap| tap.name.clone()).collect(),
         packets: counter.packets,
         kernel_drops: taps.iter().map(|tap| tap.drops).sum(),

@@ -6,6 +6,7 @@
 use std::io::{self, IoSliceMut};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
+use enxame_core::probe::Direction;
 use nix::errno::Errno;
 use nix::libc;
 use nix::sys::socket::{
@@ -13,7 +14,7 @@ use nix::sys::socket::{
     sockopt,
 };
 
-use super::count::{Direction, Packet};
+use super::count::Packet;
 
 /// Room for what arrives faster than it is looked at, in bytes; a full-size packet takes about 2.3 KiB of it.
 const QUEUE_BYTES: usize = 64 * 1024 * 1024;

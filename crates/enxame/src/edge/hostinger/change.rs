@@ -7,14 +7,14 @@ use enxame_core::names::NodeName;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::wire::{self, Firewall, WireRule};
-use super::{Ask, EdgeError, Hostinger, Watch};
+use super::wire::{self, WireFirewall, WireRule};
+use super::{Ask, EdgeError, Hostinger, Observer};
 
 /// A change that is being made.
 pub(super) struct Running<'a> {
     edge: &'a Hostinger,
     change: &'a EdgeChange,
-    watch: &'a dyn Watch,
+    observer: &'a dyn Observer,
     /// The firewall, as soon as there is one.
     firewall: Option<u64>,
     /// Whether a rule may have been made or taken away, or a machine told of the rules.
@@ -27,11 +27,11 @@ pub(super) struct Running<'a> {
 
 impl<'a> Running<'a> {
     /// A change of which nothing is done yet.
-    pub(super) fn new(edge: &'a Hostinger, change: &'a EdgeChange, watch: &'a dyn Watch) -> Self {
+    pub(super) fn new(edge: &'a Hostinger, change: &'a EdgeChange, observer: &'a dyn Observer) -> Self {
         Self {
             edge,
             change,
-            watch,
+            observer,
             firewall: change.firewall,
             is_touched: false,
             told: Vec::new(),
@@ -45,7 +45,7 @@ impl<'a> Running<'a> {
         if !self.is_touched && self.activated.is_empty() {
             return Err(cause);
         }
-        self.watch.tell("it failed; putting back what was there");
+        self.observer.tell("it failed; putting back what was there");
         let mut also = self.put_back().await;
         if let EdgeError::ActionIsSlow { action, .. } = &cause {
             also.push(format!("the provider's action {action} may still be carried out"));
@@ -62,7 +62,7 @@ impl<'a> Running<'a> {
         };
         self.firewall = Some(id);
         for rule in &change.add {
-            self.watch.tell(&format!("making rule {rule}"));
+            self.observer.tell(&format!("making rule {rule}"));
             self.is_touched = true;
             let attempt = format!("make the rule {rule}");
             let is_it = |one: &RuleFacts| one.meaning() == Some(*rule);
@@ -72,14 +72,14 @@ impl<'a> Running<'a> {
             self.put_in_force(id, &change.sync).await?;
         }
         for one in &change.activate {
-            self.watch.tell(&format!("putting the firewall in front of {}", one.node));
+            self.observer.tell(&format!("putting the firewall in front of {}", one.node));
             self.activated.push(one);
             let attempt = format!("activate the firewall for {}", one.node);
             self.edge.order("activate", id, one.id, &attempt).await?;
             self.confirm(&one.node).await?;
         }
         for rule in &change.delete {
-            self.watch.tell(&format!("taking away rule {rule}"));
+            self.observer.tell(&format!("taking away rule {rule}"));
             self.is_touched = true;
             self.edge.delete_rule(id, rule.id, &format!("take away the rule {rule}")).await?;
         }
@@ -100,7 +100,7 @@ impl<'a> Running<'a> {
         for machine in machines {
             self.is_touched = true;
             self.told.push(machine.clone());
-            self.watch.tell(&format!("putting the rules in force for {}", machine.node));
+            self.observer.tell(&format!("putting the rules in force for {}", machine.node));
             self.sync(id, machine).await?;
             self.confirm(&machine.node).await?;
         }
@@ -114,18 +114,18 @@ impl<'a> Running<'a> {
 
     async fn confirm(&self, node: &NodeName) -> Result<(), EdgeError> {
         let refused = |why| EdgeError::Unconfirmed { node: node.to_string(), why };
-        self.watch.confirm(node).await.map_err(refused)
+        self.observer.confirm(node).await.map_err(refused)
     }
 
     async fn make_firewall(&self) -> Result<u64, EdgeError> {
         let name = &self.change.name;
-        self.watch.tell(&format!("making the firewall {name}"));
+        self.observer.tell(&format!("making the firewall {name}"));
         let body = json!({"name": name});
         let attempt = format!("make the firewall {name}");
         let ask =
             Ask { method: &Method::POST, path: "/api/vps/v1/firewall", body: Some(&body), attempt: &attempt };
         let client = &self.edge.client;
-        let make = async || client.once::<Firewall>(ask).await;
+        let make = async || client.once::<WireFirewall>(ask).await;
         let find = async || {
             let all = self.edge.firewalls().await?;
             Ok(all.into_iter().find(|firewall| &firewall.name == name))

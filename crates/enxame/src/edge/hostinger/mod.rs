@@ -17,8 +17,8 @@ use tokio::time::{Instant, sleep};
 
 use super::client::{Ask, Client};
 use super::error::Fault;
-use super::{Edge, EdgeError, Watch};
-use wire::{Action, ActionState, Firewall, Machine, Page};
+use super::{Edge, EdgeError, Observer};
+use wire::{ActionState, Page, WireAction, WireFirewall, WireMachine};
 
 /// A provider that counts its pages wrongly is left after these.
 const MOST_PAGES: usize = 200;
@@ -36,9 +36,9 @@ impl Edge for Hostinger {
     fn apply<'a>(
         &'a self,
         change: &'a EdgeChange,
-        watch: &'a dyn Watch,
+        observer: &'a dyn Observer,
     ) -> LocalBoxFuture<'a, Result<(), EdgeError>> {
-        Box::pin(change::Running::new(self, change, watch).run())
+        Box::pin(change::Running::new(self, change, observer).run())
     }
 }
 
@@ -70,7 +70,7 @@ impl Hostinger {
             let facts = MachineFacts { id: machine.id, firewall: machine.firewall_group_id, is_locked };
             Some((node.name.clone(), facts))
         });
-        let is_node = |machine: &Machine| config.nodes.iter().any(|node| machine.has(node.address));
+        let is_node = |machine: &WireMachine| config.nodes.iter().any(|node| machine.has(node.address));
         let strangers = machines.iter().filter(|machine| id.is_some() && machine.firewall_group_id == id);
         let strangers = strangers.filter(|machine| !is_node(machine));
         Ok(EdgeFacts {
@@ -82,7 +82,7 @@ impl Hostinger {
         })
     }
 
-    async fn machines(&self) -> Result<Vec<Machine>, EdgeError> {
+    async fn machines(&self) -> Result<Vec<WireMachine>, EdgeError> {
         self.get("/api/vps/v1/virtual-machines", "list the account's virtual machines").await
     }
 
@@ -93,7 +93,7 @@ impl Hostinger {
     }
 
     /// All firewalls of the account, from all pages.
-    async fn firewalls(&self) -> Result<Vec<Firewall>, EdgeError> {
+    async fn firewalls(&self) -> Result<Vec<WireFirewall>, EdgeError> {
         let mut all = Vec::new();
         for page in 1..=MOST_PAGES {
             let path = format!("/api/vps/v1/firewall?page={page}");
@@ -109,7 +109,7 @@ impl Hostinger {
 
     async fn firewall(&self, id: u64) -> Result<FirewallFacts, EdgeError> {
         let path = format!("/api/vps/v1/firewall/{id}");
-        let firewall: Firewall = self.get(&path, "read the firewall's rules").await?;
+        let firewall: WireFirewall = self.get(&path, "read the firewall's rules").await?;
         let rules = firewall.rules.into_iter().map(Into::into).collect();
         Ok(FirewallFacts { id: firewall.id, is_synced: firewall.is_synced, rules })
     }
@@ -132,7 +132,7 @@ impl Hostinger {
     async fn order(&self, verb: &str, firewall: u64, machine: u64, attempt: &str) -> Result<(), EdgeError> {
         let path = format!("/api/vps/v1/firewall/{firewall}/{verb}/{machine}");
         let ask = Ask { method: &Method::POST, path: &path, body: None, attempt };
-        let mut action: Action = self.client.ask(ask).await?;
+        let mut action: WireAction = self.client.ask(ask).await?;
         let patience = self.client.patience;
         let end = Instant::now() + patience.action;
         loop {

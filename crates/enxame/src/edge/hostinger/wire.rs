@@ -11,7 +11,7 @@ const NO_PORT: &str = "any";
 
 #[derive(Debug, Deserialize)]
 pub(super) struct Page {
-    pub(super) data: Vec<Firewall>,
+    pub(super) data: Vec<WireFirewall>,
     #[serde(default)]
     pub(super) meta: Meta,
 }
@@ -22,7 +22,7 @@ pub(super) struct Meta {
 }
 
 #[derive(Debug, Deserialize)]
-pub(super) struct Firewall {
+pub(super) struct WireFirewall {
     pub(super) id: u64,
     #[serde(default)]
     pub(super) name: String,
@@ -42,7 +42,7 @@ pub(super) struct WireRule {
 }
 
 #[derive(Debug, Deserialize)]
-pub(super) struct Machine {
+pub(super) struct WireMachine {
     pub(super) id: u64,
     pub(super) firewall_group_id: Option<u64>,
     #[serde(default)]
@@ -59,7 +59,7 @@ struct Address {
 
 /// Something that the provider does for a while.
 #[derive(Debug, Deserialize)]
-pub(super) struct Action {
+pub(super) struct WireAction {
     pub(super) id: u64,
     pub(super) state: ActionState,
 }
@@ -83,7 +83,7 @@ impl From<WireRule> for RuleFacts {
     }
 }
 
-impl Machine {
+impl WireMachine {
     pub(super) fn is_locked(&self) -> bool {
         self.actions_lock.as_deref() == Some("locked")
     }

@@ -21,7 +21,7 @@ use futures::future::LocalBoxFuture;
 
 use super::client::{Client, Patience};
 use super::hostinger::Hostinger;
-use super::{Edge, EdgeError, Watch};
+use super::{Edge, EdgeError, Observer};
 use account::{Account, lets_in_ssh};
 use server::{Server, TOKEN};
 
@@ -121,7 +121,7 @@ struct Operator<'a> {
     good: Cell<usize>,
 }
 
-impl Watch for Operator<'_> {
+impl Observer for Operator<'_> {
     fn tell(&self, _: &str) {}
 
     fn confirm<'a>(&'a self, node: &'a NodeName) -> LocalBoxFuture<'a, Result<(), String>> {

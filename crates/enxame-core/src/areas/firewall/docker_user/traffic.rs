@@ -160,7 +160,7 @@ struct Chains<'a> {
 }
 
 /// What a chain does with a packet.
-enum Fate {
+enum ChainVerdict {
     Passes,
     Dropped(String),
     /// No rule took it.
@@ -175,7 +175,7 @@ struct Doubts {
 }
 
 impl Chains<'_> {
-    fn walk(&self, rules: &[String], packet: &Packet<'_>, doubts: &mut Doubts) -> Fate {
+    fn walk(&self, rules: &[String], packet: &Packet<'_>, doubts: &mut Doubts) -> ChainVerdict {
         for rule in rules {
             let (matches, target) = read(rule, packet);
             let is_sure = match matches {
@@ -184,14 +184,14 @@ impl Chains<'_> {
                 Match::Maybe => false,
             };
             match target.as_str() {
-                "RETURN" | "ACCEPT" if is_sure => return Fate::Passes,
+                "RETURN" | "ACCEPT" if is_sure => return ChainVerdict::Passes,
                 "RETURN" | "ACCEPT" => drop(doubts.pass.get_or_insert_with(|| rule.clone())),
-                "DROP" | "REJECT" if is_sure => return Fate::Dropped(rule.clone()),
+                "DROP" | "REJECT" if is_sure => return ChainVerdict::Dropped(rule.clone()),
                 "DROP" | "REJECT" => drop(doubts.drop.get_or_insert_with(|| rule.clone())),
                 "LOG" | "NFLOG" | "MARK" | "CONNMARK" | "TRACE" => {}
                 PUBLISHED_CHAIN if is_sure => match self.walk(self.published, packet, doubts) {
-                    Fate::Through => {}
-                    fate => return fate,
+                    ChainVerdict::Through => {}
+                    verdict => return verdict,
                 },
                 target if target.starts_with("f2b-") => {}
                 // A chain of somebody's, of which nothing is known.
@@ -201,14 +201,14 @@ impl Chains<'_> {
                 }
             }
         }
-        Fate::Through
+        ChainVerdict::Through
     }
 
     fn obstacle(&self, packet: &Packet<'_>) -> Option<Obstacle> {
         let mut doubts = Doubts::default();
         match self.walk(self.docker_user, packet, &mut doubts) {
-            Fate::Dropped(rule) => Some(doubts.pass.map_or(Obstacle::Shuts(rule), Obstacle::Unclear)),
-            Fate::Passes | Fate::Through => doubts.drop.map(Obstacle::Unclear),
+            ChainVerdict::Dropped(rule) => Some(doubts.pass.map_or(Obstacle::Shuts(rule), Obstacle::Unclear)),
+            ChainVerdict::Passes | ChainVerdict::Through => doubts.drop.map(Obstacle::Unclear),
         }
     }
 }

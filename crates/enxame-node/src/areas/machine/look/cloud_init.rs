@@ -1,6 +1,6 @@
 //! cloud-init: whether it acts, and what of the machine it would write anew at every boot.
 
-use enxame_core::facts::CloudInit;
+use enxame_core::facts::CloudInitFacts;
 use serde::Deserialize;
 
 use crate::host::Host;
@@ -13,8 +13,8 @@ const GIVEN: [(&str, &str); 3] = [
 ];
 
 /// Looks at what the provider gave.
-pub(crate) fn look(host: &dyn Host) -> CloudInit {
-    CloudInit {
+pub(crate) fn look(host: &dyn Host) -> CloudInitFacts {
+    CloudInitFacts {
         is_active: host.exists("/usr/bin/cloud-init") && !host.exists("/etc/cloud/cloud-init.disabled"),
         hosts_rewritten_by: GIVEN
             .iter()

@@ -23,18 +23,18 @@ static NEXT_SOCKET: AtomicU16 = AtomicU16::new(0);
 /// A socket to one peer.
 pub(crate) struct EchoSocket {
     socket: Socket,
-    family: Family,
+    version: IpVersion,
     identifier: u16,
     sequence: u16,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Family {
+enum IpVersion {
     V4,
     V6,
 }
 
-impl Family {
+impl IpVersion {
     /// Length of the IP header the kernel puts before what is sent.
     fn header_bytes(self) -> u32 {
         match self {
@@ -61,17 +61,17 @@ impl Family {
 impl EchoSocket {
     /// Opens a socket that hears this peer only.
     pub(crate) fn open(peer: IpAddr) -> io::Result<Self> {
-        let (family, domain, protocol) = match peer {
-            IpAddr::V4(_) => (Family::V4, Domain::IPV4, Protocol::ICMPV4),
-            IpAddr::V6(_) => (Family::V6, Domain::IPV6, Protocol::ICMPV6),
+        let (version, domain, protocol) = match peer {
+            IpAddr::V4(_) => (IpVersion::V4, Domain::IPV4, Protocol::ICMPV4),
+            IpAddr::V6(_) => (IpVersion::V6, Domain::IPV6, Protocol::ICMPV6),
         };
         let socket = Socket::new(domain, Type::RAW, Some(protocol))?;
-        never_fragment(&socket, family)?;
+        never_fragment(&socket, version)?;
         socket.connect(&SocketAddr::new(peer, 0).into())?;
         // The low half of the process id is unlike that of its neighbours, which is all that is needed.
         let process = u16::try_from(std::process::id() & 0xffff).unwrap_or_default();
         let identifier = process ^ NEXT_SOCKET.fetch_add(1, Ordering::Relaxed).rotate_left(8);
-        Ok(Self { socket, family, identifier, sequence: 0 })
+        Ok(Self { socket, version, identifier, sequence: 0 })
     }
 
     /// Sends small requests at an interval and gives the round-trip time of each that came back, in the order they were
@@ -115,8 +115,8 @@ impl EchoSocket {
     fn send(&mut self, size_bytes: u32) -> io::Result<u16> {
         self.sequence = self.sequence.wrapping_add(1);
         let length =
-            usize::try_from(size_bytes.saturating_sub(self.family.header_bytes())).unwrap_or_default();
-        let request = echo_request(self.family, self.identifier, self.sequence, length);
+            usize::try_from(size_bytes.saturating_sub(self.version.header_bytes())).unwrap_or_default();
+        let request = echo_request(self.version, self.identifier, self.sequence, length);
         // An ICMP error about an earlier packet waits on the socket and would be this send's result.
         drop(self.socket.take_error());
         self.socket.send(&request)?;
@@ -127,13 +127,13 @@ impl EchoSocket {
     fn receive(&mut self, wait: Duration, buffer: &mut [u8]) -> Option<u16> {
         self.socket.set_read_timeout(Some(wait.max(Duration::from_millis(1)))).ok()?;
         let length = self.socket.read(buffer).ok()?;
-        reply_sequence(self.family, self.identifier, buffer.get(..length)?)
+        reply_sequence(self.version, self.identifier, buffer.get(..length)?)
     }
 }
 
 impl Echo for EchoSocket {
     fn smallest_bytes(&self) -> u32 {
-        self.family.header_bytes() + 8 + SMALL_PAYLOAD_BYTES
+        self.version.header_bytes() + 8 + SMALL_PAYLOAD_BYTES
     }
 
     fn round(&mut self, sizes_bytes: &[u32], wait: Duration) -> Vec<(u32, Duration)> {
@@ -166,10 +166,10 @@ impl Echo for EchoSocket {
 
 /// DF on every packet, whatever path MTU the kernel remembers (ip(7), ipv6(7): `IP_PMTUDISC_PROBE`).
 #[expect(unsafe_code, reason = "neither socket2 nor nix has IP_MTU_DISCOVER")]
-fn never_fragment(socket: &Socket, family: Family) -> io::Result<()> {
-    let (level, option, value) = match family {
-        Family::V4 => (libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_PROBE),
-        Family::V6 => (libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, libc::IPV6_PMTUDISC_PROBE),
+fn never_fragment(socket: &Socket, version: IpVersion) -> io::Result<()> {
+    let (level, option, value) = match version {
+        IpVersion::V4 => (libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_PROBE),
+        IpVersion::V6 => (libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, libc::IPV6_PMTUDISC_PROBE),
     };
     let length = libc::socklen_t::try_from(size_of::<libc::c_int>()).map_err(io::Error::other)?;
     // SAFETY: the socket is open, and the kernel reads `length` bytes of `value`, which outlives the call.
@@ -179,12 +179,12 @@ fn never_fragment(socket: &Socket, family: Family) -> io::Result<()> {
 }
 
 /// An echo request of `length` bytes, header and all.
-fn echo_request(family: Family, identifier: u16, sequence: u16, length: usize) -> Vec<u8> {
+fn echo_request(version: IpVersion, identifier: u16, sequence: u16, length: usize) -> Vec<u8> {
     let [identifier_high, identifier_low] = identifier.to_be_bytes();
     let [sequence_high, sequence_low] = sequence.to_be_bytes();
     let header = |sum: [u8; 2]| {
         [
-            family.request_type(),
+            version.request_type(),
             0,
             sum[0],
             sum[1],
@@ -217,15 +217,15 @@ fn checksum(message: &[u8]) -> u16 {
 }
 
 /// The sequence number of an echo reply to `identifier`. IPv4 raw sockets give the IP header too, IPv6 ones do not.
-fn reply_sequence(family: Family, identifier: u16, packet: &[u8]) -> Option<u16> {
-    let message = match family {
-        Family::V4 => packet.get(usize::from(packet.first()? & 0x0f) * 4..)?,
-        Family::V6 => packet,
+fn reply_sequence(version: IpVersion, identifier: u16, packet: &[u8]) -> Option<u16> {
+    let message = match version {
+        IpVersion::V4 => packet.get(usize::from(packet.first()? & 0x0f) * 4..)?,
+        IpVersion::V6 => packet,
     };
     let header: [u8; ECHO_HEADER_BYTES] = message.get(..ECHO_HEADER_BYTES)?.try_into().ok()?;
     let [kind, code, _, _, id_high, id_low, sequence_high, sequence_low] = header;
     let is_ours =
-        kind == family.reply_type() && code == 0 && u16::from_be_bytes([id_high, id_low]) == identifier;
+        kind == version.reply_type() && code == 0 && u16::from_be_bytes([id_high, id_low]) == identifier;
     is_ours.then(|| u16::from_be_bytes([sequence_high, sequence_low]))
 }
 
@@ -236,7 +236,7 @@ mod tests {
     #[test]
     fn a_request_has_its_length_and_a_checksum_that_sums_to_zero() {
         for length in [8, 9, 64, 1472] {
-            let request = echo_request(Family::V4, 0xabcd, 7, length);
+            let request = echo_request(IpVersion::V4, 0xabcd, 7, length);
             assert_eq!(request.len(), length);
             assert_eq!(checksum(&request), 0, "{length}");
         }
@@ -248,22 +248,22 @@ mod tests {
         let mut packet = vec![0x45];
         packet.resize(20, 0);
         packet.extend(reply);
-        assert_eq!(reply_sequence(Family::V4, 0xabcd, &packet), Some(7));
-        assert_eq!(reply_sequence(Family::V4, 0xabce, &packet), None);
+        assert_eq!(reply_sequence(IpVersion::V4, 0xabcd, &packet), Some(7));
+        assert_eq!(reply_sequence(IpVersion::V4, 0xabce, &packet), None);
         packet[20] = 8;
-        assert_eq!(reply_sequence(Family::V4, 0xabcd, &packet), None);
+        assert_eq!(reply_sequence(IpVersion::V4, 0xabcd, &packet), None);
         let mut with_options = vec![0x46];
         with_options.resize(24, 0);
         with_options.extend(reply);
-        assert_eq!(reply_sequence(Family::V4, 0xabcd, &with_options), Some(7));
-        assert_eq!(reply_sequence(Family::V6, 0xabcd, &[129, 0, 0, 0, 0xab, 0xcd, 0, 9]), Some(9));
+        assert_eq!(reply_sequence(IpVersion::V4, 0xabcd, &with_options), Some(7));
+        assert_eq!(reply_sequence(IpVersion::V6, 0xabcd, &[129, 0, 0, 0, 0xab, 0xcd, 0, 9]), Some(9));
     }
 
     #[test]
     fn cut_packets_are_no_replies() {
         for packet in [&[][..], &[0x45], &[0x4f; 30], &[129, 0, 0]] {
-            assert_eq!(reply_sequence(Family::V4, 0, packet), None);
+            assert_eq!(reply_sequence(IpVersion::V4, 0, packet), None);
         }
-        assert_eq!(reply_sequence(Family::V6, 0, &[129, 0, 0]), None);
+        assert_eq!(reply_sequence(IpVersion::V6, 0, &[129, 0, 0]), None);
     }
 }

@@ -19,7 +19,7 @@ pub(crate) fn look(
         return BTreeMap::new();
     }
     let directory = format!("/lib/modules/{release}");
-    let lists = Lists {
+    let lists = ModuleLists {
         loaded: &host.text("/proc/modules"),
         built_in: &host.long_text(&format!("{directory}/modules.builtin")),
         loadable: &host.long_text(&format!("{directory}/modules.dep")),
@@ -35,7 +35,7 @@ pub(crate) fn look(
 /// Which of these modules are in the kernel now.
 pub(crate) fn in_kernel(host: &dyn Host, release: &str, names: &[&str]) -> BTreeSet<String> {
     let wanted = names.iter().map(|name| (*name).to_owned()).collect();
-    let lists = Lists {
+    let lists = ModuleLists {
         loaded: &host.text("/proc/modules"),
         built_in: &host.long_text(&format!("/lib/modules/{release}/modules.builtin")),
         loadable: "",
@@ -45,7 +45,7 @@ pub(crate) fn in_kernel(host: &dyn Host, release: &str, names: &[&str]) -> BTree
 }
 
 /// The texts of the three lists.
-struct Lists<'a> {
+struct ModuleLists<'a> {
     /// `/proc/modules`: one module per line, its name first.
     loaded: &'a str,
     /// `modules.builtin`: one path per line.
@@ -54,7 +54,7 @@ struct Lists<'a> {
     loadable: &'a str,
 }
 
-fn states(lists: &Lists<'_>, wanted: &BTreeSet<String>) -> BTreeMap<String, ModuleState> {
+fn states(lists: &ModuleLists<'_>, wanted: &BTreeSet<String>) -> BTreeMap<String, ModuleState> {
     // Only what was asked for is kept: modules.dep has some 4,000 lines.
     let names: BTreeSet<String> = wanted.iter().map(|name| normal(name)).collect();
     let listed = |name: Option<&str>| name.map(normal).filter(|name| names.contains(name));
@@ -77,7 +77,7 @@ fn states(lists: &Lists<'_>, wanted: &BTreeSet<String>) -> BTreeMap<String, Modu
 }
 
 /// Gives missing names the state of the modules they are aliases of. Patterns (`pci:*`) are no names and match none.
-fn resolve(states: &mut BTreeMap<String, ModuleState>, lists: &Lists<'_>, aliases: &str) {
+fn resolve(states: &mut BTreeMap<String, ModuleState>, lists: &ModuleLists<'_>, aliases: &str) {
     let missing: BTreeMap<String, String> = states
         .iter()
         .filter(|(_, state)| **state == ModuleState::Missing)
@@ -123,7 +123,7 @@ mod tests {
                             kernel/drivers/net/vxlan/vxlan.ko.zst: kernel/net/ipv4/udp_tunnel.ko.zst\n";
 
     fn state_of(name: &str) -> ModuleState {
-        let lists = Lists { loaded: LOADED, built_in: BUILT_IN, loadable: LOADABLE };
+        let lists = ModuleLists { loaded: LOADED, built_in: BUILT_IN, loadable: LOADABLE };
         states(&lists, &BTreeSet::from([name.to_owned()]))[name]
     }
 
@@ -150,7 +150,7 @@ mod tests {
     fn an_alias_is_as_present_as_the_most_present_module_behind_it() {
         let aliases = "# Aliases extracted from modules themselves.\nalias pci:v* esp4\nalias crypto-ghash esp4\n\
                        alias ghash ghash_generic\nalias one-of-two ghash_generic\nalias one-of-two esp4\n";
-        let lists = Lists { loaded: LOADED, built_in: BUILT_IN, loadable: LOADABLE };
+        let lists = ModuleLists { loaded: LOADED, built_in: BUILT_IN, loadable: LOADABLE };
         let mut states = states(&lists, &["ghash", "one_of_two", "bogus"].map(str::to_owned).into());
         resolve(&mut states, &lists, aliases);
         assert_eq!(states["ghash"], ModuleState::Loadable);

@@ -30,7 +30,7 @@ fn a_managers_swarm_is_read_with_its_settings() {
     assert!(swarm.is_manager_with_quorum);
     assert_eq!(
         swarm.settings.unwrap(),
-        SwarmSettings {
+        SwarmSettingsFacts {
             address_pool: vec!["10.64.0.0/12".to_owned()],
             subnet_prefix_length: 24,
             data_path_port: 4789,

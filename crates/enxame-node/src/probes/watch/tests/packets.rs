@@ -1,10 +1,10 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use enxame_core::probe::{Counts, Marker, Watch};
+use enxame_core::probe::{Counts, Direction, Marker, Watch};
 use etherparse::{IpFragOffset, IpNumber, Ipv4Header, Ipv6FragmentHeader, Ipv6Header, PacketBuilder};
 
-use super::super::count::{Counter, Direction, Packet};
+use super::super::count::{Counter, Packet};
 
 const HERE: [u8; 4] = [203, 0, 113, 12];
 const PEER: [u8; 4] = [203, 0, 113, 14];

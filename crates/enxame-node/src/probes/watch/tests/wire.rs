@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use enxame_core::facts::Observed;
-use enxame_core::probe::{Marker, Watch, WireView};
+use enxame_core::probe::{Capture, Marker, Watch};
 use nix::sched::{CloneFlags, unshare};
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -88,13 +88,13 @@ fn watcher(place: &Place, peer: [u8; 4]) -> Watcher {
 }
 
 /// What the watch saw once it saw as much as expected: a packet takes its time through the other end's processor.
-fn read_until(place: &Place, watcher: Watcher, is_enough: fn(&WireView) -> bool) -> WireView {
+fn read_until(place: &Place, watcher: Watcher, is_enough: fn(&Capture) -> bool) -> Capture {
     place.within(move || {
         let deadline = Instant::now() + Duration::from_secs(10);
         loop {
-            let view = watcher.read().unwrap();
-            if is_enough(&view) || Instant::now() > deadline {
-                return view;
+            let capture = watcher.read().unwrap();
+            if is_enough(&capture) || Instant::now() > deadline {
+                return capture;
             }
         }
     })
@@ -137,15 +137,17 @@ fn what_goes_over_a_real_wire_is_counted_at_both_ends() {
         send_udp(FAR, NEAR, &vxlan(78, b"without it"));
         send_esp(NEAR, &[0xbb; 100]);
     });
-    let near_view =
-        read_until(&near, at_near, |view| view.peers.values().all(|peer| peer.received.esp_packets == 1));
-    let far_view =
-        read_until(&far, at_far, |view| view.peers.values().all(|peer| peer.received.esp_packets == 200));
-    assert_eq!(near_view.interfaces, ["near"]);
-    assert_eq!((near_view.kernel_drops, near_view.truncated, near_view.marker_elsewhere), (0, 0, 0));
+    let near_capture = read_until(&near, at_near, |capture| {
+        capture.peers.values().all(|peer| peer.received.esp_packets == 1)
+    });
+    let far_capture = read_until(&far, at_far, |capture| {
+        capture.peers.values().all(|peer| peer.received.esp_packets == 200)
+    });
+    assert_eq!(near_capture.interfaces, ["near"]);
+    assert_eq!((near_capture.kernel_drops, near_capture.truncated, near_capture.marker_elsewhere), (0, 0, 0));
 
-    let of_near = &near_view.peers[&IpAddr::from(FAR)];
-    let of_far = &far_view.peers[&IpAddr::from(NEAR)];
+    let of_near = &near_capture.peers[&IpAddr::from(FAR)];
+    let of_far = &far_capture.peers[&IpAddr::from(NEAR)];
     assert_eq!(of_near.sent, of_far.received);
     assert_eq!(of_near.received, of_far.sent);
     assert_eq!(of_near.sent.clear, [(77, 3)].into());
@@ -163,9 +165,10 @@ fn a_datagram_the_kernel_cuts_is_counted_once_and_its_rest_as_fragments() {
     near.within(|| {
         send_udp(NEAR, FAR, &vxlan(9, &[0; 4000]));
     });
-    let view =
-        read_until(&far, at_far, |view| view.peers.values().all(|peer| peer.received.later_fragments == 2));
-    let counts = &view.peers[&IpAddr::from(NEAR)].received;
+    let capture = read_until(&far, at_far, |capture| {
+        capture.peers.values().all(|peer| peer.received.later_fragments == 2)
+    });
+    let counts = &capture.peers[&IpAddr::from(NEAR)].received;
     assert_eq!(counts.clear, [(9, 1)].into());
     assert_eq!((counts.first_fragments, counts.later_fragments), (1, 2));
 }
@@ -215,15 +218,16 @@ fn the_kernels_associations_are_listed_with_their_counters() {
             send_udp(NEAR, FAR, &vxlan(77, &MARKER));
         }
     });
-    let view = near.within(move || at_near.read().unwrap());
-    let Observed::Known(associations) = &view.associations else { panic!("{:?}", view.associations) };
+    let capture = near.within(move || at_near.read().unwrap());
+    let Observed::Known(associations) = &capture.associations else { panic!("{:?}", capture.associations) };
     assert_eq!(associations.len(), 1);
     assert_eq!((associations[0].source, associations[0].destination), (NEAR.into(), FAR.into()));
     assert_eq!((associations[0].spi, associations[0].packets), (0x1234, 5));
     assert!(associations[0].bytes >= 5 * 68);
-    let far_view =
-        read_until(&far, at_far, |view| view.peers.values().all(|peer| peer.received.esp_packets == 5));
-    for counts in [&view.peers[&IpAddr::from(FAR)].sent, &far_view.peers[&IpAddr::from(NEAR)].received] {
+    let far_capture =
+        read_until(&far, at_far, |capture| capture.peers.values().all(|peer| peer.received.esp_packets == 5));
+    for counts in [&capture.peers[&IpAddr::from(FAR)].sent, &far_capture.peers[&IpAddr::from(NEAR)].received]
+    {
         assert_eq!((counts.esp_packets, counts.clear.len(), counts.marker), (5, 0, 0));
     }
 }
