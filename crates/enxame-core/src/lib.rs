@@ -26,5 +26,3 @@ pub mod report;
 pub mod secret;
 pub mod terminal;
 pub mod version;
-
-pub use areas::firewall;

@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Activation, EdgeChange, EdgeFacts, EdgeRule, Machine, RuleFacts};
+use crate::areas::firewall::{self, Firewall, Opening, Service};
 use crate::change::Difference;
 use crate::config::{Config, NodeConfig};
 use crate::declare::{Finding, Severity, Waiver};
 use crate::facts::{ClusterFacts, NodeFacts};
-use crate::firewall::{self, Firewall, Opening, Service};
 
 const SECTION: &str = "3.1";
 

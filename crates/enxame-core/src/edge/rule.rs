@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use crate::firewall::{Opening, Service, Source};
+use crate::areas::firewall::{Opening, Service, Source};
 
 /// A rule as the provider keeps it, in its own words, so that it can be put back as it was.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,9 +1,9 @@
 use super::*;
+use crate::areas::firewall::Service;
 use crate::config::Config;
 use crate::declare::{Finding, Severity};
 use crate::facts::blank::blank;
 use crate::facts::{ClusterFacts, SshSession};
-use crate::firewall::Service;
 use crate::plan;
 
 const OURS: u64 = 7;

@@ -6,11 +6,11 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use crate::areas::Action;
+use crate::areas::firewall::Firewall;
 use crate::change::{Change, Risk};
 use crate::config::{Config, EngineSource, NodeConfig};
 use crate::declare::{Finding, Severity};
 use crate::facts::{ClusterFacts, EngineState, LocalSwarmState, NodeFacts, Observed, WhatItWas};
-use crate::firewall::Firewall;
 use crate::limits::{ROUND_TRIP_LIMIT_US, ROUND_TRIP_WARNING_US};
 use crate::names::NodeName;
 use crate::version::EngineVersion;

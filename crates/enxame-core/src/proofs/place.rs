@@ -1,7 +1,7 @@
 //! From where ports were tried, and how to say it.
 
 use super::judgement::Judgement;
-use crate::firewall::is_public;
+use crate::areas::firewall::is_public;
 use crate::report::Proof;
 use crate::report::exposure::{Sighting, Vantage};
 

@@ -5,9 +5,9 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::areas::firewall::{self, Firewall, Opening, SSH_PORT, Service};
 use crate::config::{Config, NodeConfig, SWARM_GOSSIP_PORT, SWARM_MANAGEMENT_PORT};
 use crate::facts::{NodeFacts, Observed, SshSession};
-use crate::firewall::{self, Firewall, Opening, SSH_PORT, Service};
 use crate::names::NodeName;
 use crate::ports::PortSet;
 use crate::probe::Scanned;

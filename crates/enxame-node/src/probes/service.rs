@@ -13,7 +13,7 @@ use bollard::query_parameters::{
     ImportImageOptionsBuilder, InspectContainerOptions, InspectServiceOptions, ListContainersOptionsBuilder,
     ListImagesOptionsBuilder, ListServicesOptionsBuilder, ListTasksOptionsBuilder, RemoveImageOptionsBuilder,
 };
-use enxame_core::firewall::PROBE_PORT;
+use enxame_core::areas::firewall::PROBE_PORT;
 use enxame_core::probe::{Deployed, Deployment, ENV_MARKER, ENV_NODE, LABEL, ProbeTask, RESPONDER_PORT};
 use futures::{TryStreamExt, stream};
 

@@ -1,7 +1,7 @@
 //! The matrix for the provider's firewall: for people, for programs, for spreadsheets.
 
 use comfy_table::{Table, presets};
-use enxame_core::firewall::{Opening, Source};
+use enxame_core::areas::firewall::{Opening, Source};
 use serde::Serialize;
 
 /// A row of the matrix.
@@ -54,8 +54,8 @@ pub(crate) fn csv(openings: &[Opening]) -> anyhow::Result<String> {
 
 #[cfg(test)]
 mod tests {
+    use enxame_core::areas::firewall::Firewall;
     use enxame_core::config::Config;
-    use enxame_core::firewall::Firewall;
 
     use super::*;
 

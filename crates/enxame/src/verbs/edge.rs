@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use anyhow::bail;
-use enxame_core::firewall::Firewall;
+use enxame_core::areas::firewall::Firewall;
 
 use crate::cli::EdgeArgs;
 use crate::config_file::load;

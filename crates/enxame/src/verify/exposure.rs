@@ -8,9 +8,9 @@ use std::net::IpAddr;
 use std::pin::Pin;
 use std::time::Duration;
 
+use enxame_core::areas::firewall::is_public;
 use enxame_core::config::{Config, NodeConfig};
 use enxame_core::facts::{ClusterFacts, Observed, SshSession};
-use enxame_core::firewall::is_public;
 use enxame_core::names::NodeName;
 use enxame_core::ports::PortSet;
 use enxame_core::probe::{ProbeReply, ProbeRequest, Scan, Scanned};

@@ -6,13 +6,13 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::Findings;
+use crate::areas::firewall::{self, Firewall, Service};
 use crate::change::{Change, Risk};
 use crate::config::{Config, NodeConfig, OpeningConfig, OpeningProtocol, SWARM_MANAGEMENT_PORT};
 use crate::declare::{Severity, Waiver};
 use crate::facts::{
     ClusterFacts, EngineState, NetworkFacts, NodeFacts, Observed, SshSession, SwarmFacts, SwarmNodeFacts,
 };
-use crate::firewall::{self, Firewall, Service};
 use crate::names::NodeName;
 
 /// What would cut off SSH, as far as can be seen: an error unless the user goes on in spite of it.

@@ -10,8 +10,8 @@ use bollard::models::{
     EndpointPortConfigPublishModeEnum as PublishMode, LocalNodeState, Network, Node, NodeSpecRoleEnum,
     Service, SwarmInfo,
 };
+use enxame_core::areas::firewall;
 use enxame_core::facts::{LocalSwarmState, NetworkFacts, SwarmFacts, SwarmNodeFacts, SwarmSettingsFacts};
-use enxame_core::firewall;
 
 /// What the API lists.
 #[derive(Default)]

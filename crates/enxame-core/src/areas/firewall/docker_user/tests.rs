@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 
 use ipnet::IpNet;
 
-use crate::firewall::Source;
+use crate::areas::firewall::Source;
 
 use super::*;
 

@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 
-use crate::firewall::Source;
+use crate::areas::firewall::Source;
 
 use super::*;
 
