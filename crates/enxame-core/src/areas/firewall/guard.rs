@@ -1,6 +1,6 @@
 //! The guard on a node: its table loaded, and loaded again at every boot before the network is up (manual 3).
 
-use crate::areas::firewall::{self, Firewall, Opening, PLAINTEXT_VNI};
+use crate::areas::firewall::{self, Firewall, Opening};
 use crate::change::{Difference, Kind, Risk};
 use crate::config::{Config, NodeConfig};
 use crate::declare::{Declaration, Declare, Draft, Finding, Scope, SwarmFate, View};
@@ -15,6 +15,9 @@ pub(crate) const KIND: Kind = Kind::of("guard");
 pub const UNIT: &str = "enxame-guard.service";
 /// Its file.
 pub const UNIT_PATH: &str = "/etc/systemd/system/enxame-guard.service";
+/// The network that is declared plaintext gets this identifier, so that the guard can tell its packets from others'
+/// before it is made. Swarm itself counts up from 4096 (swarmkit, `cnmallocator/drivers_network_linux.go`).
+pub const PLAINTEXT_VNI: u32 = 0x00e0_0001;
 
 /// See the module.
 pub(crate) struct GuardTable;

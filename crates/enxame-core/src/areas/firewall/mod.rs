@@ -5,14 +5,17 @@ pub(crate) mod facts;
 pub mod guard;
 pub mod guard_table;
 mod interfaces;
-pub mod openings;
+mod openings;
 pub mod packages;
 pub mod removal;
+mod source;
 pub mod ufw;
 pub mod ufw_rules;
 
 pub use interfaces::{has_public, is_public, is_tunnel, lasting_addresses, public_interfaces};
-pub use openings::*;
+pub use openings::{Firewall, Opening, PROBE_PORT, Service, admits};
+pub(crate) use openings::{SSH_PORT, public};
+pub use source::{NoNetwork, Nodes, Source};
 
 super::actions! {
     Firewall:

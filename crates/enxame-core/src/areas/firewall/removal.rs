@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::guard_table::{PATH, PUBLISHED_CHAIN};
 use super::ufw::{self, CONF, DEFAULTS, SETTINGS, plain, setting};
 use super::ufw_rules::{self, Family};
-use super::{guard, openings::Firewall, openings::Service, openings::Source};
+use super::{Firewall, Service, Source, guard};
 use crate::change::{Difference, Risk};
 use crate::declare::{Declaration, Draft, Finding, View};
 use crate::facts::{FileFacts, GuardState, NodeFacts, Observed};

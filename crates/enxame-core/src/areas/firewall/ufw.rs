@@ -2,18 +2,20 @@
 //! publishes is closed in `DOCKER-USER`, in both address families. Never `ufw reset`: the files are replaced and loaded
 //! at once.
 
-use std::borrow::Cow;
+mod others;
+mod wanted;
 
-use crate::areas::firewall::{self, Firewall, NoNetwork, Opening, Service, Source};
 use crate::change::{Difference, Kind, Risk};
 use crate::config::{Config, ForeignRules, NodeConfig};
 use crate::declare::{Declaration, Declare, Draft, Finding, Scope, Severity, SwarmFate, View};
 use crate::facts::{FactsQuery, FileFacts, NodeFacts, Observed, TableFacts};
 use serde::{Deserialize, Serialize};
 
-use super::docker_user::{self, Obstacle};
-use super::guard_table::{PUBLISHED_CHAIN, why_closed};
+pub use self::wanted::{Allowed, Wanted};
+use self::wanted::{Wishes, allowed, openings};
+use super::guard_table::why_closed;
 use super::ufw_rules::{self as ufw, Family};
+use super::{Firewall, NoNetwork};
 use crate::files::{line_differences, with_block};
 
 pub(crate) const KIND: Kind = Kind::of("ufw");
@@ -31,19 +33,6 @@ pub const SETTINGS: [(&str, &str); 4] = [
 
 /// See the module.
 pub(crate) struct Ufw;
-
-/// What one family's files and chains are to be.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Wanted {
-    /// Our rules, as they stand in ufw's file.
-    pub rules: Vec<String>,
-    /// The same as the kernel shows them.
-    saved: Vec<String>,
-    /// Ours in `DOCKER-USER`.
-    pub docker_user: Vec<String>,
-    /// The chain that those hand to.
-    pub published: Vec<String>,
-}
 
 /// What to do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,43 +63,6 @@ impl Action {
     }
 }
 
-/// Openings for the same sources: those are as many as the cluster has nodes, and are written once.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Allowed {
-    from: String,
-    what: Vec<(Service, Cow<'static, str>)>,
-}
-
-fn allowed(openings: &[Opening]) -> Vec<Allowed> {
-    let alike = openings.chunk_by(|one, other| one.source == other.source);
-    let what = |opening: &Opening| (opening.service, opening.purpose.clone());
-    let group = |group: &[Opening]| {
-        let from = group.first().map(|opening| opening.source.to_string()).unwrap_or_default();
-        Allowed { from, what: group.iter().map(what).collect() }
-    };
-    alike.map(group).collect()
-}
-
-fn openings(allowed: &[Allowed]) -> Result<Vec<Opening>, NoNetwork> {
-    let mut openings = Vec::new();
-    for Allowed { from, what } in allowed {
-        let source: Source = from.parse()?;
-        openings.extend(what.iter().map(|(service, purpose)| Opening {
-            service: *service,
-            source: source.clone(),
-            purpose: purpose.clone(),
-        }));
-    }
-    Ok(openings)
-}
-
-/// What is let in, before it becomes one family's rules.
-struct Wishes {
-    node: Vec<Opening>,
-    containers: Vec<Opening>,
-    interfaces: Vec<String>,
-}
-
 /// The file of a family's rules.
 #[must_use]
 pub fn user_rules(family: Family) -> String {
@@ -121,68 +73,6 @@ pub fn user_rules(family: Family) -> String {
 #[must_use]
 pub fn after_rules(family: Family) -> String {
     format!("/etc/ufw/after{}.rules", family.digit())
-}
-
-impl Wishes {
-    fn of(view: &View<'_>, firewall: &Firewall<'_>) -> Self {
-        let interfaces = firewall::public_interfaces(view.node, view.facts);
-        Self {
-            node: firewall.on_node(view.node, view.facts.ssh_session),
-            containers: firewall.to_containers(view.node),
-            interfaces: interfaces.into_iter().map(|interface| interface.name.clone()).collect(),
-        }
-    }
-
-    fn wanted(&self, family: Family) -> Wanted {
-        let rules = ufw::rules(&self.node, family);
-        Wanted {
-            rules: rules.iter().map(|rule| rule.text(family)).collect(),
-            saved: rules.iter().map(ufw::UfwRule::saved).collect(),
-            docker_user: docker_user::jumps(self.interfaces.iter().map(String::as_str), PUBLISHED_CHAIN),
-            published: docker_user::published(&self.containers, family),
-        }
-    }
-}
-
-impl Wanted {
-    /// The block in ufw's `after.rules`.
-    #[must_use]
-    pub fn block(&self) -> String {
-        docker_user::tables(&self.docker_user, &self.published, PUBLISHED_CHAIN)
-    }
-
-    /// What of the kernel's table is not as wanted; `loaded` is what the file has for `ufw-user-input`.
-    fn differences(
-        &self,
-        now: &TableFacts,
-        loaded: ufw::Loaded,
-        (family, fate): (Family, ForeignRules),
-    ) -> Vec<Difference> {
-        let name = family.restore().trim_end_matches("-restore");
-        let mut found = Vec::new();
-        for (chain, policy) in [("INPUT", &now.input_policy), ("FORWARD", &now.forward_policy)] {
-            if policy != "DROP" {
-                found.push(Difference::changed(format!("{name} {chain} (policy)"), policy, "DROP"));
-            }
-        }
-        if !now.goes_through_ufw {
-            found.push(Difference::added(format!("{name} INPUT, OUTPUT, FORWARD"), "through ufw's chains"));
-        }
-        let user = now.user_input.clone().unwrap_or_default();
-        let ours = user.get(loaded.before_ours..).unwrap_or_default();
-        if !ours.starts_with(&self.saved) || user.len() != loaded.all {
-            let (old, new) = (format!("{} rules", user.len()), format!("the {} of its file", loaded.all));
-            found.push(Difference::changed(
-                format!("{name} {}-user-input (live)", family.prefix()),
-                old,
-                new,
-            ));
-        }
-        let chain = now.docker_user.as_deref().unwrap_or_default();
-        let docker_user = docker_user::composed(chain, &self.docker_user, fate);
-        found.extend(docker_user::differences(now, &docker_user, &self.published, name));
-        found
-    }
 }
 
 /// What differs of one family, in the files and in the kernel.
@@ -317,7 +207,8 @@ fn declare(view: &View<'_>, firewall: &Firewall<'_>) -> Declaration {
         }
     }
     differences.extend(settings(view.facts));
-    declaration.findings.extend(Family::ALL.into_iter().flat_map(|family| published(view, &wishes, family)));
+    let in_docker_user = |family| others::in_docker_user(view, &wishes, family);
+    declaration.findings.extend(Family::ALL.into_iter().flat_map(in_docker_user));
     let defaults = view.facts.files.get(DEFAULTS).and_then(FileFacts::content).unwrap_or_default();
     if setting(defaults, "MANAGE_BUILTINS").map(plain) == Some("yes") {
         declaration.findings.push(finding(
@@ -327,23 +218,7 @@ fn declare(view: &View<'_>, firewall: &Firewall<'_>) -> Declaration {
             "set it to `no` there, and restart docker when ufw has reloaded",
         ));
     }
-    if !foreign.is_empty() {
-        foreign.sort();
-        foreign.dedup();
-        let (fate, hint) = match view.config.firewall.foreign {
-            ForeignRules::Keep => (
-                "keeps them",
-                "what they let in from outside passes the guard only when `firewall.openings` names it; `firewall.foreign: \
-                 remove` takes them away",
-            ),
-            ForeignRules::Remove => (
-                "loses them",
-                "name what is wanted of them in `firewall.openings`; `firewall.foreign: keep` leaves them",
-            ),
-        };
-        let message = format!("ufw has rules that are not enxame's, and {fate}: {}", foreign.join("; "));
-        declaration.findings.push(finding(view, Severity::Warning, message, hint));
-    }
+    declaration.findings.extend(others::in_ufw(view, foreign));
     if !differences.is_empty() {
         let closed =
             view.facts.ssh_session.and_then(|session| why_closed(&wishes.node, session.from, session.port));
@@ -359,59 +234,6 @@ fn declare(view: &View<'_>, firewall: &Firewall<'_>) -> Declaration {
         declaration.change(draft.differing(differences).risking(Risk::MayCutSsh));
     }
     declaration
-}
-
-/// What the rules of others in `DOCKER-USER` do to what is declared, once ours stand there too.
-fn published(view: &View<'_>, wishes: &Wishes, family: Family) -> Vec<Finding> {
-    let Observed::Known(now) = table(view.facts, family) else { return Vec::new() };
-    let (wanted, fate) = (wishes.wanted(family), view.config.firewall.foreign);
-    let chain = now.docker_user.as_deref().unwrap_or_default();
-    let foreign = docker_user::foreign(chain);
-    let name = family.restore().trim_end_matches("-restore");
-    let mut found = Vec::new();
-    if !foreign.is_empty() {
-        let (fate, hint) = match fate {
-            ForeignRules::Keep => (
-                "keeps them until ufw or the node starts again",
-                "what they let in from outside passes the guard only when `firewall.openings` names it; `firewall.foreign: \
-                 remove` takes them away",
-            ),
-            ForeignRules::Remove => (
-                "loses them",
-                "name what is wanted of them in `firewall.openings`; `firewall.foreign: keep` leaves them",
-            ),
-        };
-        let message = format!(
-            "{name} has rules in DOCKER-USER that are not enxame's, and {fate}: {}",
-            foreign.join("; ")
-        );
-        found.push(finding(view, Severity::Warning, message, hint));
-    }
-    let is_for_all = |opening: &&Opening| opening.source == Source::Anywhere;
-    let port = |opening: &Opening| match opening.service {
-        Service::Tcp(port) => Some(port),
-        _ => None,
-    };
-    let ports: Vec<u16> = firewall::public(view.config).iter().filter(is_for_all).filter_map(port).collect();
-    let chain = docker_user::composed(chain, &wanted.docker_user, fate);
-    for (obstacle, what) in docker_user::obstacles(&chain, &wanted.published, &wishes.interfaces, &ports) {
-        let what = what.join(", ");
-        found.push(match obstacle {
-            Obstacle::Shuts(rule) => finding(
-                view,
-                Severity::Error,
-                format!("{name} has a rule in DOCKER-USER that shuts what is to be open ({what}): {rule}"),
-                "delete the rule, take the port out of `firewall`, or say `firewall.foreign: remove`",
-            ),
-            Obstacle::Unclear(rule) => finding(
-                view,
-                Severity::Warning,
-                format!("{name} has a rule in DOCKER-USER of which enxame cannot tell whether it shuts what is to be open ({what}): {rule}"),
-                "try the ports from outside; `firewall.foreign: remove` takes the rule away",
-            ),
-        });
-    }
-    found
 }
 
 fn finding(view: &View<'_>, severity: Severity, message: String, hint: &str) -> Finding {

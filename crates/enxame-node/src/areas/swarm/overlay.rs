@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bollard::models::NetworkCreateRequest;
 use bollard::query_parameters::{InspectNetworkOptionsBuilder, ListNetworksOptions};
-use enxame_core::areas::firewall::PLAINTEXT_VNI;
+use enxame_core::areas::firewall::guard::PLAINTEXT_VNI;
 use enxame_core::areas::swarm::overlay::WantedNetwork;
 
 use crate::actuate::{ActuateError, wait_for};
