@@ -114,7 +114,7 @@ fn only_declared_ports_answer_the_outside_and_each_layer_closes_the_rest_by_itse
     // takes to be there for as long as its chains are.
     let flush = "for t in iptables ip6tables; do $t -S | grep -E '^-A (INPUT|FORWARD|OUTPUT) -j ufw' | sed 's/^-A/-D/' | \
                  while read -r rule; do $t $rule; done; done";
-    on_node("kvm2-manager", flush);
+    on_node("kvm4-manager", flush);
     let mended = enxame(&["apply", "--yes", "--quiet"]);
     assert_eq!(mended.code, 0, "{mended}");
     assert_eq!(planned(), Vec::<String>::new());
