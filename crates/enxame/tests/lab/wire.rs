@@ -95,6 +95,10 @@ fn verify_counts_clear_packets_names_the_ends_of_a_bad_line_and_apply_mends_the_
             "kvm8-core: make the ingress network again, encrypted"
         ]
     );
+    let refused = enxame(&["apply", "--yes", "--quiet"]);
+    assert_eq!(refused.code, 3, "{refused}");
+    assert!(refused.stdout.contains("the guard would let nothing of it out of a node"), "{refused}");
+    on_node("kvm8-core", "docker network rm forgotten-net");
     let mended = enxame(&["apply", "--yes", "--quiet"]);
     assert_eq!(mended.code, 0, "{mended}");
     assert_eq!(planned(), Vec::<String>::new());
