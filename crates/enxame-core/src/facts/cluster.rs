@@ -62,6 +62,11 @@ impl ClusterFacts {
         })
     }
 
+    /// What came of looking at each node, by name.
+    pub(super) fn looks(&self) -> impl Iterator<Item = (&NodeName, &Look)> {
+        self.0.iter()
+    }
+
     /// The facts of the nodes that were seen.
     pub fn values(&self) -> impl Iterator<Item = &NodeFacts> {
         self.iter().map(|(_, facts)| facts)

@@ -1,11 +1,11 @@
 //! The digest of facts: whether two looks saw the same.
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::{ClusterFacts, VolatileFacts};
+use super::{ClusterFacts, Look, NodeFacts};
 
 /// SHA-256 of all facts but the volatile ones, in hexadecimal. Only digests of one build can be compared.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,16 +21,53 @@ impl fmt::Display for FactsDigest {
 /// The digest of a cluster's facts.
 #[must_use]
 pub fn digest_of(facts: &ClusterFacts) -> FactsDigest {
-    let mut lasting = facts.clone();
-    for node in lasting.values_mut() {
-        node.volatile = VolatileFacts::default();
+    let mut digest = Sha256::new();
+    let mut bytes = Vec::new();
+    for (node, look) in facts.looks() {
+        bytes.clear();
+        // Maps with keys of text, numbers and lists: they serialise.
+        let _ = match look {
+            Look::Seen(facts) => serde_json::to_writer(&mut bytes, &(node, lasting(facts))),
+            Look::Unreachable { unreachable } => serde_json::to_writer(&mut bytes, &(node, unreachable)),
+        };
+        digest.update(&bytes);
     }
-    // Maps with keys of text, numbers and lists: they serialise.
-    let bytes = serde_json::to_vec(&lasting).unwrap_or_default();
-    let hexadecimal = Sha256::digest(&bytes).iter().fold(String::new(), |mut text, byte| {
-        // Writing to a string does not fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    });
-    FactsDigest(hexadecimal)
+    FactsDigest(hex::encode(digest.finalize()))
+}
+
+/// All but the volatile ones. What is new among them is missed here by the compiler.
+fn lasting(facts: &NodeFacts) -> impl Serialize {
+    let NodeFacts {
+        os,
+        kernel,
+        machine_id,
+        hostname,
+        hardware,
+        files,
+        modules,
+        esp,
+        sysctl,
+        packages,
+        units,
+        engine,
+        interfaces,
+        routes,
+        cloud_init,
+        docker_snap,
+        upgrades_unattended,
+        docker_group_members,
+        ssh_session,
+        filter,
+        interrupted,
+        not_put_back,
+        before,
+        volatile: _,
+    } = facts;
+    (
+        (os, kernel, machine_id, hostname, hardware),
+        (files, modules, esp, sysctl, packages, units),
+        (engine, interfaces, routes, cloud_init, docker_snap),
+        (upgrades_unattended, docker_group_members, ssh_session, filter),
+        (interrupted, not_put_back, before),
+    )
 }

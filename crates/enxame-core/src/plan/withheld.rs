@@ -91,7 +91,7 @@ pub(super) fn unfinished(config: &Config, facts: &ClusterFacts) -> Vec<Unfinishe
     let Some(leading) = swarms.find(|swarm| swarm.is_manager_with_quorum) else { return Vec::new() };
     let of_member = |node: &crate::config::NodeConfig| {
         let member = leading.nodes.iter().find(|member| {
-            member.address.parse() == Ok(node.address) && member.labels.contains_key(RECORD)
+            member.labels.contains_key(RECORD) && member.address.parse() == Ok(node.address)
         })?;
         // A reboot's record goes on with the boot id.
         let mut words = member.labels.get(RECORD)?.split_whitespace();
