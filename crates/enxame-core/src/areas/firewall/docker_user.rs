@@ -8,7 +8,7 @@ mod traffic;
 
 use std::fmt::Write;
 
-use super::ufw_rules::{self, Family};
+use super::ufw_rules::{self, Family, saved_source};
 use super::{Opening, Service, guard_table::PUBLISHED_CHAIN};
 use crate::change::Difference;
 use crate::config::ForeignRules;
@@ -83,17 +83,18 @@ pub(super) fn differences(
 #[must_use]
 pub fn published(openings: &[Opening], family: Family) -> Vec<String> {
     let mut rules = vec!["-m conntrack --ctstate RELATED,ESTABLISHED -j RETURN".to_owned()];
-    for rule in ufw_rules::rules(openings, family) {
-        let source = rule.source.map(|network| format!("-s {network} ")).unwrap_or_default();
+    for opening in openings {
         // The address is translated already: what the client asked for is what conntrack keeps.
         let asked = |protocol, port| {
-            format!("{source}-p {protocol} -m conntrack --ctorigdstport {port} --ctdir ORIGINAL -j RETURN")
+            format!("-p {protocol} -m conntrack --ctorigdstport {port} --ctdir ORIGINAL -j RETURN")
         };
-        rules.push(match rule.service {
+        let what = match opening.service {
             Service::Tcp(port) => asked("tcp", port),
             Service::Udp(port) => asked("udp", port),
-            _ => format!("{source}-j RETURN"),
-        });
+            _ => "-j RETURN".to_owned(),
+        };
+        let sources = ufw_rules::sources(opening, family);
+        rules.extend(sources.iter().map(|source| saved_source(source.as_deref(), family) + &what));
     }
     rules.push("-j DROP".to_owned());
     rules

@@ -107,7 +107,8 @@ impl Source {
     }
 }
 
-fn text_of(network: &IpNet) -> String {
+/// A network as it is written, a single address without its prefix length.
+pub(super) fn text_of(network: &IpNet) -> String {
     if network.prefix_len() == network.max_prefix_len() {
         network.addr().to_string()
     } else {

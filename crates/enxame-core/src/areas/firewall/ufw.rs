@@ -78,8 +78,8 @@ pub fn after_rules(family: Family) -> String {
 /// What differs of one family, in the files and in the kernel.
 fn of_family(
     view: &View<'_>,
-    wishes: &Wishes,
     family: Family,
+    wanted: &Wanted,
     foreign: &mut Vec<String>,
 ) -> Result<Vec<Difference>, (String, String)> {
     let text = |path: &str| view.facts.files.get(path).and_then(FileFacts::content);
@@ -93,7 +93,6 @@ fn of_family(
         let added = |path| Difference::added(path, "the rules of enxame's own");
         return Ok([path, after_rules(family)].map(added).into());
     };
-    let wanted = wishes.wanted(family);
     let wrong = broken(path.clone());
     let new =
         ufw::composed(now, &wanted.rules, view.config.firewall.foreign).map_err(|error| wrong(&error))?;
@@ -122,6 +121,9 @@ fn of_family(
 
 /// What differs in two files of rules: the rules as people read them or, where they read the same, what is loaded for them.
 pub(super) fn rule_differences(path: String, now: &str, new: &str) -> Vec<Difference> {
+    if now == new {
+        return Vec::new();
+    }
     let lines = |rules: Vec<String>| rules.into_iter().map(|rule| rule + "\n").collect::<String>();
     let entries = |text: &str| lines(ufw::entries(text).unwrap_or_default());
     let (old_entries, new_entries) = (entries(now), entries(new));
@@ -189,11 +191,12 @@ impl Declare for Ufw {
 
 fn declare(view: &View<'_>, firewall: &Firewall<'_>) -> Declaration {
     let wishes = Wishes::of(view, firewall);
+    let wanted = Family::ALL.map(|family| (family, wishes.wanted(family)));
     let mut declaration = Declaration::nothing();
     let mut differences = Vec::new();
     let mut foreign = Vec::new();
-    for family in Family::ALL {
-        match of_family(view, &wishes, family, &mut foreign) {
+    for (family, wanted) in &wanted {
+        match of_family(view, *family, wanted, &mut foreign) {
             Ok(found) => differences.extend(found),
             Err((path, why)) => {
                 declaration.findings.push(finding(
@@ -207,8 +210,9 @@ fn declare(view: &View<'_>, firewall: &Firewall<'_>) -> Declaration {
         }
     }
     differences.extend(settings(view.facts));
-    let in_docker_user = |family| others::in_docker_user(view, &wishes, family);
-    declaration.findings.extend(Family::ALL.into_iter().flat_map(in_docker_user));
+    for (family, wanted) in &wanted {
+        declaration.findings.extend(others::in_docker_user(view, *family, wanted, &wishes.interfaces));
+    }
     let defaults = view.facts.files.get(DEFAULTS).and_then(FileFacts::content).unwrap_or_default();
     if setting(defaults, "MANAGE_BUILTINS").map(plain) == Some("yes") {
         declaration.findings.push(finding(

@@ -8,7 +8,8 @@ use std::borrow::Cow;
 use std::fmt::Write;
 use std::net::IpAddr;
 
-use crate::areas::firewall::{Opening, Service};
+use super::source::text_of;
+use super::{Opening, Service, Source};
 use crate::config::ForeignRules;
 use ipnet::IpNet;
 
@@ -74,82 +75,79 @@ impl Family {
         }
     }
 
+    /// What stands behind a single address where it is written as a network.
+    fn whole_prefix(self) -> &'static str {
+        match self {
+            Self::V4 => "/32",
+            Self::V6 => "/128",
+        }
+    }
+
     fn has(self, address: IpAddr) -> bool {
         address.is_ipv4() == (self == Self::V4)
     }
 }
 
-/// A rule of ours: one source, one service, let in.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UfwRule {
-    pub(super) service: Service,
-    /// `None`: everybody.
-    pub(super) source: Option<IpNet>,
-    purpose: Cow<'static, str>,
-}
-
-/// Our rules for one family, in order.
-#[must_use]
-pub fn rules(openings: &[Opening], family: Family) -> Vec<UfwRule> {
-    let of = |opening: &Opening| -> Vec<UfwRule> {
-        let rule = |source| UfwRule { service: opening.service, source, purpose: opening.purpose.clone() };
-        match opening.source.networks() {
-            None => vec![rule(None)],
-            Some(networks) => {
-                let of_family = networks.into_iter().filter(|network| family.has(network.addr()));
-                of_family
-                    .map(|network| rule(Some(network).filter(|network| network.prefix_len() > 0)))
-                    .collect()
-            }
+/// The sources of an opening in one family, as ufw writes them: a single address without its prefix length. `None` is
+/// everybody.
+pub(super) fn sources(opening: &Opening, family: Family) -> Vec<Option<Cow<'_, str>>> {
+    match &opening.source {
+        Source::Anywhere => vec![None],
+        Source::Networks(networks) => {
+            let of_family = networks.iter().filter(|network| family.has(network.addr()));
+            of_family.map(|network| (network.prefix_len() > 0).then(|| text_of(network).into())).collect()
         }
-    };
-    openings.iter().flat_map(of).collect()
+        Source::Nodes(nodes) => {
+            let of_family = nodes.iter().filter(|(node, _)| family.has(*node));
+            of_family.map(|(_, text)| Some(text.into())).collect()
+        }
+    }
 }
 
-impl UfwRule {
-    /// The rule in ufw's file: its tuple, and what is loaded at boot.
-    #[must_use]
-    pub fn text(&self, family: Family) -> String {
-        let (protocol, port) = self.protocol_and_port();
-        let source = self.source_text();
-        let from = source.as_deref().unwrap_or_else(|| family.anywhere());
-        let mut tuple =
-            format!("allow {protocol} {port} {anywhere} any {from} in", anywhere = family.anywhere());
-        let _ = write!(tuple, " comment={}", hex::encode(format!("{TAG}{}", self.purpose)));
+/// Our rules for one family as they stand in ufw's file, in order: each with its tuple, and what is loaded at boot.
+#[must_use]
+pub fn rules(openings: &[Opening], family: Family) -> Vec<String> {
+    let anywhere = family.anywhere();
+    let of = |opening: &Opening| -> Vec<String> {
+        let protocol = opening.service.protocol().to_lowercase();
+        let port = opening.service.port().map(|port| port.to_string());
+        let any_or_port = port.as_deref().unwrap_or("any");
+        let tuple = format!("\n{TUPLE}allow {protocol} {any_or_port} {anywhere} any ");
+        let comment = format!(" in comment={}\n", hex::encode(format!("{TAG}{}", opening.purpose)));
         let mut rule = format!("-A {}-user-input", family.prefix());
         if protocol != "any" {
             let _ = write!(rule, " -p {protocol}");
         }
-        if port != "any" {
+        if let Some(port) = port {
             let _ = write!(rule, " --dport {port}");
         }
-        if let Some(source) = source {
-            let _ = write!(rule, " -s {source}");
-        }
-        format!("\n{TUPLE}{tuple}\n{rule} -j ACCEPT\n")
-    }
+        let rule = |source: Option<Cow<'_, str>>| match source {
+            Some(source) => [&tuple, &*source, &comment, &rule, " -s ", &*source, " -j ACCEPT\n"].concat(),
+            None => [&tuple, anywhere, &comment, &rule, " -j ACCEPT\n"].concat(),
+        };
+        sources(opening, family).into_iter().map(rule).collect()
+    };
+    openings.iter().flat_map(of).collect()
+}
 
-    /// The rule as `iptables-save` shows it, without its chain.
-    #[must_use]
-    pub fn saved(&self) -> String {
-        let source = self.source.map(|network| format!("-s {network} ")).unwrap_or_default();
-        format!("{source}{}-j ACCEPT", saved_service(self.service))
-    }
+/// The same as `iptables-save` shows them, without their chain.
+#[must_use]
+pub fn saved(openings: &[Opening], family: Family) -> Vec<String> {
+    let of = |opening: &Opening| -> Vec<String> {
+        let service = saved_service(opening.service);
+        let rule =
+            |source: Option<Cow<'_, str>>| saved_source(source.as_deref(), family) + &service + "-j ACCEPT";
+        sources(opening, family).into_iter().map(rule).collect()
+    };
+    openings.iter().flat_map(of).collect()
+}
 
-    fn protocol_and_port(&self) -> (String, String) {
-        let port = self.service.port().map_or_else(|| "any".to_owned(), |port| port.to_string());
-        (self.service.protocol().to_lowercase(), port)
-    }
-
-    /// ufw writes a single address without its prefix length.
-    fn source_text(&self) -> Option<String> {
-        self.source.map(|network| {
-            if network.prefix_len() == network.max_prefix_len() {
-                network.addr().to_string()
-            } else {
-                network.to_string()
-            }
-        })
+/// What a rule begins with in `iptables-save`, which writes every prefix length.
+pub(super) fn saved_source(source: Option<&str>, family: Family) -> String {
+    match source {
+        Some(network) if network.contains('/') => ["-s ", network, " "].concat(),
+        Some(address) => ["-s ", address, family.whole_prefix(), " "].concat(),
+        None => String::new(),
     }
 }
 
@@ -218,7 +216,11 @@ fn comment(entry: &str) -> Option<String> {
 }
 
 fn is_ours(entry: &str) -> bool {
-    comment(entry).is_some_and(|comment| comment.starts_with(TAG))
+    let comment = entry.lines().next().and_then(|line| line.rsplit_once(" comment="));
+    // Of each of thousands of rules: only what decides is decoded.
+    let mut tag = [0; TAG.len()];
+    let head = comment.and_then(|(_, comment)| comment.get(..2 * TAG.len()));
+    head.is_some_and(|head| hex::decode_to_slice(head, &mut tag).is_ok() && tag == TAG.as_bytes())
 }
 
 /// The rules that are not ours, as people read them: `allow tcp 8080 from any (my comment)`.
@@ -312,7 +314,7 @@ fn keeps_out(entry: &str) -> bool {
     ["deny", "reject", "limit"].iter().any(|verb| tuple.starts_with(verb))
 }
 
-/// The file with our rules ([`UfwRule::text`]) in front, and behind them, where they are kept, the others; bans of addresses
+/// The file with our [`rules`] in front, and behind them, where they are kept, the others; bans of addresses
 /// that ours do not name stand before ours.
 ///
 /// # Errors
@@ -327,7 +329,7 @@ pub fn composed(text: &str, ours: &[String], foreign: ForeignRules) -> Result<St
     let whole = |entry: &str| format!("\n{}\n", entry.trim_end());
     let mut composed = before.to_owned();
     composed.extend(bans.into_iter().map(whole));
-    composed.extend(ours.iter().cloned());
+    composed.extend(ours.iter().map(String::as_str));
     composed.extend(others.into_iter().map(whole));
     if after.starts_with(END) {
         let _ = write!(composed, "\n{after}");

@@ -3,8 +3,7 @@
 use super::super::docker_user::{self, Obstacle};
 use super::super::ufw_rules::Family;
 use super::super::{Opening, Service, Source, public};
-use super::wanted::Wishes;
-use super::{finding, table};
+use super::{Wanted, finding, table};
 use crate::config::ForeignRules;
 use crate::declare::{Finding, Severity, View};
 use crate::facts::Observed;
@@ -37,9 +36,14 @@ fn hint(fate: ForeignRules) -> &'static str {
 }
 
 /// What the rules of others in `DOCKER-USER` do to what is declared, once ours stand there too.
-pub(super) fn in_docker_user(view: &View<'_>, wishes: &Wishes, family: Family) -> Vec<Finding> {
+pub(super) fn in_docker_user(
+    view: &View<'_>,
+    family: Family,
+    wanted: &Wanted,
+    interfaces: &[String],
+) -> Vec<Finding> {
     let Observed::Known(now) = table(view.facts, family) else { return Vec::new() };
-    let (wanted, fate) = (wishes.wanted(family), view.config.firewall.foreign);
+    let fate = view.config.firewall.foreign;
     let chain = now.docker_user.as_deref().unwrap_or_default();
     let foreign = docker_user::foreign(chain);
     let name = family.restore().trim_end_matches("-restore");
@@ -62,7 +66,7 @@ pub(super) fn in_docker_user(view: &View<'_>, wishes: &Wishes, family: Family) -
     };
     let ports: Vec<u16> = public(view.config).iter().filter(is_for_all).filter_map(port).collect();
     let chain = docker_user::composed(chain, &wanted.docker_user, fate);
-    for (obstacle, what) in docker_user::obstacles(&chain, &wanted.published, &wishes.interfaces, &ports) {
+    for (obstacle, what) in docker_user::obstacles(&chain, &wanted.published, interfaces, &ports) {
         let what = what.join(", ");
         found.push(match obstacle {
             Obstacle::Shuts(rule) => finding(

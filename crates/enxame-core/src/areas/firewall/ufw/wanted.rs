@@ -74,10 +74,9 @@ impl Wishes {
     }
 
     pub(super) fn wanted(&self, family: Family) -> Wanted {
-        let rules = ufw::rules(&self.node, family);
         Wanted {
-            rules: rules.iter().map(|rule| rule.text(family)).collect(),
-            saved: rules.iter().map(ufw::UfwRule::saved).collect(),
+            rules: ufw::rules(&self.node, family),
+            saved: ufw::saved(&self.node, family),
             docker_user: docker_user::jumps(self.interfaces.iter().map(String::as_str), PUBLISHED_CHAIN),
             published: docker_user::published(&self.containers, family),
         }
@@ -108,7 +107,7 @@ impl Wanted {
         if !now.goes_through_ufw {
             found.push(Difference::added(format!("{name} INPUT, OUTPUT, FORWARD"), "through ufw's chains"));
         }
-        let user = now.user_input.clone().unwrap_or_default();
+        let user = now.user_input.as_deref().unwrap_or_default();
         let ours = user.get(loaded.before_ours..).unwrap_or_default();
         if !ours.starts_with(&self.saved) || user.len() != loaded.all {
             let (old, new) = (format!("{} rules", user.len()), format!("the {} of its file", loaded.all));

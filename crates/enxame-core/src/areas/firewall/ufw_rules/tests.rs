@@ -23,8 +23,7 @@ fn opening(service: Service, sources: &[&str]) -> Opening {
 }
 
 fn ssh() -> Vec<String> {
-    let rules = rules(&[opening(Service::Tcp(22), &["203.0.113.1/32", "2001:db8::/32"])], Family::V4);
-    rules.iter().map(|rule| rule.text(Family::V4)).collect()
+    rules(&[opening(Service::Tcp(22), &["203.0.113.1/32", "2001:db8::/32"])], Family::V4)
 }
 
 #[test]
@@ -76,7 +75,7 @@ fn a_rule_is_known_again_in_the_kernels_words() {
         opening(Service::Udp(53), &[]),
         opening(Service::Any, &["203.0.113.14/32"]),
     ];
-    let saved = |family| rules(&openings, family).iter().map(UfwRule::saved).collect::<Vec<_>>();
+    let saved = |family| saved(&openings, family);
     assert_eq!(
         saved(Family::V4),
         [
