@@ -118,6 +118,7 @@ fn a_systemd_that_does_not_answer_is_an_error_and_no_change() {
 }
 
 scenarios! {
+    a_ban_among_those_whom_an_opening_names_is_told: Findings,
     a_bare_cluster_gets_everything_from_docker: Whole,
     a_broken_daemon_json_is_refused_and_not_replaced: Only(&[Engine]),
     a_clone_is_refused: Findings,
@@ -144,7 +145,12 @@ scenarios! {
     a_reboot_that_was_cut_off_after_the_machine_came_back_only_activates: Only(&[Machine, Swarm]),
     a_reboot_that_was_cut_off_before_the_machine_went_down_goes_on: Only(&[Machine, Swarm]),
     a_route_from_another_address_is_refused: Findings,
+    a_rule_of_others_shuts_nothing_that_the_node_may_serve_itself: Findings,
+    a_rule_of_others_that_lets_a_udp_opening_pass_is_only_named: Findings,
+    a_rule_of_others_that_lets_pass_whom_an_opening_names_is_only_named: Findings,
     a_rule_of_others_that_shuts_a_declared_port_is_refused: Findings,
+    a_rule_of_others_that_shuts_a_udp_opening_is_refused: Findings,
+    a_rule_of_others_that_shuts_an_opening_for_some_is_refused: Findings,
     a_secure_network_in_clear_is_made_again: Only(&[Swarm]),
     a_server_that_does_not_answer_keeps_the_others_from_nothing_but_what_needs_it: Whole,
     a_small_path_mtu_becomes_the_networks: Only(&[Swarm]),

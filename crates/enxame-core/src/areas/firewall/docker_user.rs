@@ -8,6 +8,7 @@ mod traffic;
 
 use std::fmt::Write;
 
+use super::iptables::{self, Rule};
 use super::ufw_rules::{self, Family, saved_source};
 use super::{Opening, Service, guard_table::PUBLISHED_CHAIN};
 use crate::change::Difference;
@@ -15,31 +16,34 @@ use crate::config::ForeignRules;
 use crate::facts::TableFacts;
 use crate::files::line_differences;
 
-pub(super) use traffic::{Obstacle, obstacles};
+pub(super) use traffic::{Asked, Harm, Passage};
 
 /// What a chain ends with where dockerd made it.
 const END: &str = "-j RETURN";
 
-/// Where a rule, as `iptables-save` shows it, hands what it matches.
-fn target(rule: &str) -> Option<String> {
-    let words = traffic::words(rule);
-    let place = words.iter().position(|word| word == "-j" || word == "-g")?;
-    words.into_iter().nth(place + 1)
-}
-
-fn is_ours(rule: &str) -> bool {
-    target(rule).as_deref() == Some(PUBLISHED_CHAIN)
+/// Whether a rule, as `iptables-save` shows it, is ours.
+#[must_use]
+pub fn is_ours(rule: &str) -> bool {
+    Rule::read(rule).target.chain() == Some(PUBLISHED_CHAIN)
 }
 
 /// Whether it is fail2ban's: it keeps out who was seen to attack, and is nobody's wish about ports.
 fn is_ban(rule: &str) -> bool {
-    target(rule).is_some_and(|target| target.starts_with("f2b-"))
+    Rule::read(rule).target.chain().is_some_and(|chain| chain.starts_with("f2b-"))
 }
 
 /// The rules that are neither ours nor the engine's nor fail2ban's.
 #[must_use]
 pub fn foreign(now: &[String]) -> Vec<String> {
     now.iter().filter(|rule| !is_ours(rule) && !is_ban(rule) && *rule != END).cloned().collect()
+}
+
+/// The shell command that takes a rule out of the chain; `program` is `iptables` or `ip6tables`.
+pub(super) fn deletion(program: &str, rule: &str) -> String {
+    let rule = iptables::words(rule);
+    let words = [program, "-D", "DOCKER-USER"].into_iter().chain(rule.iter().map(String::as_str));
+    // What a shell cannot be told is a NUL, and that is in no rule.
+    shlex::Quoter::new().allow_nul(true).join(words).unwrap_or_default()
 }
 
 /// The chain with ours in it: theirs in front, in their order, and behind it what is never reached.

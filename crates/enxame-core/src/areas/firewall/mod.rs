@@ -5,6 +5,7 @@ pub(crate) mod facts;
 pub mod guard;
 pub mod guard_table;
 mod interfaces;
+pub mod iptables;
 mod openings;
 pub mod packages;
 pub mod removal;

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::guard_table::{PATH, PUBLISHED_CHAIN};
 use super::ufw::{self, CONF, DEFAULTS, SETTINGS, plain, setting};
 use super::ufw_rules::{self, Family};
-use super::{Firewall, Service, Source, guard};
+use super::{Firewall, Service, Source, docker_user, guard};
 use crate::change::{Difference, Risk};
 use crate::declare::{Declaration, Draft, Finding, View};
 use crate::facts::{FileFacts, GuardState, NodeFacts, Observed};
@@ -81,8 +81,7 @@ fn of_family(view: &View<'_>, family: Family) -> Result<Vec<Difference>, (String
         }));
     }
     if let Observed::Known(now) = ufw::table(view.facts, family) {
-        let jump = format!("-j {PUBLISHED_CHAIN}");
-        let rules = now.docker_user.iter().flatten().filter(|rule| rule.ends_with(&jump));
+        let rules = now.docker_user.iter().flatten().filter(|rule| docker_user::is_ours(rule));
         let name = family.restore().trim_end_matches("-restore");
         found.extend(rules.map(|rule| Difference::removed(format!("{name} DOCKER-USER (live)"), rule)));
         let chain = now.published.as_ref();

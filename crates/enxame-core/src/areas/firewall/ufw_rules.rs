@@ -83,7 +83,7 @@ impl Family {
         }
     }
 
-    fn has(self, address: IpAddr) -> bool {
+    pub(super) fn has(self, address: IpAddr) -> bool {
         address.is_ipv4() == (self == Self::V4)
     }
 }

@@ -111,7 +111,6 @@ enum Docker {
 /// What others put into `DOCKER-USER` stays.
 fn open_docker_user(on: &mut Context<'_>) -> Result<Docker, ActuateError> {
     let now = crate::facts::filter(on.host);
-    let jump = format!("-j {PUBLISHED_CHAIN}");
     for (family, table) in [(Family::V4, &now.ipv4), (Family::V6, &now.ipv6)] {
         let Observed::Known(table) = table else {
             let message = format!("cannot see what {} has loaded", family.save());
@@ -120,7 +119,7 @@ fn open_docker_user(on: &mut Context<'_>) -> Result<Docker, ActuateError> {
         if table.published.is_none() {
             continue;
         }
-        let others = table.docker_user.iter().flatten().filter(|rule| !rule.ends_with(&jump));
+        let others = table.docker_user.iter().flatten().filter(|rule| !docker_user::is_ours(rule));
         let others: Vec<String> = others.cloned().collect();
         ufw::load(on, family, &docker_user::tables(&others, &[], PUBLISHED_CHAIN))?;
         let program = family.restore().trim_end_matches("-restore");

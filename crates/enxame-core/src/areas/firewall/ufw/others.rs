@@ -1,12 +1,12 @@
 //! What is told of rules that are not enxame's, in ufw and in `DOCKER-USER`.
 
-use super::super::docker_user::{self, Obstacle};
+use super::super::docker_user::{self, Asked, Harm, Passage};
 use super::super::ufw_rules::Family;
-use super::super::{Opening, Service, Source, public};
+use super::super::{Opening, Service, public};
 use super::{Wanted, finding, table};
 use crate::config::ForeignRules;
 use crate::declare::{Finding, Severity, View};
-use crate::facts::Observed;
+use crate::facts::{Observed, TableFacts};
 
 /// The rules of others in ufw's own files.
 pub(super) fn in_ufw(view: &View<'_>, mut rules: Vec<String>) -> Option<Finding> {
@@ -35,7 +35,7 @@ fn hint(fate: ForeignRules) -> &'static str {
     }
 }
 
-/// What the rules of others in `DOCKER-USER` do to what is declared, once ours stand there too.
+/// The rules of others in `DOCKER-USER`: what becomes of them and, where they stay, what they do to what is declared.
 pub(super) fn in_docker_user(
     view: &View<'_>,
     family: Family,
@@ -43,45 +43,75 @@ pub(super) fn in_docker_user(
     interfaces: &[String],
 ) -> Vec<Finding> {
     let Observed::Known(now) = table(view.facts, family) else { return Vec::new() };
-    let fate = view.config.firewall.foreign;
     let chain = now.docker_user.as_deref().unwrap_or_default();
     let foreign = docker_user::foreign(chain);
-    let name = family.restore().trim_end_matches("-restore");
-    let mut found = Vec::new();
-    if !foreign.is_empty() {
-        let told = match fate {
-            ForeignRules::Keep => "keeps them until ufw or the node starts again",
-            ForeignRules::Remove => "loses them",
-        };
-        let message = format!(
-            "{name} has rules in DOCKER-USER that are not enxame's, and {told}: {}",
-            foreign.join("; ")
-        );
-        found.push(finding(view, Severity::Warning, message, hint(fate)));
+    if foreign.is_empty() {
+        return Vec::new();
     }
-    let is_for_all = |opening: &&Opening| opening.source == Source::Anywhere;
-    let port = |opening: &Opening| match opening.service {
-        Service::Tcp(port) => Some(port),
-        _ => None,
+    let name = family.restore().trim_end_matches("-restore");
+    let fate = view.config.firewall.foreign;
+    let told = match fate {
+        ForeignRules::Keep => "keeps them until ufw or the node starts again",
+        ForeignRules::Remove => "loses them",
     };
-    let ports: Vec<u16> = public(view.config).iter().filter(is_for_all).filter_map(port).collect();
+    let message =
+        format!("{name} has rules in DOCKER-USER that are not enxame's, and {told}: {}", foreign.join("; "));
+    let mut found = vec![finding(view, Severity::Warning, message, hint(fate))];
+    if fate == ForeignRules::Remove {
+        return found;
+    }
     let chain = docker_user::composed(chain, &wanted.docker_user, fate);
-    for (obstacle, what) in docker_user::obstacles(&chain, &wanted.published, interfaces, &ports) {
-        let what = what.join(", ");
-        found.push(match obstacle {
-            Obstacle::Shuts(rule) => finding(
-                view,
+    let passage = Passage::new(&chain, &wanted.published, interfaces, family);
+    for (obstacle, what) in passage.obstacles(&asked(view, now, family)) {
+        let (rule, what) = (&obstacle.rule, what.join(", "));
+        let delete = docker_user::deletion(name, rule);
+        let (severity, message, hint) = match obstacle.harm {
+            // Nothing that may be done opens it: in front of a rule of theirs ours would take away half of what they set
+            // up. A warning would let the plan say that nothing is to change, of a node that does not serve.
+            Harm::Shuts => (
                 Severity::Error,
                 format!("{name} has a rule in DOCKER-USER that shuts what is to be open ({what}): {rule}"),
-                "delete the rule, take the port out of `firewall`, or say `firewall.foreign: remove`",
+                format!(
+                    "on the node: `{delete}`, and take it out of what sets it; or close the port in `firewall`; or say \
+                     `firewall.foreign: remove`, which takes all rules of others there away"
+                ),
             ),
-            Obstacle::Unclear(rule) => finding(
-                view,
+            Harm::KeepsOut => (
                 Severity::Warning,
-                format!("{name} has a rule in DOCKER-USER of which enxame cannot tell whether it shuts what is to be open ({what}): {rule}"),
-                "try the ports from outside; `firewall.foreign: remove` takes the rule away",
+                format!(
+                    "{name} has a rule in DOCKER-USER that stands between containers and the outside ({what}): {rule}"
+                ),
+                format!(
+                    "what the node itself serves does not pass there; if it is not meant, on the node: `{delete}`"
+                ),
             ),
-        });
+            Harm::Unclear => (
+                Severity::Warning,
+                format!(
+                    "{name} has a rule in DOCKER-USER of which enxame cannot tell whether it stands between containers and the \
+                     outside ({what}): {rule}"
+                ),
+                format!("try it; if it does and is not meant, on the node: `{delete}`"),
+            ),
+        };
+        found.push(finding(view, severity, message, &hint));
     }
     found
+}
+
+/// What is declared open, of one family. Public ports are what containers serve. What else is opened, the node may serve
+/// itself, e.g. a VPN, unless a service is seen to publish it; and nothing is served through a chain that `FORWARD` does
+/// not come to.
+fn asked(view: &View<'_>, now: &TableFacts, family: Family) -> Vec<Asked> {
+    let is_in_the_way = now.accepted_before_docker_user.is_some();
+    let seen = || view.all.values().filter_map(|facts| facts.engine.swarm());
+    let is_published =
+        |service: Service| seen().any(|swarm| swarm.published.values().any(|ports| ports.contains(&service)));
+    let is_public = |service: Service| match service {
+        Service::Tcp(port) => view.config.firewall.public_ports.contains(&port),
+        _ => false,
+    };
+    let is_served = |service: Service| is_in_the_way && (is_public(service) || is_published(service));
+    let of = |opening: &Opening| Asked::of(opening, family, is_served(opening.service));
+    public(view.config).iter().flat_map(of).collect()
 }
