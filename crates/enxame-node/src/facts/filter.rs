@@ -19,6 +19,7 @@ use crate::areas::firewall::guard;
 use crate::host::{Command, Host, PATH};
 use crate::{deadman, netlink};
 use enxame_core::areas::firewall::guard_table::PUBLISHED_CHAIN;
+use enxame_core::areas::firewall::iptables::Rule;
 use enxame_core::areas::firewall::ufw_rules::{Family, missing_jumps};
 
 /// How long dockerd may take to put its rules in order.
@@ -165,11 +166,13 @@ fn parse(text: &str, family: Family) -> TableFacts {
         text.lines().filter_map(of_chain).collect()
     };
     let chain = |name: &str| policy(name).map(|_| rules(name));
-    let ufw = format!("-j {}-before-input", family.prefix());
+    let jump = |rules: &[String], chain: &str| {
+        rules.iter().position(|rule| Rule::read(rule).is_jump_of_all_to(chain))
+    };
     let input = rules("INPUT");
-    let to_ufw = input.iter().position(|rule| *rule == ufw);
+    let to_ufw = jump(&input, &format!("{}-before-input", family.prefix()));
     let forward = rules("FORWARD");
-    let to_docker_user = forward.iter().position(|rule| rule == "-j DOCKER-USER");
+    let to_docker_user = jump(&forward, "DOCKER-USER");
     TableFacts {
         // A table that nothing was ever put into is not listed, and lets everything pass.
         input_policy: policy("INPUT").unwrap_or_else(|| "ACCEPT".to_owned()),
@@ -191,21 +194,32 @@ fn accepting<'a>(
     in_front: impl Iterator<Item = &'a String>,
     rules: &dyn Fn(&str) -> Vec<String>,
 ) -> Vec<String> {
-    let is_harmless = |rule: &str| {
-        ["-i lo ", "-i docker", "-i br-"].iter().any(|inner| rule.starts_with(inner))
-            || rule.contains("--pol ipsec")
-            || (rule.contains("--ctstate RELATED,ESTABLISHED ") && !rule.contains("! --ctstate"))
-    };
-    let accepts = |rule: &String| rule.ends_with("-j ACCEPT") && !is_harmless(rule);
-    let lets_pass = |rule: &&String| match rule.rsplit_once("-j ") {
-        Some((_, chain)) if chain.starts_with("ufw") || chain.starts_with("DOCKER-ISOLATION") => false,
+    let accepts = |rule: &Rule| rule.target.chain() == Some("ACCEPT") && !is_harmless(rule);
+    let lets_pass = |rule: &Rule| match rule.target.chain() {
+        Some(chain) if chain.starts_with("ufw") || chain.starts_with("DOCKER-ISOLATION") => false,
         // Of the engine's, that let in what is published.
-        Some((_, chain)) if chain.starts_with("DOCKER") => !is_harmless(rule),
-        Some((_, "ACCEPT")) => accepts(rule),
-        Some((_, chain)) => rules(chain).iter().any(accepts) && !is_harmless(rule),
+        Some(chain) if chain.starts_with("DOCKER") => !is_harmless(rule),
+        Some("ACCEPT") => accepts(rule),
+        Some(chain) => rules(chain).iter().any(|inner| accepts(&Rule::read(inner))) && !is_harmless(rule),
         None => false,
     };
-    in_front.filter(lets_pass).cloned().collect()
+    in_front.filter(|rule| lets_pass(&Rule::read(rule))).cloned().collect()
+}
+
+/// Whether it takes nothing that is new and comes from outside.
+fn is_harmless(rule: &Rule) -> bool {
+    let is_inner = |interface: &str| {
+        interface == "lo" || ["docker", "br-"].iter().any(|engine| interface.starts_with(engine))
+    };
+    let is_known = |state: &str| matches!(state, "RELATED" | "ESTABLISHED");
+    let upright = rule.conditions.iter().filter(|condition| !condition.is_inverted);
+    let mut excluding = upright.map(|condition| (condition.option.as_str(), condition.value()));
+    excluding.any(|(option, value)| match option {
+        "-i" => is_inner(value),
+        "--pol" => value == "ipsec",
+        "--ctstate" | "--state" => value.split(',').all(is_known),
+        _ => false,
+    })
 }
 
 #[cfg(test)]
@@ -260,6 +274,35 @@ mod tests {
         assert_eq!(facts.accepted_before_docker_user, Some(Vec::new()));
         let behind = SAVED.replace("-A DOCKER-USER", "-A INPUT -s 10.0.0.0/8 -j ACCEPT\n-A DOCKER-USER");
         assert_eq!(parse(&behind, Family::V4).accepted_before_ufw, Vec::<String>::new());
+    }
+
+    #[test]
+    fn what_a_comment_says_is_no_option() {
+        let with =
+            |rules: &str| parse(&SAVED.replace("-A INPUT -j ufw-before-logging-input\n", rules), Family::V4);
+        let accepting = [
+            // Each would be harmless by what its comment says.
+            "-s 10.0.0.0/8 -m comment --comment \"-i lo \" -j ACCEPT",
+            "-p tcp -m comment --comment \"not --pol ipsec\" -j ACCEPT",
+            "-p tcp -m comment --comment \"--ctstate RELATED,ESTABLISHED \" -j ACCEPT",
+            "-i lo2 -j ACCEPT",
+            "! -i docker0 -j ACCEPT",
+            "-m policy --dir in ! --pol ipsec -j ACCEPT",
+            "-m conntrack --ctstate NEW,RELATED,ESTABLISHED -j ACCEPT",
+        ];
+        let rules: String = accepting.iter().map(|rule| format!("-A INPUT {rule}\n")).collect();
+        assert_eq!(with(&rules).accepted_before_ufw, accepting);
+        let harmless = with(
+            "-A INPUT -m comment --comment \"of ours -j ACCEPT\"\n\
+             -A INPUT -m comment --comment \"-j ACCEPT\" -j f2b-sshd\n-A f2b-sshd -m comment --comment \"-j ACCEPT\" -j DROP\n\
+             -A INPUT -p tcp -m comment --comment \"x -j DOCKER\" -j LOG --log-prefix \"y -j ACCEPT\"\n\
+             -A INPUT -m conntrack --ctstate ESTABLISHED,RELATED -m comment --comment \"! --ctstate\" -j ACCEPT\n\
+             -A INPUT -p esp -m comment --comment mine -i lo -j ACCEPT\n\
+             -A FORWARD -m comment --comment \"-j DOCKER-USER\" -j LOG\n-A FORWARD -i wg0 -j ACCEPT\n\
+             -A FORWARD -m comment --comment \"of the engine's\" -j DOCKER-USER\n",
+        );
+        assert_eq!(harmless.accepted_before_ufw, Vec::<String>::new());
+        assert_eq!(harmless.accepted_before_docker_user.unwrap(), ["-i wg0 -j ACCEPT"]);
     }
 
     #[test]
