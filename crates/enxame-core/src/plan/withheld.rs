@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Plan, Unfinished, Withheld};
-use crate::areas::swarm::availability::RECORD;
 use crate::change::{Change, ChangeId, Risk};
 use crate::config::Config;
 use crate::facts::{ClusterFacts, NodeFacts};
 use crate::gate::Shut;
+use crate::procedures::Record;
 
 /// What of a node that does not answer is not done.
 pub(super) fn of_holes(config: &Config, facts: &ClusterFacts) -> Vec<Withheld> {
@@ -90,13 +90,9 @@ pub(super) fn unfinished(config: &Config, facts: &ClusterFacts) -> Vec<Unfinishe
     let mut swarms = facts.values().filter_map(|facts| facts.engine.swarm());
     let Some(leading) = swarms.find(|swarm| swarm.is_manager_with_quorum) else { return Vec::new() };
     let of_member = |node: &crate::config::NodeConfig| {
-        let member = leading.nodes.iter().find(|member| {
-            member.labels.contains_key(RECORD) && member.address.parse() == Ok(node.address)
-        })?;
-        // A reboot's record goes on with the boot id.
-        let mut words = member.labels.get(RECORD)?.split_whitespace();
-        let verb = words.next().unwrap_or("drain").to_owned();
-        let since_unix_s = words.next().and_then(|since| since.parse().ok());
+        let marked = leading.nodes.iter().filter_map(|member| Some((member, Record::of(member)?)));
+        let mut here = marked.filter(|(member, _)| member.address.parse() == Ok(node.address));
+        let (_, Record { verb, since_unix_s, .. }) = here.next()?;
         Some(Unfinished { node: node.name.clone(), verb, since_unix_s })
     };
     config.nodes.iter().filter_map(of_member).collect()

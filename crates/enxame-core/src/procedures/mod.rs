@@ -6,6 +6,8 @@
 
 mod maintenance;
 mod placement;
+#[cfg(test)]
+mod tests;
 
 pub use maintenance::{activate, drain, reboot};
 
