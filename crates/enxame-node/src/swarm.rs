@@ -51,9 +51,20 @@ pub fn nodes(engine: &Engine) -> Result<Vec<Node>, EngineError> {
     engine.call("list the swarm's nodes", LOOK, engine.api().list_nodes(None::<ListNodesOptions>))
 }
 
-/// The node that is reached at `address`.
-#[must_use]
-pub fn node_at(nodes: &[Node], address: IpAddr) -> Option<&Node> {
+/// The id of the node that is reached at `address`.
+///
+/// # Errors
+/// When the swarm has none there, or cannot be asked.
+pub fn node_id_at(engine: &Engine, address: IpAddr) -> Result<String, ActuateError> {
+    let nodes = nodes(engine)?;
+    let node = node_at(&nodes, address).ok_or_else(|| {
+        let message = format!("the swarm has no node at {address}");
+        ActuateError::wrong(message, "`docker node ls` shows the addresses it has")
+    })?;
+    Ok(node.id.clone().unwrap_or_default())
+}
+
+fn node_at(nodes: &[Node], address: IpAddr) -> Option<&Node> {
     // A manager's own idea of its address may be 0.0.0.0; the one its peers dial is in its manager status.
     let dialled = |node: &Node| {
         let manager = node.manager_status.as_ref().and_then(|status| status.addr.as_deref());

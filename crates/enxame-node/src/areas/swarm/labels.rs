@@ -8,12 +8,7 @@ use crate::swarm;
 
 pub(super) fn act(on: &mut Context<'_>, action: &Action) -> Result<(), ActuateError> {
     let engine = on.engine()?;
-    let nodes = swarm::nodes(&engine)?;
-    let node = swarm::node_at(&nodes, action.address).ok_or_else(|| {
-        let message = format!("the swarm has no node at {}", action.address);
-        ActuateError::wrong(message, "`docker node ls` shows the addresses it has")
-    })?;
-    let id = node.id.clone().unwrap_or_default();
+    let id = swarm::node_id_at(&engine, action.address)?;
     swarm::update_node(&engine, &id, |spec| {
         let labels = spec.labels.get_or_insert_default();
         labels.retain(|key, _| !action.remove.contains(key));

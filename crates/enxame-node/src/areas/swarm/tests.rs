@@ -4,6 +4,8 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use enxame_core::areas::Action;
+use enxame_core::areas::firewall::guard::PLAINTEXT_VNI;
+use enxame_core::areas::swarm::availability::{self, Availability, RECORD};
 use enxame_core::areas::swarm::overlay::WantedNetwork;
 use enxame_core::areas::swarm::{ingress, init, join, labels, networks, settings};
 use enxame_core::secret::Secret;
@@ -137,22 +139,106 @@ fn settings_are_changed_under_the_swarms_version_and_the_rest_goes_back_as_it_ca
     }
 }
 
+fn wanted(name: &str) -> WantedNetwork {
+    WantedNetwork {
+        name: name.to_owned(),
+        is_ingress: name == "ingress",
+        is_attachable: name != "ingress",
+        is_encrypted: name != "plain",
+        underlay_mtu_bytes: 1500,
+    }
+}
+
+const ENCRYPTED: (&str, &str) = (
+    "200 OK",
+    r#"{"Id": "abc", "Name": "secure", "Attachable": true,
+        "Options": {"encrypted": "", "com.docker.network.driver.mtu": "1500"}}"#,
+);
+const MISSING: (&str, &str) = ("404 Not Found", r#"{"message": "network not found"}"#);
+const MADE: (&str, &str) = ("201 Created", r#"{"Id": "abc", "Warning": ""}"#);
+const NONE: (&str, &str) = ("200 OK", "[]");
+
 #[test]
 fn a_network_that_is_as_wanted_is_left_alone() {
-    let network = |is_ingress| WantedNetwork {
-        name: "secure".to_owned(),
-        is_ingress,
-        is_attachable: true,
-        is_encrypted: true,
-        underlay_mtu_bytes: 1500,
-    };
-    let there = r#"{"Id": "abc", "Name": "secure", "Attachable": true,
-        "Options": {"encrypted": "", "com.docker.network.driver.mtu": "1500"}}"#;
     let actions: [Action; 2] =
-        [ingress::Action(network(true)).into(), networks::Action(network(false)).into()];
+        [ingress::Action(wanted("ingress")).into(), networks::Action(wanted("secure")).into()];
     for action in actions {
-        let (done, asked) = carry_out(action, None, &[("200 OK", there)]);
+        let (done, asked) = carry_out(action, None, &[ENCRYPTED]);
         done.unwrap();
-        assert_eq!(lines(&asked), ["GET /networks/secure?verbose=false&scope=swarm"]);
+        assert!(matches!(&lines(&asked)[..], [look] if look.starts_with("GET /networks/")), "{asked:?}");
     }
+}
+
+#[test]
+fn a_network_that_is_missing_is_made_encrypted_and_seen() {
+    let answers = [MISSING, MISSING, NONE, MADE, ENCRYPTED];
+    let (done, asked) = carry_out(networks::Action(wanted("secure")), None, &answers);
+    done.unwrap();
+    let look = "GET /networks/secure?verbose=false&scope=swarm";
+    assert_eq!(lines(&asked), [look, look, "GET /networks", "POST /networks/create", look]);
+    let body: serde_json::Value = serde_json::from_str(&asked[3].body).unwrap();
+    let options = serde_json::json!({"encrypted": "", "com.docker.network.driver.mtu": "1500"});
+    assert_eq!(
+        (&body["Name"], &body["Driver"], &body["Options"]),
+        (&"secure".into(), &"overlay".into(), &options)
+    );
+    assert_eq!((&body["Attachable"], &body["Ingress"]), (&true.into(), &false.into()));
+}
+
+#[test]
+fn a_network_in_clear_gets_the_identifier_that_the_guard_knows() {
+    let plain = (
+        "200 OK",
+        r#"{"Id": "abc", "Name": "plain", "Attachable": true,
+        "Options": {"com.docker.network.driver.mtu": "1500"}}"#,
+    );
+    let answers = [MISSING, MISSING, NONE, MADE, plain];
+    let (done, asked) = carry_out(networks::Action(wanted("plain")), None, &answers);
+    done.unwrap();
+    let body: serde_json::Value = serde_json::from_str(&asked[3].body).unwrap();
+    let options = body["Options"].as_object().unwrap();
+    let identifier = &options["com.docker.network.driver.overlay.vxlanid_list"];
+    assert_eq!(*identifier, PLAINTEXT_VNI.to_string());
+    assert!(!options.contains_key("encrypted"), "{options:?}");
+}
+
+#[test]
+fn the_mesh_in_clear_is_taken_away_before_it_is_made_encrypted() {
+    let clear = ("200 OK", r#"{"Id": "old", "Name": "ingress", "Options": {}}"#);
+    let listed = ("200 OK", r#"[{"Id": "old", "Name": "ingress", "Scope": "swarm", "Ingress": true}]"#);
+    let answers = [clear, listed, clear, ("204 No Content", ""), NONE, MADE, ENCRYPTED];
+    let (done, asked) = carry_out(ingress::Action(wanted("ingress")), None, &answers);
+    done.unwrap();
+    let look = "GET /networks/ingress?verbose=false&scope=swarm";
+    let changed = ["DELETE /networks/old", "GET /networks", "POST /networks/create", look];
+    assert_eq!(lines(&asked)[..3], [look, "GET /networks", look]);
+    assert_eq!(lines(&asked)[3..], changed);
+    assert!(asked[5].body.contains(r#""Ingress":true"#), "{}", asked[5].body);
+}
+
+#[test]
+fn a_network_of_the_nodes_own_by_that_name_is_refused_and_stays() {
+    let local = ("200 OK", r#"[{"Id": "own", "Name": "secure", "Scope": "local"}]"#);
+    let (done, asked) = carry_out(networks::Action(wanted("secure")), None, &[MISSING, MISSING, local]);
+    assert_eq!(
+        done.unwrap_err().to_string(),
+        "the node has a network secure of its own, which is not the swarm's"
+    );
+    assert!(lines(&asked).iter().all(|line| line.starts_with("GET ")), "{asked:?}");
+}
+
+#[test]
+fn availability_and_its_record_change_in_one_write_and_other_labels_stay() {
+    let action = |availability| availability::Action { address: address(), availability };
+    let drain = Availability::Drain { record: "reboot 7 boot-0".to_owned() };
+    let (done, asked) = carry_out(action(drain.clone()), None, &[NODES, NODE, ("200 OK", "")]);
+    done.unwrap();
+    let body: serde_json::Value = serde_json::from_str(&asked[2].body).unwrap();
+    assert_eq!(
+        (&body["Availability"], &body["Labels"][RECORD]),
+        (&"drain".into(), &"reboot 7 boot-0".into())
+    );
+    assert_eq!(body["Labels"]["mine"], "1");
+    let (done, _) = carry_out(action(drain), None, &[NONE]);
+    assert_eq!(done.unwrap_err().to_string(), "the swarm has no node at 203.0.113.12");
 }
