@@ -17,6 +17,7 @@ use enxame_core::protocol::{AgentEvent, FromAgent, STILL_HERE, Say};
 use nix::fcntl::Flock;
 
 use super::*;
+use crate::areas::machine::look::echo::EchoSocket;
 use crate::cancel::Cancel;
 use crate::host::FakeHost;
 use crate::probes;
@@ -276,9 +277,13 @@ fn echoes_that_are_cancelled_end_at_once() {
     drop(served.hear());
     let said = Instant::now();
     served.cancel(1);
-    let (id, causes) = served.reply();
-    // Who may send no echo requests was done before it could be cancelled.
-    assert!(id == 1 && (causes.is_empty() || causes == ["it was cancelled"]), "{causes:?}");
+    let reply = served.reply();
+    // Raw sockets are root's: who may send no echo requests was done before. That those end which are sent is shown
+    // beside the socket too, without it.
+    let may_send = EchoSocket::open(Ipv4Addr::LOCALHOST.into()).is_ok();
+    let causes = if may_send { vec!["it was cancelled".to_owned()] } else { Vec::new() };
+    assert_eq!(reply, (1, causes));
+    // All of them would take twenty minutes.
     assert!(said.elapsed() < Duration::from_secs(1));
 }
 

@@ -174,7 +174,8 @@ mod tests {
         let error = talk(at, &what([7; 32]), &Cancel::new()).unwrap_err();
         let kinds = [io::ErrorKind::UnexpectedEof, io::ErrorKind::ConnectionReset, io::ErrorKind::BrokenPipe];
         assert!(kinds.contains(&error.kind()), "{error:?}");
-        assert!(echoes(at, (&Marker::new([7; 32]), 3), &Cancel::new()).is_err());
+        let error = echoes(at, (&Marker::new([7; 32]), 3), &Cancel::new()).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     }
 
     #[test]

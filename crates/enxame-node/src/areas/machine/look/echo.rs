@@ -242,6 +242,60 @@ mod tests {
         }
     }
 
+    /// A series that is cancelled once its peer has heard some requests.
+    struct CutShort {
+        count: u16,
+        interval: Duration,
+        heard: usize,
+        is_answered: bool,
+    }
+
+    impl CutShort {
+        /// How many requests it sent, and how long it went on after it was cancelled.
+        fn run(&self) -> (usize, Duration) {
+            let (ours, mut peer) = Socket::pair(Domain::UNIX, Type::DGRAM, None).unwrap();
+            peer.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+            let mut socket = EchoSocket { socket: ours, version: IpVersion::V6, identifier: 1, sequence: 0 };
+            let (cancel, what) = (Cancel::new(), (self.count, self.interval));
+            std::thread::scope(|scope| {
+                let series = scope.spawn(|| socket.series(what, Duration::from_secs(5), &cancel).len());
+                let mut buffer = [0; 256];
+                for _ in 0..self.heard {
+                    let length = peer.read(&mut buffer).unwrap();
+                    if self.is_answered {
+                        buffer[0] = IpVersion::V6.reply_type();
+                        peer.send(&buffer[..length]).unwrap();
+                    }
+                }
+                let said = Instant::now();
+                cancel.set();
+                // One that goes on must not wait for room here.
+                drop(peer);
+                (series.join().unwrap(), said.elapsed())
+            })
+        }
+    }
+
+    #[test]
+    fn a_series_that_is_cancelled_sends_no_more_and_waits_for_nothing() {
+        let (short, long) = (Duration::from_millis(20), Duration::from_secs(5));
+        // Between requests, where they come fast and where the next is far away, and after the last.
+        for (count, interval, heard) in [(500, short, 3), (2, long, 1), (1, short, 1)] {
+            let (sent, took) = CutShort { count, interval, heard, is_answered: false }.run();
+            // One may have been on its way.
+            assert!(sent <= heard + 1, "{sent} sent, {heard} before it was cancelled");
+            assert!(took < Duration::from_secs(1), "{took:?}");
+        }
+    }
+
+    #[test]
+    fn a_series_that_is_cancelled_between_an_answer_and_the_next_request_ends_at_once() {
+        let interval = Duration::from_secs(5);
+        let (sent, took) = CutShort { count: 3, interval, heard: 1, is_answered: true }.run();
+        assert_eq!(sent, 1);
+        assert!(took < Duration::from_secs(1), "{took:?}");
+    }
+
     #[test]
     fn only_replies_to_this_socket_count() {
         let reply = [0, 0, 0x12, 0x34, 0xab, 0xcd, 0, 7, 1, 2];
