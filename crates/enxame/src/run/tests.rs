@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use enxame_core::areas::machine;
 use enxame_core::change::{Change, ChangeId, Kind, Risk};
-use enxame_core::facts::{ClusterFacts, EngineState, digest_of};
+use enxame_core::facts::{ClusterFacts, EngineState, Observed, digest_of};
 use enxame_core::gate::Gate;
 use enxame_core::names::NodeName;
 use enxame_core::plan::Plan;
@@ -284,4 +284,38 @@ async fn nobody_is_disturbed_while_a_member_does_not_answer_that_the_swarm_calls
     let outcomes = world.carry_all_out(vec![step]).await;
     let Outcome::Held { why, .. } = &outcomes[&id("a")] else { panic!("{outcomes:?}") };
     assert_eq!(why, "kvm8-core does not answer");
+}
+
+/// What is left of a reboot that was cut off: the node gets tasks again.
+fn activation() -> Change {
+    let gates = vec![Gate::NodeReady { node: name(2) }, Gate::EncryptsTraffic { node: name(2) }];
+    Change { risk: Risk::Safe, gates, ..change("activate", 0) }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_cannot_encrypt_after_a_reboot_gets_no_tasks() {
+    let world = Scripted::new();
+    world.facts.borrow_mut().get_mut(&name(2)).unwrap().esp = Observed::Known(false);
+    let outcomes = world.carry_all_out(vec![activation()]).await;
+    let Outcome::Held { gate, why } = &outcomes[&id("activate")] else { panic!("{outcomes:?}") };
+    assert_eq!(
+        [gate.as_str(), why.as_str()],
+        ["kvm8-core encrypts", "the kernel of kvm8-core refuses an ESP association"]
+    );
+    assert!(!world.heard().contains(&"asked activate".to_owned()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_is_still_loading_its_modules_after_a_reboot_is_waited_for() {
+    let world = Scripted::new();
+    world.facts.borrow_mut().get_mut(&name(2)).unwrap().esp =
+        Observed::Unknown("esp4 is not loaded".to_owned());
+    let begun = Instant::now();
+    let loading = async {
+        sleep(Duration::from_secs(100)).await;
+        world.facts.borrow_mut().get_mut(&name(2)).unwrap().esp = Observed::Known(true);
+    };
+    let (outcomes, ()) = tokio::join!(world.carry_all_out(vec![activation()]), loading);
+    assert_eq!(outcomes[&id("activate")], Outcome::Done);
+    assert!(begun.elapsed() >= Duration::from_secs(100), "{:?}", begun.elapsed());
 }

@@ -23,30 +23,56 @@ pub(super) fn act(on: &mut Context<'_>, action: &Action) -> Result<(), ActuateEr
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::host::{FakeHost, Finished};
+    use enxame_core::areas::firewall::packages::{Action, UNIT};
 
-    fn act_on(host: &FakeHost, install: &[&str]) -> Result<(), ActuateError> {
-        let action = Action { install: install.iter().map(|name| (*name).to_owned()).collect() };
-        let mut context =
-            Context { host, handed: None, progress: &mut |_| {}, package_lists_are_fresh: &mut true };
-        act(&mut context, &action)
-    }
+    use crate::host::FakeHost;
+    use crate::testing::acting::{act, fine, lines, refused};
 
     #[test]
     fn packages_that_are_there_are_only_enabled() {
-        let done = Finished { code: Some(0), stdout: String::new(), stderr: String::new() };
-        let host = FakeHost::default().answering("systemctl", done);
-        act_on(&host, &[]).unwrap();
-        let ran: Vec<String> = host.ran().iter().map(ToString::to_string).collect();
-        assert_eq!(ran, [format!("systemctl enable --quiet {UNIT}")]);
+        let host = FakeHost::default().answering("systemctl", fine());
+        act(&host, None, Action { install: Vec::new() }).unwrap();
+        assert_eq!(lines(&host), [format!("systemctl enable --quiet {UNIT}")]);
+    }
+
+    #[test]
+    fn packages_that_are_missing_are_installed_from_fresh_lists_and_then_enabled() {
+        let host = ["apt-get", "dpkg", "systemctl"]
+            .into_iter()
+            .fold(FakeHost::default(), |host, program| host.answering(program, fine()));
+        let install = ["ufw", "nftables"].map(str::to_owned).to_vec();
+        act(&host, None, Action { install }).unwrap();
+        let ran = lines(&host);
+        let [update, configure, install, enable] = &ran[..] else { panic!("{ran:?}") };
+        assert!(update.starts_with("apt-get ") && update.ends_with(" update"), "{update}");
+        assert!(configure.starts_with("dpkg --configure -a"), "{configure}");
+        assert!(install.contains(" install ") && install.ends_with(" ufw nftables"), "{install}");
+        // Never at the cost of something that is there, and with no question asked.
+        assert!(install.contains(" --no-remove ") && install.contains(" -y "), "{install}");
+        let asks_nothing = ("DEBIAN_FRONTEND".to_owned(), "noninteractive".to_owned());
+        assert!(host.ran()[2].environment.contains(&asks_nothing), "{:?}", host.ran()[2]);
+        assert_eq!(*enable, format!("systemctl enable --quiet {UNIT}"));
+    }
+
+    #[test]
+    fn lists_that_cannot_be_fetched_install_nothing() {
+        let host = ["dpkg", "systemctl"]
+            .into_iter()
+            .fold(FakeHost::default(), |host, program| host.answering(program, fine()))
+            .answering("apt-get", refused("Failed to fetch the lists"));
+        let error = act(&host, None, Action { install: vec!["ufw".to_owned()] }).unwrap_err();
+        assert!(format!("{:?}", error.failure()).contains("Failed to fetch the lists"), "{error:?}");
+        assert_eq!(lines(&host).len(), 1);
     }
 
     #[test]
     fn nothing_is_enabled_when_the_packages_are_not_installed() {
-        let host = FakeHost::default();
-        let refused = act_on(&host, &["ufw"]).expect_err("a refusal");
-        assert!(!refused.failure().causes.is_empty());
-        assert!(host.ran().iter().all(|command| !command.to_string().starts_with("systemctl")));
+        let host = FakeHost::default()
+            .answering("apt-get", fine())
+            .answering("dpkg", refused("dpkg: error processing package ufw"))
+            .answering("systemctl", fine());
+        let error = act(&host, None, Action { install: vec!["ufw".to_owned()] }).unwrap_err();
+        assert!(format!("{:?}", error.failure()).contains("error processing package ufw"), "{error:?}");
+        assert!(lines(&host).iter().all(|line| !line.starts_with("systemctl")), "{:?}", lines(&host));
     }
 }

@@ -300,4 +300,77 @@ mod tests {
         let mut loads = ran.iter().filter(|one| one.argv.iter().any(|word| word.ends_with("-restore")));
         assert!(loads.all(|one| one.argv.contains(&"--test".to_owned())), "{ran:?}");
     }
+
+    #[test]
+    fn the_way_back_loads_what_is_live_and_keeps_every_file() {
+        let host = up(answer(0, "", ""));
+        let WayBack { files, reload } = way_back(&host).unwrap();
+        let named = Family::ALL.into_iter().flat_map(|family| [user_rules(family), after_rules(family)]);
+        assert_eq!(files, named.chain([CONF, DEFAULTS].map(str::to_owned)).collect::<Vec<_>>());
+        let programs: Vec<_> = reload.iter().map(|step| step.argv[0].as_str()).collect();
+        let (v4, v6) = ("iptables-restore", "ip6tables-restore");
+        assert_eq!(programs, [v4, v4, v6, v6]);
+        assert!(reload.iter().all(|step| step.argv.contains(&"--noflush".to_owned()) && !step.may_fail));
+        for family in [&reload[..2], &reload[2..]] {
+            let [ufws, docker] = family else { panic!("{family:?}") };
+            assert!(ufws.stdin.contains(":INPUT DROP") && ufws.stdin.contains("-user-input - "), "{ufws:?}");
+            assert!(!ufws.stdin.contains("DOCKER-USER"), "{ufws:?}");
+            let theirs = "-A DOCKER-USER -s 10.0.0.0/8 -j RETURN\n-A DOCKER-USER -s 192.0.2.6/32 -j DROP\n";
+            assert!(docker.stdin.contains(theirs), "{docker:?}");
+        }
+        // What is to be loaded then was tried, and nothing was changed by looking.
+        let tried: Vec<_> = host.ran().into_iter().filter(|one| one.argv[0].ends_with("-restore")).collect();
+        let texts = |step: &Step| step.stdin.clone().into_bytes();
+        assert_eq!(
+            tried.iter().map(|one| one.stdin.clone()).collect::<Vec<_>>(),
+            reload.iter().map(texts).collect::<Vec<_>>()
+        );
+        assert!(tried.iter().all(|one| one.argv.contains(&"--test".to_owned())), "{tried:?}");
+    }
+
+    #[test]
+    fn the_way_back_to_a_ufw_that_was_off_turns_it_off_first_and_takes_its_jumps_away() {
+        let off = "*filter\n:INPUT ACCEPT [0:0]\n:FORWARD ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n:ufw-before-input - [0:0]\nCOMMIT\n";
+        let host = FakeHost::default()
+            .with_file("/usr/sbin/iptables-save", "")
+            .with_file("/usr/sbin/ip6tables-save", "")
+            .answering("iptables-save", answer(0, off, ""))
+            .answering("ip6tables-save", answer(0, &off.replace("ufw-", "ufw6-"), ""))
+            .answering("iptables-restore", answer(0, "", ""))
+            .answering("ip6tables-restore", answer(0, "", ""));
+        let reload = way_back(&host).unwrap().reload;
+        assert_eq!(reload[0], Step::new([INIT, "force-stop"]));
+        let jumps: Vec<_> = reload.iter().filter(|step| step.may_fail).cloned().collect();
+        let gone = |program, chain| Step::where_done([program, WAIT, "-D", "INPUT", "-j", chain]);
+        assert_eq!(jumps, [gone("iptables", "ufw-before-input"), gone("ip6tables", "ufw6-before-input")]);
+        assert!(reload[1].stdin.contains(":INPUT ACCEPT"), "{reload:?}");
+    }
+
+    #[test]
+    fn a_ufw_that_is_off_is_turned_on_with_our_rules_in_its_files_and_theirs_loaded_last() {
+        let turned_on = |host: &FakeHost| {
+            let ran = host.ran();
+            ran.iter().position(|one| one.to_string() == "ufw --force enable")
+        };
+        let host = up(answer(0, "", "")).with_file(CONF, "ENABLED=no\n").answering("ufw", answer(0, "", ""));
+        act_on(&host, "keep").unwrap();
+        let place = turned_on(&host).expect("it is turned on");
+        assert!(read(&host, &user_rules(Family::V4)).unwrap().contains("--dport 22 -j ACCEPT"));
+        let ran = host.ran();
+        let tried = |one: &Command| one.argv.contains(&"--test".to_owned());
+        let loads = |one: &&Command| one.argv[0].ends_with("-restore") && !tried(one);
+        assert_eq!(ran[..place].iter().filter(loads).count(), 0, "{ran:?}");
+        assert!(ran[..place].iter().any(tried), "{ran:?}");
+        assert_eq!(loaded(&host)[..2], ["-s 10.0.0.0/8 -j RETURN", "-s 192.0.2.6/32 -j DROP"]);
+        // One that is on is not turned on again.
+        let host = up(answer(0, "", ""));
+        act_on(&host, "keep").unwrap();
+        assert_eq!(turned_on(&host), None);
+        // One that does not come up is a failure.
+        let host = up(answer(0, "", ""))
+            .with_file(CONF, "ENABLED=no\n")
+            .answering("ufw", answer(1, "", "ERROR: problem running ufw-init"));
+        let error = act_on(&host, "keep").unwrap_err();
+        assert!(format!("{:?}", error.failure()).contains("problem running ufw-init"), "{error:?}");
+    }
 }
