@@ -60,7 +60,7 @@ fn a_reboot_waits_for_it_itself_and_its_activation_does_not_once_more() {
         let [.., booting, activation] = &plan.changes[..] else { panic!("{:?}", plan.changes) };
         assert!(booting.until.contains(&encrypts()), "{:?}", booting.until);
         assert_eq!(activation.gates, [ready()]);
-        assert_eq!(activation.after, [booting.id.clone()]);
+        assert_eq!(activation.after, std::slice::from_ref(&booting.id));
     }
     let (config, facts) = drained_by("drain 1764000000");
     let plan = activate(&config, &facts, &name()).unwrap();

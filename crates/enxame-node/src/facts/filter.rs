@@ -290,7 +290,7 @@ mod tests {
             "-m policy --dir in ! --pol ipsec -j ACCEPT",
             "-m conntrack --ctstate NEW,RELATED,ESTABLISHED -j ACCEPT",
         ];
-        let rules: String = accepting.iter().map(|rule| format!("-A INPUT {rule}\n")).collect();
+        let rules = accepting.map(|rule| format!("-A INPUT {rule}\n")).concat();
         assert_eq!(with(&rules).accepted_before_ufw, accepting);
         let harmless = with(
             "-A INPUT -m comment --comment \"of ours -j ACCEPT\"\n\
