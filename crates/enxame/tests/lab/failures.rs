@@ -70,22 +70,24 @@ fn with_one_server_off_the_others_are_worked_on_and_it_is_brought_up_when_it_is_
 #[test]
 fn an_interrupted_verify_and_an_interrupted_apply_leave_no_lock_and_the_next_apply_goes_on() {
     applied();
-    let is_locked = || !node(HERE, "flock -n /run/enxame.lock true").succeeded();
-    let interrupted = |arguments: &[&str]| {
+    let is = |command: &str| node(HERE, command).succeeded();
+    let is_locked = || !is("flock -n /run/enxame.lock true");
+    let interrupted = |arguments: &[&str], at_work: &str| {
         assert!(!is_locked(), "somebody else is at work");
         let running = enxame_in_background(arguments);
-        wait_until(Duration::from_secs(60), "the nodes are locked", is_locked);
+        wait_until(Duration::from_secs(120), at_work, || is(at_work));
         running.interrupt();
         let ended = running.wait();
         // Its agents end when their connections do.
         wait_until(Duration::from_secs(5), "the lock is free", || !is_locked());
         ended
     };
-    let verify = interrupted(&["verify", "--only", "exposure"]);
+    // Ports that nobody answers for are waited for.
+    let verify = interrupted(&["verify", "--only", "exposure"], "ss -Htn state syn-sent | grep -q .");
     assert_eq!(verify.code, 130, "{verify}");
 
     on_node(HERE, "apt-mark unhold docker.io && sed -i '/kvm8-core/d' /etc/hosts");
-    let apply = interrupted(&["apply", "--yes"]);
+    let apply = interrupted(&["apply", "--yes"], "! flock -n /run/enxame.lock true");
     assert_ne!(apply.code, 101, "{apply}");
     let next = enxame(&["apply", "--yes", "--quiet"]);
     assert_eq!(next.code, 0, "{next}");
