@@ -9,8 +9,9 @@ use bollard::query_parameters::{ListNodesOptions, UpdateNodeOptionsBuilder};
 use crate::actuate::{ActuateError, wait_for};
 use crate::engine::{Engine, EngineError};
 
-/// How long a call that changes nothing may take.
-pub const LOOK: Duration = Duration::from_secs(20);
+/// How long a call that changes nothing may take. The engine itself gives its swarm 20 s before it names the missing quorum,
+/// on an emulated processor some more (moby, daemon/cluster/cluster.go: `swarmRequestTimeout`).
+pub const LOOK: Duration = Duration::from_secs(30);
 /// How long a call that writes to the swarm's log may take.
 pub const WRITE: Duration = Duration::from_secs(60);
 

@@ -37,6 +37,9 @@ const LOCK: &str = "lock";
 /// How often going back is tried before what cannot be put back is given up. The timer tries every 15 s, so that what
 /// passes by itself (another program's lock on the rules) has a minute to.
 const TRIES: u32 = 4;
+/// How long a step of going back may take: ufw from the start takes half of it on the smallest server, and one that is cut
+/// off halfway has opened or shut what it should not.
+const STEP: Duration = Duration::from_secs(60);
 
 /// How to go back from a change.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -321,7 +324,8 @@ pub(crate) fn disarm(host: &dyn Host) {
 /// Takes every step, and gives the first that failed.
 fn reload(host: &dyn Host, steps: &[Step]) -> Result<(), HostError> {
     let run = |step: &Step| {
-        let command = Command::new(step.argv.iter().map(String::as_str)).reading(step.stdin.as_bytes());
+        let command =
+            Command::new(step.argv.iter().map(String::as_str)).reading(step.stdin.as_bytes()).within(STEP);
         let outcome = host.run_ok(&command).map(drop);
         if step.may_fail { Ok(()) } else { outcome }
     };

@@ -22,9 +22,7 @@ use super::exchange::Deadline;
 use super::image::Archive;
 use crate::cancel::{Cancel, TICK};
 use crate::engine::Engine;
-
-/// How long the engine may take for a small request.
-const SHORT: Duration = Duration::from_secs(20);
+use crate::swarm::LOOK;
 
 /// How long it may take to load the image.
 const LOAD: Duration = Duration::from_secs(120);
@@ -61,7 +59,7 @@ pub(super) fn load_image(engine: &Engine, cancel: &Cancel) -> Result<String, Pro
         }
     };
     engine.call("load the probe's image", LOAD, load)?.ok_or(ProbeError::Cancelled)?;
-    let image = engine.call("inspect the probe's image", SHORT, engine.api().inspect_image(&reference))?;
+    let image = engine.call("inspect the probe's image", LOOK, engine.api().inspect_image(&reference))?;
     let id = image.id.ok_or(ProbeError::Incomplete("image id"))?;
     // An image still in use by another run stays.
     let _ = remove_images(engine, Some(&id));
@@ -77,11 +75,11 @@ async fn said(cancel: &Cancel) {
 /// Removes the probe's images, except one.
 pub(super) fn remove_images(engine: &Engine, except: Option<&str>) -> Result<(), ProbeError> {
     let options = ListImagesOptionsBuilder::default().all(true).filters(&labelled(None)).build();
-    let images = engine.call("list images", SHORT, engine.api().list_images(Some(options)))?;
+    let images = engine.call("list images", LOOK, engine.api().list_images(Some(options)))?;
     for image in images.into_iter().filter(|image| Some(image.id.as_str()) != except) {
         let options = RemoveImageOptionsBuilder::default().force(true).build();
         let removal = engine.api().remove_image(&image.id, Some(options), None);
-        tolerate_absence(engine.call("remove the probe's image", SHORT, removal))?;
+        tolerate_absence(engine.call("remove the probe's image", LOOK, removal))?;
     }
     Ok(())
 }
@@ -96,7 +94,7 @@ pub(super) fn deploy(
     let service = service_name(&deployment.run);
     engine.call(
         "create the probe's service",
-        SHORT,
+        LOOK,
         engine.api().create_service(specification(deployment), None),
     )?;
     let deadline = Deadline::after(Duration::from_secs(deployment.wait_seconds));
@@ -185,7 +183,7 @@ fn specification(deployment: &Deployment) -> ServiceSpec {
 fn tasks(engine: &Engine, service: &str) -> Result<Vec<Task>, ProbeError> {
     let filters: Filters = HashMap::from([("service".to_owned(), vec![service.to_owned()])]);
     let options = ListTasksOptionsBuilder::default().filters(&filters).build();
-    Ok(engine.call("list the probe's tasks", SHORT, engine.api().list_tasks(Some(options)))?)
+    Ok(engine.call("list the probe's tasks", LOOK, engine.api().list_tasks(Some(options)))?)
 }
 
 fn state(task: &Task) -> Option<TaskState> {
@@ -194,7 +192,7 @@ fn state(task: &Task) -> Option<TaskState> {
 
 fn published_port(engine: &Engine, service: &str) -> Result<Option<u16>, ProbeError> {
     let inspect = engine.api().inspect_service(service, None::<InspectServiceOptions>);
-    let service = engine.call("inspect the probe's service", SHORT, inspect)?;
+    let service = engine.call("inspect the probe's service", LOOK, inspect)?;
     let ports = service.endpoint.and_then(|endpoint| endpoint.ports).unwrap_or_default();
     Ok(ports
         .iter()
@@ -226,11 +224,11 @@ fn why_missing(tasks: &[Task], node: &str) -> String {
 /// This node's container of a run.
 pub(super) fn locate(engine: &Engine, run: &str) -> Result<ProbeTask, ProbeError> {
     let options = ListContainersOptionsBuilder::default().filters(&labelled(Some(run))).build();
-    let containers = engine.call("list containers", SHORT, engine.api().list_containers(Some(options)))?;
+    let containers = engine.call("list containers", LOOK, engine.api().list_containers(Some(options)))?;
     let container = containers.into_iter().next().and_then(|container| container.id);
     let container = container.ok_or(ProbeError::Incomplete("running container of the probe"))?;
     let inspect = engine.api().inspect_container(&container, None::<InspectContainerOptions>);
-    let settings = engine.call("inspect the probe's container", SHORT, inspect)?.network_settings;
+    let settings = engine.call("inspect the probe's container", LOOK, inspect)?.network_settings;
     let networks = settings.and_then(|settings| settings.networks).unwrap_or_default();
     let addresses = networks.into_values().filter_map(|network| {
         let address = network.ip_address?.parse().ok()?;
@@ -242,7 +240,7 @@ pub(super) fn locate(engine: &Engine, run: &str) -> Result<ProbeTask, ProbeError
 /// The first process of a container, as the host numbers it.
 pub(super) fn process_of(engine: &Engine, container: &str) -> Result<i64, ProbeError> {
     let inspect = engine.api().inspect_container(container, None::<InspectContainerOptions>);
-    let state = engine.call("inspect the probe's container", SHORT, inspect)?.state;
+    let state = engine.call("inspect the probe's container", LOOK, inspect)?.state;
     let process = state.and_then(|state| state.pid).filter(|process| *process > 0);
     process.ok_or(ProbeError::Incomplete("process of the probe's container: it does not run"))
 }
@@ -251,17 +249,17 @@ pub(super) fn process_of(engine: &Engine, container: &str) -> Result<i64, ProbeE
 pub(super) fn remove_service(engine: &Engine, run: &str) -> Result<(), ProbeError> {
     let name = service_name(run);
     let removal = engine.api().delete_service(&name);
-    tolerate_absence(engine.call("remove the probe's service", SHORT, removal))
+    tolerate_absence(engine.call("remove the probe's service", LOOK, removal))
 }
 
 /// Removes the services that runs before left behind. For a manager.
 pub(super) fn remove_leftovers(engine: &Engine, progress: &mut dyn FnMut(&str)) -> Result<(), ProbeError> {
     let options = ListServicesOptionsBuilder::default().filters(&labelled(None)).build();
-    let services = engine.call("list services", SHORT, engine.api().list_services(Some(options)))?;
+    let services = engine.call("list services", LOOK, engine.api().list_services(Some(options)))?;
     for name in services.into_iter().filter_map(|service| service.spec?.name) {
         progress(&format!("removing {name}, which an earlier run left behind"));
         let removal = engine.api().delete_service(&name);
-        tolerate_absence(engine.call("remove an earlier probe's service", SHORT, removal))?;
+        tolerate_absence(engine.call("remove an earlier probe's service", LOOK, removal))?;
     }
     Ok(())
 }
@@ -271,7 +269,7 @@ pub(super) fn await_no_containers(engine: &Engine) -> Result<(), ProbeError> {
     let deadline = Deadline::after(GONE);
     loop {
         let options = ListContainersOptionsBuilder::default().all(true).filters(&labelled(None)).build();
-        let left = engine.call("list containers", SHORT, engine.api().list_containers(Some(options)))?;
+        let left = engine.call("list containers", LOOK, engine.api().list_containers(Some(options)))?;
         if left.is_empty() {
             return Ok(());
         }

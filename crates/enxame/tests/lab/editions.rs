@@ -8,10 +8,11 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::edge::Provider;
-use crate::firewall;
 use crate::support::{
-    Ended, NODES, capture, config, docker_repository, enxame, lab, node, on_node, prepared, root, wait_until,
+    Ended, NODES, applied, capture, config, docker_repository, enxame, lab, node, on_node, prepared, root,
+    wait_until,
 };
+use crate::{firewall, planned};
 
 /// A configuration beside the laboratory's own, with a part of it replaced.
 fn variant(name: &str, old: &str, new: &str) -> String {
@@ -110,6 +111,19 @@ fn an_underlay_of_ipv6_is_proven_like_one_of_ipv4() {
 #[test]
 fn no_port_opens_while_rules_reload_docker_restarts_or_any_node_boots() {
     firewall::no_port_opens_while_rules_reload_docker_restarts_or_any_node_boots();
+}
+
+#[test]
+fn nodes_that_a_plan_cuts_off_go_back_and_name_the_rule() {
+    applied();
+    let config = firewall::cutting();
+    let tried = enxame(&["apply", "--yes", "--quiet", "--allow-ssh-cut", "--config", &config]);
+    assert_eq!(tried.code, 1, "{tried}");
+    assert!(
+        tried.stdout.contains("TCP 22 is let in from 198.51.100.7 only, not from 203.0.113.1"),
+        "it names the rule: {tried}"
+    );
+    assert_eq!(planned(), Vec::<String>::new(), "every node is as it was");
 }
 
 #[test]

@@ -93,7 +93,7 @@ fn take_off_ufw(on: &mut Context<'_>, fate: UfwFate) -> Result<(), ActuateError>
         UfwFate::Off => ("turning ufw off", "force-stop"),
     };
     (on.progress)(what);
-    on.host.run_ok(&Command::new([ufw::INIT, verb]))?;
+    on.host.run_ok(&ufw::init(verb))?;
     if fate == UfwFate::Off && docker == Docker::AtWork {
         // ufw leaves ACCEPT. dockerd sets this itself when it starts, and below a running one nothing else would.
         on.host.run_ok(&Command::new(["iptables", ufw::WAIT, "-P", "FORWARD", "DROP"]))?;

@@ -18,7 +18,7 @@ use crate::deadman::{Step, WayBack};
 use crate::host::{Command, Host};
 
 /// ufw's own script: it loads the files, and starts no Python.
-pub(super) const INIT: &str = "/lib/ufw/ufw-init";
+const INIT: &str = "/lib/ufw/ufw-init";
 /// The mode that ufw gives its rules.
 pub(super) const MODE: u32 = 0o640;
 /// Loading a table takes a moment; the dead-man switch waits for all of them together.
@@ -26,6 +26,11 @@ const LOAD: Duration = Duration::from_secs(10);
 /// All of ufw from the start: Python and a dozen loads, on the smallest server. Nobody goes back meanwhile, so it is less
 /// than the dead-man switch waits.
 const FROM_THE_START: Duration = Duration::from_secs(60);
+
+/// ufw's own script with this verb.
+pub(super) fn init(verb: &str) -> Command {
+    Command::new([INIT, verb]).within(FROM_THE_START)
+}
 
 /// A file that is there already.
 fn read(host: &dyn Host, path: &str) -> Result<String, ActuateError> {
@@ -177,8 +182,7 @@ fn follow(
     } else if is_other_policy || !is_up(&now.ipv4) || !is_up(&now.ipv6) {
         (on.progress)("loading ufw from the start");
         let is_there = now.ipv4.known().is_some_and(|table| table.user_input.is_some());
-        let start = Command::new([INIT, if is_there { "force-reload" } else { "start" }]);
-        on.host.run_ok(&start.within(FROM_THE_START))?;
+        on.host.run_ok(&init(if is_there { "force-reload" } else { "start" }))?;
     } else {
         for family in Family::ALL {
             load(on, family, &read(on.host, &user_rules(family))?)?;

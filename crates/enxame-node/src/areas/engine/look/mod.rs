@@ -20,14 +20,12 @@ use tokio::time::timeout;
 use crate::areas::swarm::look::{self as swarm, workloads};
 use crate::engine::{Engine, EngineError, SOCKET};
 use crate::host::Host;
+use crate::swarm::LOOK;
 
 /// Where distributions, Docker and snapd put the daemon.
 const DAEMONS: [&str; 3] = ["/usr/bin/dockerd", "/usr/sbin/dockerd", "/snap/bin/docker"];
 /// The deadline of each call.
 const CALL: Duration = Duration::from_secs(10);
-/// The engine itself gives its swarm 20 s before it answers `/info` and names the missing quorum (moby,
-/// daemon/cluster/cluster.go: `swarmRequestTimeout`).
-const INFO_CALL: Duration = Duration::from_secs(25);
 
 /// Looks at the engine.
 pub(crate) fn look(host: &dyn Host) -> (EngineFacts, Option<Workloads>) {
@@ -82,11 +80,11 @@ fn ask(engine: &Engine) -> Result<Answers, EngineError> {
     let api = engine.api();
     let overlays =
         ListNetworksOptions { filters: Some([("driver".to_owned(), vec!["overlay".to_owned()])].into()) };
-    let first = engine.call("tell its state and networks", INFO_CALL * 2, async {
+    let first = engine.call("tell its state and networks", LOOK * 2, async {
         Ok(futures::join!(
-            within(INFO_CALL, api.info()),
+            within(LOOK, api.info()),
             // Without quorum the swarm's networks take as long as `/info`.
-            within(INFO_CALL, api.list_networks(Some(overlays))),
+            within(LOOK, api.list_networks(Some(overlays))),
         ))
     })?;
     let info =
