@@ -5,6 +5,10 @@ use std::fmt::Write;
 use std::net::IpAddr;
 use std::path::Path;
 
+use ipnet::IpNet;
+
+use crate::areas::swarm::pools;
+use crate::config::{default_bridge_pool, default_overlay_pool};
 use crate::facts::NodeFacts;
 use crate::names::NodeName;
 
@@ -99,7 +103,20 @@ pub fn propose(candidates: &[Candidate], ssh_config: Option<&Path>) -> Result<St
             text.push_str("    roles: [storage, db, proxy]\n    preferred_leader: true\n");
         }
     }
+    if let Some(pool) = pool(candidates) {
+        text.push_str(
+            "swarm:\n  # The default, 10.0.0.0/8, is somebody's already; this is free on all of them.\n",
+        );
+        write(&mut text, &format!("  address_pool: {{base: {pool}, size: 24}}\n"));
+    }
     Ok(text)
+}
+
+/// A pool for the swarm, where the default one is not free on every server.
+fn pool(candidates: &[Candidate]) -> Option<IpNet> {
+    let bridges = default_bridge_pool();
+    let free = pools::free(candidates.iter().map(|one| &one.facts), &[bridges]);
+    free.filter(|pool| *pool != default_overlay_pool())
 }
 
 fn write(text: &mut String, more: &str) {

@@ -7,6 +7,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use enxame_core::probe::Association;
+use ipnet::IpNet;
 use netlink_packet_core::{
     NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_MULTIPART, NLM_F_REQUEST, NetlinkDeserializable,
     NetlinkHeader, NetlinkMessage, NetlinkPayload, NetlinkSerializable,
@@ -15,7 +16,9 @@ use netlink_packet_netfilter::nftables::{GenAttribute, GenMessage, NfTablesMessa
 use netlink_packet_netfilter::{
     NetfilterHeader, NetfilterMessage, NetfilterMessageInner, NetfilterProtoFamily,
 };
-use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteMessage, RouteMetric};
+use netlink_packet_route::route::{
+    RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteMetric, RouteType,
+};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use netlink_packet_xfrm::constants::XFRM_MODE_TRANSPORT;
 use netlink_packet_xfrm::state::{GetDumpMessage, ModifyMessage};
@@ -121,6 +124,42 @@ pub(crate) fn route_to(peer: IpAddr) -> io::Result<Route> {
         }
     })?;
     found.ok_or_else(|| io::Error::new(io::ErrorKind::NetworkUnreachable, format!("no route to {peer}")))
+}
+
+/// What routes lead to, but the default ones, and by which interface, in every table but the kernel's own of
+/// local addresses.
+pub(crate) fn routed_networks() -> io::Result<Vec<(IpNet, u32)>> {
+    let mut found = Vec::new();
+    for family in [AddressFamily::Inet, AddressFamily::Inet6] {
+        let mut route = RouteMessage::default();
+        route.header.address_family = family;
+        let mut message =
+            NetlinkMessage::new(NetlinkHeader::default(), RouteNetlinkMessage::GetRoute(route).into());
+        message.header.flags = NLM_F_REQUEST | NLM_F_DUMP;
+        ask(libc::NETLINK_ROUTE, message, |answer| {
+            if let RouteNetlinkMessage::NewRoute(answer) = answer
+                && answer.header.kind == RouteType::Unicast
+                && answer.header.table != RouteHeader::RT_TABLE_LOCAL
+            {
+                found.extend(destination(&answer));
+            }
+        })?;
+    }
+    Ok(found)
+}
+
+fn destination(route: &RouteMessage) -> Option<(IpNet, u32)> {
+    let (mut at, mut interface) = (None, None);
+    for attribute in &route.attributes {
+        match attribute {
+            RouteAttribute::Oif(index) => interface = Some(*index),
+            RouteAttribute::Destination(RouteAddress::Inet(address)) => at = Some(IpAddr::V4(*address)),
+            RouteAttribute::Destination(RouteAddress::Inet6(address)) => at = Some(IpAddr::V6(*address)),
+            _ => {}
+        }
+    }
+    // The default route names no destination.
+    Some((IpNet::new(at?, route.header.destination_prefix_length).ok()?, interface?))
 }
 
 fn chosen(attributes: &[RouteAttribute]) -> Option<Route> {

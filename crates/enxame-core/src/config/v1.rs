@@ -292,12 +292,12 @@ impl Default for FirewallFile {
 }
 
 /// `10.0.0.0/8` is swarmkit's default pool; `/24` its subnets.
-fn default_overlay_pool() -> IpNet {
+pub(crate) fn default_overlay_pool() -> IpNet {
     IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(10, 0, 0, 0), 8))
 }
 
 /// Docker's own default takes a /16 for each network and so has room for about 30.
-fn default_bridge_pool() -> IpNet {
+pub(crate) fn default_bridge_pool() -> IpNet {
     IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(172, 16, 0, 0), 12))
 }
 

@@ -22,8 +22,8 @@ use crate::areas::firewall::Service;
 pub use crate::areas::engine::facts::{EngineFacts, EngineState};
 pub use crate::areas::firewall::facts::{FilterFacts, GuardState, TableFacts};
 pub use crate::areas::machine::facts::{
-    CloudInitFacts, DockerSnap, Hardware, InterfaceFacts, Kernel, ModuleState, OperatingSystem, PackageFacts,
-    UnitFacts,
+    CloudInitFacts, DockerSnap, Hardware, InterfaceFacts, Kernel, ModuleState, Occupant, OccupiedNetwork,
+    OperatingSystem, PackageFacts, UnitFacts,
 };
 pub use crate::areas::swarm::Workloads;
 pub use crate::areas::swarm::facts::{
@@ -257,6 +257,9 @@ pub struct VolatileFacts {
     /// What runs in the swarm (managers with quorum only).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub workloads: Option<Workloads>,
+    /// The addresses that are somebody's already; the engine makes and unmakes bridges.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub occupied: BTreeSet<OccupiedNetwork>,
     /// Memory available, in bytes.
     pub memory_available_bytes: u64,
     /// Space free for root on the engine's filesystem, in bytes.

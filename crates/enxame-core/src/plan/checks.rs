@@ -1,6 +1,7 @@
 //! Looks at the whole cluster for what no resource can mend and no change may ignore.
 
 mod access;
+mod bridges;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -280,6 +281,7 @@ fn of_node(
     access::foreign_rules(node, facts, found);
     engine(config, node, facts, found);
     paths(config, node, facts, found);
+    bridges::look(node, facts, found);
 }
 
 /// What an unconfirmed change left behind. A change on top of it would hide what the file was.

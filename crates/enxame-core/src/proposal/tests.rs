@@ -1,7 +1,7 @@
 use super::*;
 use crate::config::{Config, Role};
-use crate::facts::InterfaceFacts;
 use crate::facts::blank::blank;
+use crate::facts::{InterfaceFacts, Occupant, OccupiedNetwork};
 
 const GIB: u64 = 1024 * 1024 * 1024;
 
@@ -183,4 +183,16 @@ fn the_configuration_the_servers_were_reached_with_stands_in_the_file() {
     .unwrap();
     let config = Config::parse("cluster.yaml", &text).unwrap();
     assert_eq!(config.ssh.config_file, Some("/home/ana/ssh config".into()));
+}
+
+#[test]
+fn a_pool_is_chosen_for_the_swarm_where_somebody_has_the_default_one() {
+    let plain = candidate("a", "a", &["203.0.113.1"]);
+    let mut private = candidate("b", "b", &["203.0.113.2", "10.0.1.5"]);
+    private.facts.volatile.occupied =
+        [OccupiedNetwork { network: "10.0.1.0/24".parse().unwrap(), by: Occupant::Interface("eth1".into()) }]
+            .into();
+    let pool = |candidates: &[Candidate]| proposed(candidates).swarm.address_pool.base.to_string();
+    assert_eq!(pool(std::slice::from_ref(&plain)), "10.0.0.0/8");
+    assert_eq!(pool(&[plain, private]), "10.64.0.0/10");
 }

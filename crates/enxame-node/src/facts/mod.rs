@@ -17,8 +17,8 @@ use enxame_core::facts::{
 
 use crate::areas::engine::look::{self as engine, snap};
 use crate::areas::machine::look::{
-    accounts, clock, cloud_init, esp, gave_up, interfaces, modules, packages, routes, sysctl, system, units,
-    upgrades,
+    accounts, clock, cloud_init, esp, gave_up, interfaces, modules, occupied, packages, routes, sysctl,
+    system, units, upgrades,
 };
 use crate::areas::machine::reboot::BOOT_ID;
 use crate::host::Host;
@@ -66,6 +66,7 @@ pub fn gather(host: &dyn Host, query: &FactsQuery) -> NodeFacts {
                 clock_synchronised: clock::is_synchronised(),
                 boot_id: host.text(BOOT_ID).trim().to_owned(),
                 workloads: None,
+                occupied: occupied::look(host),
                 memory_available_bytes: hardware.memory_available_bytes,
                 disk_available_bytes: hardware.disk_available_bytes,
                 round_trip_us: BTreeMap::new(),

@@ -1,7 +1,9 @@
 //! The machine below the engine.
 
+use std::fmt;
 use std::net::IpAddr;
 
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 /// `/etc/os-release`.
@@ -78,6 +80,34 @@ pub struct InterfaceFacts {
     pub mtu_bytes: u32,
     /// Its addresses, without prefix lengths.
     pub addresses: Vec<IpAddr>,
+}
+
+/// Addresses that a node knows somebody else by.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct OccupiedNetwork {
+    /// The addresses.
+    pub network: IpNet,
+    /// What is there.
+    pub by: Occupant,
+}
+
+/// What is at addresses that a node knows.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Occupant {
+    /// Whatever this interface leads to, by a route that is not the default one.
+    Interface(String),
+    /// A name server that the node asks.
+    NameServer,
+}
+
+impl fmt::Display for OccupiedNetwork {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.by {
+            Occupant::Interface(name) => write!(f, "{} ({name})", self.network),
+            Occupant::NameServer => write!(f, "{} (a name server)", self.network.addr()),
+        }
+    }
 }
 
 /// cloud-init and what it would rewrite at the next boot.

@@ -8,7 +8,7 @@ use crate::declare::{Declaration, Declare, Draft, Finding, Scope, Severity, Swar
 use crate::facts::{FactsQuery, LocalSwarmState, MEMBERSHIP_FILE, SwarmSettingsFacts};
 use serde::{Deserialize, Serialize};
 
-use super::endpoint;
+use super::{endpoint, pools};
 
 pub(crate) const KIND: Kind = Kind::of("swarm_init");
 
@@ -58,7 +58,9 @@ impl Declare for SwarmInit {
         if let Some(swarm) =
             view.facts.engine.swarm().filter(|swarm| swarm.local != LocalSwarmState::Inactive)
         {
-            let findings = swarm.settings.iter().flat_map(|settings| fixed(view, settings)).collect();
+            let mut findings: Vec<Finding> =
+                swarm.settings.iter().flat_map(|settings| fixed(view, settings)).collect();
+            findings.extend(pools::findings(view.config, view.all, Severity::Warning));
             return Declaration { drafts: Vec::new(), findings };
         }
         let wanted = &view.config.swarm;
@@ -79,9 +81,11 @@ impl Declare for SwarmInit {
             ),
         ];
         let reason = "no node is in a swarm";
-        Draft::new(format!("found the swarm on {}", view.node.name), reason, action)
-            .differing(differences)
-            .into()
+        let draft = Draft::new(format!("found the swarm on {}", view.node.name), reason, action);
+        Declaration {
+            drafts: vec![draft.differing(differences)],
+            findings: pools::findings(view.config, view.all, Severity::Error),
+        }
     }
 
     fn undeclare(&self, _: &View<'_>, _: SwarmFate) -> Declaration {

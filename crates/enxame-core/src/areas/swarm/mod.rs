@@ -9,6 +9,7 @@ pub mod labels;
 mod members;
 pub mod networks;
 pub mod overlay;
+pub(crate) mod pools;
 pub mod removal;
 pub mod settings;
 mod workloads;

@@ -8,6 +8,7 @@ pub(crate) mod echo;
 pub(crate) mod esp;
 pub(crate) mod interfaces;
 pub(crate) mod modules;
+pub(crate) mod occupied;
 pub(crate) mod packages;
 pub(crate) mod path_mtu;
 pub(crate) mod routes;
