@@ -39,6 +39,7 @@ engine:
 /// Makes what is missing and brings the rest up to date. An edited `cluster.yaml` is left alone.
 pub(crate) fn prepare(home: &Home) -> Result<()> {
     make_key(&home.operator_key(), "operator")?;
+    make_key(&home.lab_key(), "laboratory")?;
     let mut known_hosts = String::new();
     for node in &NODES {
         make_key(&host_key(home, node), node.name)?;

@@ -51,6 +51,11 @@ impl Home {
         self.directory.join("id_ed25519")
     }
 
+    /// The laboratory's own key to root, for what it does itself; the operator's may be refused.
+    pub(crate) fn lab_key(&self) -> PathBuf {
+        self.directory.join("lab_ed25519")
+    }
+
     /// The nodes' host keys, as OpenSSH looks them up.
     pub(crate) fn known_hosts(&self) -> PathBuf {
         self.directory.join("known_hosts")

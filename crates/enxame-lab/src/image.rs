@@ -11,7 +11,7 @@ mod seed;
 pub(crate) use build::{Image, ensure};
 pub(crate) use mirror::{Mirror, machine_mirror};
 pub(crate) use recipe::{Flavour, Kind, Recipe, Release};
-pub(crate) use seed::initrd_with_seed;
+pub(crate) use seed::{Seeded, initrd_with_seed};
 
 fn hex<'a>(bytes: impl Iterator<Item = &'a u8>) -> String {
     bytes.fold(String::new(), |text, byte| format!("{text}{byte:02x}"))

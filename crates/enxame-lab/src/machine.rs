@@ -19,7 +19,7 @@ use crate::{
     accelerator::Accelerator,
     disks::DiskSet,
     home::Home,
-    image::{Image, initrd_with_seed},
+    image::{Image, Seeded, initrd_with_seed},
     network,
     process::Process,
     qmp::{self, Monitor},
@@ -48,8 +48,11 @@ impl Rack<'_> {
         let image = Image::of(self.home, self.disks.image_key());
         let initrd = self.home.inner("run").join(format!("{}.initrd", node.name));
         fs::create_dir_all(self.home.inner("run")).context("cannot create .lab/run")?;
-        fs::write(&initrd, initrd_with_seed(&image.initrd(), self.home, node)?)
-            .context("cannot write the initial RAM disk")?;
+        fs::write(
+            &initrd,
+            initrd_with_seed(&image.initrd(), self.home, node, Seeded::of(self.disks.flavour()))?,
+        )
+        .context("cannot write the initial RAM disk")?;
         let console = self.home.log(node.name);
         Tool::within(Namespace::Internet, "qemu-system-x86_64")
             .args(self.arguments(node, &image.kernel(), &initrd, &console))
@@ -186,7 +189,8 @@ pub(crate) fn set_clock(home: &Home, node: &Node) -> Result<()> {
 
 /// `ssh` to a node from the operator's place; what follows is its remaining command line.
 pub(crate) fn ssh(home: &Home, node: &Node) -> Tool {
-    Tool::within(Namespace::Operator, "ssh").arg("-F").arg(home.ssh_config()).arg(node.name)
+    let ssh = Tool::within(Namespace::Operator, "ssh");
+    ssh.arg("-F").arg(home.ssh_config()).arg("-i").arg(home.lab_key()).arg(node.name)
 }
 
 fn has_banner(address: SocketAddr) -> bool {

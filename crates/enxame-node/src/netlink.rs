@@ -16,9 +16,7 @@ use netlink_packet_netfilter::nftables::{GenAttribute, GenMessage, NfTablesMessa
 use netlink_packet_netfilter::{
     NetfilterHeader, NetfilterMessage, NetfilterMessageInner, NetfilterProtoFamily,
 };
-use netlink_packet_route::route::{
-    RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteMetric, RouteType,
-};
+use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteMessage, RouteMetric, RouteType};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use netlink_packet_xfrm::constants::XFRM_MODE_TRANSPORT;
 use netlink_packet_xfrm::state::{GetDumpMessage, ModifyMessage};
@@ -126,8 +124,8 @@ pub(crate) fn route_to(peer: IpAddr) -> io::Result<Route> {
     found.ok_or_else(|| io::Error::new(io::ErrorKind::NetworkUnreachable, format!("no route to {peer}")))
 }
 
-/// What routes lead to, but the default ones, and by which interface, in every table but the kernel's own of
-/// local addresses.
+/// What routes lead to, but the default ones, and by which interface, in every table. Its own addresses are no
+/// such routes.
 pub(crate) fn routed_networks() -> io::Result<Vec<(IpNet, u32)>> {
     let mut found = Vec::new();
     for family in [AddressFamily::Inet, AddressFamily::Inet6] {
@@ -139,7 +137,6 @@ pub(crate) fn routed_networks() -> io::Result<Vec<(IpNet, u32)>> {
         ask(libc::NETLINK_ROUTE, message, |answer| {
             if let RouteNetlinkMessage::NewRoute(answer) = answer
                 && answer.header.kind == RouteType::Unicast
-                && answer.header.table != RouteHeader::RT_TABLE_LOCAL
             {
                 found.extend(destination(&answer));
             }

@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::{Context, Result};
 
-use super::Recipe;
+use super::{Kind, Recipe};
 use crate::{
     home::Home,
     progress::Progress,
@@ -108,7 +108,13 @@ fn configure(recipe: &Recipe, tree: &Path) -> Result<()> {
         chroot("useradd").args(["--create-home", "--shell", "/bin/bash", user]).run()?;
     }
     write(tree, "etc/sudoers.d/admin", "admin ALL=(ALL) NOPASSWD: ALL\n", 0o440)?;
-    chroot("systemctl").args(["enable", "systemd-networkd.service", "ssh.service"]).run()?;
+    let (ssh, other) = match recipe.flavour.kind {
+        Kind::Bare | Kind::Prepared => ("ssh.service", "ssh.socket"),
+        // One process for each connection is Debian's way with a socket; Ubuntu's, since 22.10, hands it on.
+        Kind::UbuntuLike => ("ssh.socket", "ssh.service"),
+    };
+    chroot("systemctl").args(["disable", other]).run()?;
+    chroot("systemctl").args(["enable", "systemd-networkd.service", ssh]).run()?;
     let units = tree.join("usr/lib/systemd/system");
     let silenced = recipe.silenced.iter().filter(|unit| units.join(unit).exists());
     chroot("systemctl").arg("disable").args(silenced).run()?;
@@ -122,6 +128,9 @@ fn configure(recipe: &Recipe, tree: &Path) -> Result<()> {
     }
     for extra in recipe.extras {
         fs::remove_file(tree.join(extra.path))?;
+    }
+    for file in recipe.files {
+        write(tree, file.path, file.content, file.mode)?;
     }
     write(tree, "etc/hostname", "debian\n", 0o644)?;
     write(tree, "etc/resolv.conf", "", 0o644)?;

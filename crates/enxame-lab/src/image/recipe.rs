@@ -28,6 +28,9 @@ pub(crate) enum Kind {
     Bare,
     /// The same with Docker, the firewall's tools and time synchronisation installed, nothing configured.
     Prepared,
+    /// A bare one with what Ubuntu's images for clouds have and Debian's lack: see [`UBUNTU_LIKE`].
+    #[serde(rename = "ubuntu-like")]
+    UbuntuLike,
 }
 
 /// Which image.
@@ -46,13 +49,19 @@ impl fmt::Display for Release {
     }
 }
 
+impl fmt::Display for Kind {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Bare => "bare",
+            Self::Prepared => "prepared",
+            Self::UbuntuLike => "ubuntu-like",
+        })
+    }
+}
+
 impl fmt::Display for Flavour {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kind = match self.kind {
-            Kind::Bare => "bare",
-            Kind::Prepared => "prepared",
-        };
-        write!(formatter, "{}-{kind}", self.release)
+        write!(formatter, "{}-{}", self.release, self.kind)
     }
 }
 
@@ -79,6 +88,10 @@ const BARE: &[&str] = &[
 ];
 const PREPARED: &[&str] =
     &["containerd", "docker.io", "iptables", "nftables", "runc", "systemd-timesyncd", "ufw"];
+
+/// cloud-init makes the account, the host name and the hosts file; netplan the network. The firewall's front end is there,
+/// services are restarted and packages upgraded by themselves.
+const UBUNTU_LIKE: &[&str] = &["cloud-init", "needrestart", "netplan.io", "ufw", "unattended-upgrades"];
 
 /// Before the root directory is handed to systemd on a node's first boot, its own files are unpacked into it.
 const SEED_SCRIPT: &str = "\
@@ -108,6 +121,32 @@ const EXTRAS: &[Extra] = &[
     Extra { path: "etc/initramfs-tools/scripts/init-bottom/lab-seed", content: SEED_SCRIPT, mode: 0o755 },
 ];
 
+/// What Ubuntu's images say to cloud-init and apt, and a stand-in for snapd with Docker in it: a program that can take
+/// that snap away, and what tells that it is there.
+const UBUNTU_LIKE_FILES: &[Extra] = &[
+    Extra {
+        path: "etc/cloud/cloud.cfg.d/90-provider.cfg",
+        content: "datasource_list: [NoCloud, None]\ndisable_root: true\nssh_deletekeys: false\n\
+                  preserve_hostname: false\nmanage_etc_hosts: true\nusers: [default]\nsystem_info:\n  default_user:\n    \
+                  name: ubuntu\n    lock_passwd: true\n    groups: [adm, sudo]\n    sudo: [\"ALL=(ALL) NOPASSWD:ALL\"]\n    \
+                  shell: /bin/bash\n",
+        mode: 0o644,
+    },
+    Extra {
+        path: "etc/apt/apt.conf.d/20auto-upgrades",
+        content: "APT::Periodic::Update-Package-Lists \"1\";\nAPT::Periodic::Unattended-Upgrade \"1\";\n",
+        mode: 0o644,
+    },
+    Extra {
+        path: "usr/bin/snap",
+        content: "#!/bin/sh\n[ \"$*\" = \"remove docker\" ] || { echo \"error: unknown command\" >&2; exit 64; }\n\
+                  rm -r /snap/docker /var/lib/snapd/snaps/docker_*.snap\necho \"docker removed\"\n",
+        mode: 0o755,
+    },
+    Extra { path: "snap/docker/current/meta/snap.yaml", content: "name: docker\n", mode: 0o644 },
+    Extra { path: "var/lib/snapd/snaps/docker_2976.snap", content: "", mode: 0o600 },
+];
+
 /// Units that do not start by themselves: timers that would fetch packages or scan the disk in the middle of a
 /// test, and the compilation of the distribution's AppArmor profiles, which takes an emulated node half a
 /// minute (measured). The kernel's AppArmor is on, and Docker loads its own profile without that unit.
@@ -127,7 +166,9 @@ pub(crate) struct Recipe {
     pub(crate) mirror: Mirror,
     pub(crate) packages: Vec<&'static str>,
     pub(crate) extras: &'static [Extra],
-    pub(crate) silenced: &'static [&'static str],
+    /// What is in the finished image.
+    pub(crate) files: &'static [Extra],
+    pub(crate) silenced: Vec<&'static str>,
     pub(crate) proxy: String,
     /// Raised when the way of building changes and nothing above does.
     way: u32,
@@ -137,12 +178,21 @@ impl Recipe {
     /// The recipe of that image with packages from that mirror.
     pub(crate) fn new(flavour: Flavour, mirror: Mirror, proxy: String) -> Self {
         let mut packages = BARE.to_vec();
-        if flavour.kind == Kind::Prepared {
-            packages.extend(PREPARED);
-            // Debian 13 has Docker's client in a package of its own.
-            packages.extend((flavour.release == Release::Trixie).then_some("docker-cli"));
+        let (mut files, mut silenced) = ([].as_slice(), SILENCED.to_vec());
+        match flavour.kind {
+            Kind::Bare => {}
+            Kind::Prepared => {
+                packages.extend(PREPARED);
+                // Debian 13 has Docker's client in a package of its own.
+                packages.extend((flavour.release == Release::Trixie).then_some("docker-cli"));
+            }
+            Kind::UbuntuLike => {
+                packages.extend(UBUNTU_LIKE);
+                files = UBUNTU_LIKE_FILES;
+                silenced.retain(|unit| *unit != "apparmor.service");
+            }
         }
-        Self { flavour, mirror, packages, extras: EXTRAS, silenced: SILENCED, proxy, way: 2 }
+        Self { flavour, mirror, packages, extras: EXTRAS, files, silenced, proxy, way: 2 }
     }
 
     /// The image's name: its flavour and what it was made from.

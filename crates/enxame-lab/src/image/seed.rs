@@ -12,7 +12,7 @@ use std::{
 use anyhow::{Context, Result};
 use sha2::{Digest, Sha256};
 
-use super::hex;
+use super::{Kind, hex};
 use crate::{
     access,
     home::Home,
@@ -20,36 +20,68 @@ use crate::{
 };
 
 /// The bytes of an initial RAM disk followed by that node's seed.
-pub(crate) fn initrd_with_seed(initrd: &Path, home: &Home, node: &Node) -> Result<Vec<u8>> {
+pub(crate) fn initrd_with_seed(initrd: &Path, home: &Home, node: &Node, seeded: Seeded) -> Result<Vec<u8>> {
     let mut bytes = fs::read(initrd).with_context(|| format!("cannot read {}", initrd.display()))?;
     // A following archive starts at a multiple of four (kernel, early-userspace/buffer-format).
     bytes.resize(bytes.len().next_multiple_of(4), 0);
-    bytes.extend(cpio("seed.tar", &seed(home, node)?));
+    bytes.extend(cpio("seed.tar", &seed(home, node, seeded)?));
     Ok(bytes)
 }
 
-fn seed(home: &Home, node: &Node) -> Result<Vec<u8>> {
+/// Who makes a node of what the seed brings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Seeded {
+    /// Nobody: the files are in their places.
+    AsFiles,
+    /// cloud-init, with its data source `NoCloud`.
+    ByCloudInit,
+}
+
+impl Seeded {
+    /// The way of a flavour, by its name.
+    pub(crate) fn of(flavour: &str) -> Self {
+        if flavour.ends_with(&Kind::UbuntuLike.to_string()) { Self::ByCloudInit } else { Self::AsFiles }
+    }
+}
+
+fn seed(home: &Home, node: &Node, seeded: Seeded) -> Result<Vec<u8>> {
     let host_key = access::host_key(home, node);
     let private =
         fs::read_to_string(&host_key).with_context(|| format!("cannot read {}", host_key.display()))?;
-    let authorized = access::public_key(&home.operator_key())? + "\n";
+    let [operator, lab] = [home.operator_key(), home.lab_key()].map(|key| access::public_key(&key));
+    let (operator, lab) = (operator?, lab?);
     let name = node.provider_hostname();
 
     let mut seed = Seed(tar::Builder::new(Vec::new()));
-    seed.file("etc/hostname", 0o644, &format!("{name}\n"))?;
-    seed.file(
-        "etc/hosts",
-        0o644,
-        &format!("127.0.0.1\tlocalhost\n127.0.1.1\t{name}\n::1\tlocalhost ip6-localhost ip6-loopback\n"),
-    )?;
     seed.file("etc/machine-id", 0o444, &format!("{}\n", machine_id(node)))?;
-    seed.file("etc/systemd/network/10-internet.network", 0o644, &network(node))?;
     seed.file("etc/ssh/ssh_host_ed25519_key", 0o600, &private)?;
     seed.file("etc/ssh/ssh_host_ed25519_key.pub", 0o644, &(access::public_key(&host_key)? + "\n"))?;
-    // useradd numbers users from 1000 in the order of the image's recipe.
-    for (directory, owner) in [("root", 0), ("home/admin", 1000), ("home/nosudo", 1001)] {
-        seed.entry(&format!("{directory}/.ssh"), 0o700, owner, None)?;
-        seed.entry(&format!("{directory}/.ssh/authorized_keys"), 0o600, owner, Some(&authorized))?;
+    match seeded {
+        Seeded::AsFiles => {
+            seed.file("etc/hostname", 0o644, &format!("{name}\n"))?;
+            let hosts = format!(
+                "127.0.0.1\tlocalhost\n127.0.1.1\t{name}\n::1\tlocalhost ip6-localhost ip6-loopback\n"
+            );
+            seed.file("etc/hosts", 0o644, &hosts)?;
+            seed.file("etc/systemd/network/10-internet.network", 0o644, &network(node))?;
+            let authorized = format!("{operator}\n{lab}\n");
+            // useradd numbers users from 1000 in the order of the image's recipe.
+            for (directory, owner) in [("root", 0), ("home/admin", 1000), ("home/nosudo", 1001)] {
+                seed.authorize(directory, owner, &authorized)?;
+            }
+        }
+        Seeded::ByCloudInit => {
+            // cloud-init adds the operator's, with the command that names the other account.
+            seed.authorize("root", 0, &format!("{lab}\n"))?;
+            let data = [
+                ("meta-data", format!("instance-id: {name}\nlocal-hostname: {name}\n")),
+                ("user-data", format!("#cloud-config\nssh_authorized_keys:\n  - {operator}\n")),
+                ("network-config", netplan(node)),
+            ];
+            for (file, content) in data {
+                seed.file(&format!("var/lib/cloud/seed/nocloud/{file}"), 0o600, &content)?;
+            }
+        }
     }
     seed.finish()
 }
@@ -67,12 +99,28 @@ fn network(node: &Node) -> String {
     )
 }
 
+/// The same for netplan (`NoCloud`'s `network-config`, version 2).
+fn netplan(node: &Node) -> String {
+    format!(
+        "version: 2\nethernets:\n  internet:\n    match: {{name: \"en*\"}}\n    accept-ra: false\n    addresses: [\"{}/24\", \
+         \"{}/64\"]\n    routes:\n      - {{to: default, via: \"{ROUTER}\"}}\n      - {{to: \"::/0\", via: \"{ROUTER6}\"}}\n",
+        node.address(),
+        node.address6(),
+    )
+}
+
 /// A tar archive in the making.
 struct Seed(tar::Builder<Vec<u8>>);
 
 impl Seed {
     fn file(&mut self, path: &str, mode: u32, content: &str) -> Result<()> {
         self.entry(path, mode, 0, Some(content))
+    }
+
+    /// Whose keys let in to the account whose home is `directory`.
+    fn authorize(&mut self, directory: &str, owner: u64, keys: &str) -> Result<()> {
+        self.entry(&format!("{directory}/.ssh"), 0o700, owner, None)?;
+        self.entry(&format!("{directory}/.ssh/authorized_keys"), 0o600, owner, Some(keys))
     }
 
     /// A directory if there is no content.

@@ -92,6 +92,29 @@ fn debian_12_and_its_old_engine_become_a_proven_swarm() {
     lab(&["down"]);
 }
 
+/// What Ubuntu's images do by themselves: the account, the name, the hosts file and the network are cloud-init's, and made
+/// again at every boot.
+#[test]
+fn servers_like_ubuntus_become_a_proven_swarm_and_are_one_after_each_has_booted() {
+    lab(&["up", "--kind", "ubuntu-like", "--fresh"]);
+    let refused = enxame(&["plan", "--quiet"]);
+    assert_eq!(refused.code, 3, "{refused}");
+    assert!(refused.stderr.contains("`ssh.user: ubuntu`"), "the server says so: {refused}");
+
+    let config = variant("ubuntu-like.yaml", "user: root", "user: ubuntu");
+    becomes_a_proven_swarm(&config);
+    for (name, _) in NODES {
+        assert_eq!(on_node(name, "ls /snap"), "", "docker's snap is gone");
+        let rebooted = with(&config, &["node", "reboot", name, "--yes"]);
+        assert_eq!(rebooted.code, 0, "{rebooted}");
+        let hosts = on_node(name, "hostname; grep -c kvm8-core /etc/hosts; cloud-init status");
+        assert!(hosts.starts_with(&format!("{name}\n1\n")) && hosts.contains("done"), "{hosts}");
+    }
+    let after = with(&config, &["plan"]);
+    assert!(after.code == 0 && after.stdout.ends_with("Nothing to change.\n"), "{after}");
+    lab(&["down"]);
+}
+
 #[test]
 fn an_underlay_of_ipv6_is_proven_like_one_of_ipv4() {
     prepared();

@@ -7,7 +7,7 @@ use crate::declare::Severity;
 use crate::facts::{NodeFacts, Occupant, OccupiedNetwork};
 
 /// The bridges' names: Docker's two, and those of networks (moby, `drivers/bridge`: the first 12 digits of their ids).
-fn is_bridge(one: &&OccupiedNetwork) -> bool {
+fn is_bridge(one: &OccupiedNetwork) -> bool {
     let Occupant::Interface(name) = &one.by else { return false };
     let of_network = |id: &str| id.len() == 12 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
     ["docker0", "docker_gwbridge"].contains(&name.as_str())
@@ -15,7 +15,7 @@ fn is_bridge(one: &&OccupiedNetwork) -> bool {
 }
 
 pub(super) fn look(node: &NodeConfig, facts: &NodeFacts, found: &mut Findings) {
-    let (bridges, others): (Vec<_>, Vec<_>) = facts.volatile.occupied.iter().partition(is_bridge);
+    let (bridges, others): (Vec<_>, Vec<_>) = facts.volatile.occupied.iter().partition(|one| is_bridge(one));
     for bridge in bridges {
         let hides = |other: &&&OccupiedNetwork| bridge.network.contains(&other.network);
         let hidden: Vec<String> = others.iter().filter(hides).map(ToString::to_string).collect();

@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use enxame_core::facts::{Occupant, OccupiedNetwork};
-use ipnet::IpNet;
 use nix::net::if_::if_indextoname;
 
 use crate::host::Host;
@@ -56,7 +55,8 @@ mod tests {
             );
         }
         run("ip link set lo up");
-        run("ip link add eth1 type dummy");
+        run("ip link add eth1 type veth peer name far");
+        run("ip link set far up");
         run("ip link set eth1 up");
         run("ip address add 10.0.1.5/24 dev eth1");
         run("ip route add default via 10.0.1.1");
