@@ -67,7 +67,7 @@ pub(super) fn findings(config: &Config, all: &ClusterFacts, severity: Severity) 
         let inside = known_to(facts).filter(|one| overlap(&pool, &one.network));
         let inside: Vec<String> = inside.map(ToString::to_string).collect();
         let message = format!(
-            "{} is in the swarm's address pool {pool}: tasks whose network gets these addresses do not reach it",
+            "the swarm's address pool {pool} holds {}: tasks whose network gets these addresses do not reach it",
             inside.join(", ")
         );
         (!inside.is_empty()).then(|| Finding::new(severity, "5.2", message, hint.clone()).on(&node.name))
