@@ -15,7 +15,7 @@ use enxame_core::protocol::{Failure, Reply, Request};
 use futures::future::join_all;
 
 use crate::render::progress::Progress;
-use crate::transport::{Agent, Channel, OwnBinary, Sharing, Target, TransportError};
+use crate::transport::{Agent, Channel, OwnBinary, Sharing, Stance, Target, TransportError};
 
 /// Facts of a slow node that finds peers not answering.
 const GATHER_DEADLINE: Duration = Duration::from_secs(90);
@@ -81,21 +81,10 @@ pub(crate) fn causes(error: &dyn std::error::Error) -> String {
     Failure::of(error).causes.join(": ")
 }
 
-/// What ssh and sudo say where a server answers and does not let us in.
-const REFUSALS: [&str; 4] = ["Permission denied", "Host key verification failed", "HAS CHANGED", "sudo:"];
-
 impl NodeError {
     /// Whether the node does not answer. One that answers and refuses is there: its word counts.
     fn is_silence(&self) -> bool {
-        match &self.source {
-            // Its sshd, or sudo there, says no.
-            TransportError::Ended { words, .. } => !REFUSALS.iter().any(|refusal| words.contains(refusal)),
-            TransportError::TimedOut { .. } | TransportError::Channel(_) => true,
-            TransportError::NoSsh(_)
-            | TransportError::OtherBuild(_)
-            | TransportError::Failed(_)
-            | TransportError::OutOfTurn => false,
-        }
+        self.source.stance() == Stance::Absent
     }
 
     /// The error with its cause and what to do.
@@ -317,10 +306,5 @@ mod tests {
         let failure = Failure { causes: vec!["another enxame is at work".to_owned()], hint: None };
         assert!(!error(TransportError::Failed(failure)).is_silence());
         assert!(!error(TransportError::OtherBuild("x".to_owned())).is_silence());
-        let ended = |words: &str| error(TransportError::Ended { status: None, words: words.to_owned() });
-        assert!(ended("connect to host kvm8 port 22: Connection timed out").is_silence());
-        for words in ["root@kvm8: Permission denied (publickey).", "sudo: a password is required"] {
-            assert!(!ended(words).is_silence(), "{words}");
-        }
     }
 }

@@ -7,31 +7,38 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use sha2::{Digest, Sha256};
 
+use super::heard::Stage;
+
 /// What the remote side writes when it lacks the binary. As the head of a frame it would announce one that is
 /// larger than any frame may be, so the two cannot be confused.
 pub(super) const WANTS_THE_BINARY: [u8; 4] = *b"WANT";
 
-/// Becomes root, without a question, and goes on with its first argument as a script. The login shell may be any:
-/// all it has to understand is `exec sh -c '...' ...`.
-const BECOME_ROOT: &str = "s=$1; shift; set -- \"$@\" \"$SSH_CONNECTION\"; if [ -O / ]; then eval \"$s\"; else exec sudo -n -- sh -c \"$s\" enxame \"$@\"; fi";
+/// Says that it runs, becomes root without a question, and goes on with its first argument as a script. `$2` is the
+/// build. The login shell may be any: all it has to understand is `exec sh -c '...' ...` in one line, with nothing in the
+/// quotes that any shell takes for its own (csh replaces `!` there, fish reads `\`). What is said is said in English: ssh
+/// hands the operator's language on (`SendEnv LANG LC_*` of Debian's ssh_config).
+const BECOME_ROOT: &str = "export LC_ALL=C; s=$1; shift; printf \"enxame %s runs \" \"$1\"; set -- \"$@\" \"$SSH_CONNECTION\"; \
+    if [ \"$(id -u)\" = 0 ]; then eval \"$s\"; else exec sudo -n -- sh -c \"$s\" enxame \"$@\"; fi";
 
-/// Takes the binary in when it is not there, and becomes the agent. `$1` is its SHA-256, `$2` what sshd says of the connection. What comes in is a line with
-/// a length, and that many bytes of gzip.
-const START_AGENT: &str = "umask 022
-d=/var/lib/enxame/agents
-f=$d/$1
-if ! [ -x \"$f\" ]; then
-  if [ \"$(uname -m)\" != x86_64 ]; then echo \"the server is $(uname -m), and this build is for x86-64 only\" >&2; exit 92; fi
-  mkdir -p \"$d\" && t=$(mktemp \"$d/.new.XXXXXX\") || exit 90
-  trap \"rm -f $t\" EXIT
-  printf WANT
-  read -r n && head -c \"$n\" | gzip -dc >\"$t\"
-  if ! echo \"$1  $t\" | sha256sum --check --status; then echo \"the binary did not arrive whole\" >&2; exit 91; fi
-  chmod 0755 \"$t\" && sync \"$t\" && mv \"$t\" \"$f\" || exit 90
-  trap - EXIT
-  find \"$d\" -type f ! -name \"$1\" -mtime +30 -delete
-fi
-exec \"$f\" agent --build \"$1\" --ssh \"$2\"";
+/// Says that it is root, takes the binary in when it is not there, and becomes the agent. `$1` is its SHA-256, `$2` what
+/// sshd says of the connection. What comes in is a line with a length, and that many bytes of gzip. Nothing is asked for
+/// where it could not be run: an empty program is tried first, and the mount is named.
+const START_AGENT: &str = "export LC_ALL=C; printf \"enxame %s root \" \"$1\"; umask 022; d=/var/lib/enxame/agents; f=$d/$1; \
+    stop() { c=$1; shift; echo \"enxame: $*\" >&2; exit $c; }; \
+    on() { p=$d; until [ -e \"$p\" ]; do p=${p%/*}; done; findmnt -n -o TARGET,OPTIONS -T \"${p:-/}\"; }; \
+    unwritable() { stop 90 \"cannot write in $d, on $(on)\"; }; \
+    [ -x \"$f\" ] || { \
+    [ \"$(uname -m)\" = x86_64 ] || stop 92 \"the server is $(uname -m), and this build is for x86-64 only\"; \
+    mkdir -p \"$d\" && t=$(mktemp \"$d/.new.XXXXXX\") || unwritable; \
+    trap \"rm -f $t\" EXIT; \
+    chmod 0755 \"$t\" && \"$t\" || stop 93 \"cannot run a program of $d, on $(on)\"; \
+    printf WANT; \
+    read -r n && head -c \"$n\" | gzip -dc >\"$t\"; \
+    echo \"$1  $t\" | sha256sum --check --status || stop 91 \"the binary did not arrive whole in $d, on $(on)\"; \
+    sync \"$t\" && mv \"$t\" \"$f\" || unwritable; \
+    trap - EXIT; \
+    find \"$d\" -type f -not -name \"$1\" -mtime +30 -delete; }; \
+    exec \"$f\" agent --build \"$1\" --ssh \"$2\"";
 
 /// This program's own file.
 #[derive(Clone, Debug)]
@@ -69,13 +76,16 @@ impl OwnBinary {
         &self.build
     }
 
+    /// What our own scripts print when they have come to a stage. It is not in the text of the command, which a server that
+    /// does not run it may show.
+    #[must_use]
+    pub(super) fn mark(&self, stage: Stage) -> String {
+        format!("enxame {} {} ", self.build, if stage == Stage::Account { "runs" } else { "root" })
+    }
+
     /// The command that makes an agent of a login shell on a node.
     #[must_use]
     pub(super) fn remote_command(&self) -> String {
-        debug_assert!(
-            !BECOME_ROOT.contains('\'') && !START_AGENT.contains('\''),
-            "quoted by single quotes below"
-        );
         format!("exec sh -c '{BECOME_ROOT}' enxame '{START_AGENT}' {}", self.build)
     }
 }
@@ -91,6 +101,7 @@ mod tests {
             own.remote_command().replace("/var/lib/enxame/agents", &directory.display().to_string());
         let mut child = Command::new("sh")
             .args(["-c", &command])
+            .env("LC_ALL", "pt_BR.UTF-8")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -114,13 +125,14 @@ mod tests {
             return;
         }
         let directory = tempfile::tempdir().unwrap();
-        let own = own("#!/bin/sh\necho \"$@\"\n");
-        let said = format!("agent --build {} --ssh \n", own.build);
+        let own = own("#!/bin/sh\necho \"$@\" $LC_ALL\n");
+        let marks = [Stage::Account, Stage::Root].map(|stage| own.mark(stage)).concat();
+        let said = format!("agent --build {} --ssh  C\n", own.build);
         assert_eq!(
             run(&own, directory.path(), &own.packed().unwrap()),
-            (Some(0), format!("WANT{said}"), String::new())
+            (Some(0), format!("{marks}WANT{said}"), String::new())
         );
-        assert_eq!(run(&own, directory.path(), b""), (Some(0), said, String::new()));
+        assert_eq!(run(&own, directory.path(), b""), (Some(0), format!("{marks}{said}"), String::new()));
     }
 
     #[test]
@@ -132,8 +144,16 @@ mod tests {
         let own = own("#!/bin/sh\necho \"$@\"\n");
         let evil = self::own("#!/bin/sh\necho evil twin\n");
         let (code, _, words) = run(&own, directory.path(), &evil.packed().unwrap());
-        assert_eq!((code, words.trim()), (Some(91), "the binary did not arrive whole"));
+        assert_eq!(code, Some(91), "{words}");
+        assert!(words.starts_with("enxame: the binary did not arrive whole in "), "{words}");
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn the_command_has_nothing_in_its_quotes_that_a_shell_takes_for_its_own() {
+        let command = own("").remote_command();
+        assert_eq!(command.matches('\'').count(), 4, "{command}");
+        assert!(!command.contains(['!', '\\', '\n']), "{command}");
     }
 
     fn nix_is_root() -> bool {

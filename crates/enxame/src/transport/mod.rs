@@ -4,32 +4,32 @@
 //! process, one channel, one remote command; nothing else is opened, in the first run and in every other.
 
 mod bootstrap;
+mod greeting;
+mod heard;
 mod line;
+mod obstacle;
 mod process;
 mod ssh;
 #[cfg(test)]
 mod tests;
 
 use std::io;
-use std::process::ExitStatus;
 use std::time::Duration;
 
-use enxame_core::protocol::{Failure, Hello, PROTOCOL, Reply, Request};
+use enxame_core::protocol::{Failure, PROTOCOL, Reply, Request};
 use futures::future::LocalBoxFuture;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::process::{ChildStdin, ChildStdout};
 use tokio::time::timeout;
 
 pub(crate) use bootstrap::OwnBinary;
+pub(crate) use heard::Heard;
+pub(crate) use obstacle::Stance;
 pub(crate) use ssh::{Sharing, Target};
 
+use self::greeting::{Greeting, Unheard};
+use self::heard::Stage;
 use self::line::Line;
 use self::process::Process;
 
-/// From starting `ssh` to the agent's first word.
-const CONNECT_DEADLINE: Duration = Duration::from_secs(60);
-/// The same when the binary has to be copied first.
-const UPLOAD_DEADLINE: Duration = Duration::from_secs(300);
 /// From hanging up to the end of ssh.
 const CLOSE_DEADLINE: Duration = Duration::from_secs(10);
 
@@ -39,14 +39,9 @@ pub(crate) enum TransportError {
     /// The `ssh` program could not be started.
     #[error("cannot start ssh")]
     NoSsh(#[source] io::Error),
-    /// The channel closed before the agent answered.
-    #[error("{}", ended(*status, words))]
-    Ended {
-        /// How ssh ended, when it did.
-        status: Option<ExitStatus>,
-        /// The last lines of its standard error.
-        words: String,
-    },
+    /// ssh ended, or there was no agent in time.
+    #[error("{0}")]
+    Ended(Box<Heard>),
     /// The agent did not answer in time.
     #[error("no answer within {} s while trying to {attempt}", after.as_secs())]
     TimedOut {
@@ -74,42 +69,27 @@ impl TransportError {
     #[must_use]
     pub(crate) fn hint(&self) -> Option<String> {
         match self {
-            Self::Ended { words, .. } if words.contains("sudo:") => {
-                Some("give the account passwordless sudo (a line in /etc/sudoers.d), or use root".to_owned())
-            }
-            Self::Ended { words, .. } if words.contains("HAS CHANGED") => Some(
-                "the server shows another key than before: unless you have just reinstalled it, stop here"
-                    .to_owned(),
-            ),
-            Self::Ended { words, .. } if words.contains("Host key verification failed") => Some(
-                "`ssh HOST` once by hand, and compare the key's fingerprint with your provider's console"
-                    .to_owned(),
-            ),
-            Self::Ended { words, .. } if words.contains("Permission denied") => {
-                Some("`ssh HOST true` must work without a question: load the key into ssh-agent".to_owned())
-            }
-            Self::Ended { status, .. } if status.and_then(|status| status.code()) == Some(255) => {
-                Some("try the same by hand: ssh HOST true".to_owned())
-            }
+            Self::Ended(heard) => obstacle::hint(heard),
             Self::NoSsh(_) => Some("install OpenSSH's client (`apt install openssh-client`)".to_owned()),
-            Self::Channel(_) => Some(
-                "a login script that prints text (.bashrc) breaks it: `ssh HOST true` must print nothing"
+            // The agent is this build, and its errors go elsewhere: whoever wrote what it did not has the same output.
+            Self::Channel(error) if error.kind() == io::ErrorKind::InvalidData => Some(
+                "something that the login started there prints beside the agent: `ssh HOST sleep 5` must print nothing"
                     .to_owned(),
             ),
             Self::Failed(failure) => failure.hint.clone(),
             _ => None,
         }
     }
-}
 
-fn ended(status: Option<ExitStatus>, words: &str) -> String {
-    let code = status.and_then(|status| status.code());
-    let how = match code {
-        Some(255) => "ssh could not connect".to_owned(),
-        Some(code) => format!("the remote side ended with exit code {code}"),
-        None => "the connection closed".to_owned(),
-    };
-    if words.is_empty() { how } else { format!("{how}: {words}") }
+    /// What it says of the server.
+    #[must_use]
+    pub(crate) fn stance(&self) -> Stance {
+        match self {
+            Self::Ended(heard) => obstacle::stance(heard),
+            Self::TimedOut { .. } | Self::Channel(_) => Stance::Absent,
+            Self::NoSsh(_) | Self::OtherBuild(_) | Self::Failed(_) | Self::OutOfTurn => Stance::Refuses,
+        }
+    }
 }
 
 /// Whoever carries out requests on a node: an agent, or one that is scripted in its place. Any number of them may be under
@@ -145,9 +125,11 @@ impl Agent {
         own: &OwnBinary,
     ) -> Result<Self, TransportError> {
         let (process, mut stdin, mut stdout) = process::start("ssh".as_ref(), target, sharing, own)?;
-        let hello = match greet(&mut stdin, &mut stdout, own).await {
-            Err(TransportError::Channel(error)) => return Err(process.broken(error).await),
-            outcome => outcome?,
+        let mut greeting = Greeting::default();
+        let hello = match greeting.hear(&mut stdout, &mut stdin, own).await {
+            Ok(hello) => hello,
+            Err(Unheard::Channel(error)) => return Err(process.broken(error, greeting).await),
+            Err(Unheard::Ended(end)) => return Err(process.ended(end, greeting).await),
         };
         if hello.protocol == PROTOCOL && hello.build == own.build() {
             Ok(Self { process, line: Line::over(stdout, stdin) })
@@ -178,33 +160,14 @@ impl Channel for Agent {
     ) -> LocalBoxFuture<'a, Result<Reply, TransportError>> {
         Box::pin(async move {
             match self.line.request(request, deadline, progress).await {
-                Err(TransportError::Channel(error)) => Err(self.process.broken(error).await),
+                Err(TransportError::Channel(error)) => {
+                    let past = Greeting { stage: Stage::Agent, ..Greeting::default() };
+                    Err(self.process.broken(error, past).await)
+                }
                 outcome => outcome,
             }
         })
     }
-}
-
-async fn greet(
-    stdin: &mut ChildStdin,
-    stdout: &mut BufReader<ChildStdout>,
-    own: &OwnBinary,
-) -> Result<Hello, TransportError> {
-    let slow = |after| move |_| TransportError::TimedOut { attempt: "connect", after };
-    let mut head = [0; 4];
-    let first = timeout(CONNECT_DEADLINE, stdout.read_exact(&mut head)).await;
-    first.map_err(slow(CONNECT_DEADLINE))?.map_err(TransportError::Channel)?;
-    if head == bootstrap::WANTS_THE_BINARY {
-        let upload = async {
-            stdin.write_all(&own.packed()?).await?;
-            stdin.flush().await?;
-            stdout.read_exact(&mut head).await
-        };
-        let sent = timeout(UPLOAD_DEADLINE, upload).await;
-        sent.map_err(slow(UPLOAD_DEADLINE))?.map_err(TransportError::Channel)?;
-    }
-    let hello = timeout(CONNECT_DEADLINE, line::read_body(stdout, head)).await;
-    hello.map_err(slow(CONNECT_DEADLINE))?.map_err(TransportError::Channel)
 }
 
 /// What a request tries, for messages.

@@ -49,7 +49,7 @@ impl Target {
         // A question nobody can answer is an error; no terminal, no forwarding; links that drop idle connections
         // are kept busy; a shared connection is used where there is one and never founded, because it would end with
         // us; a command of the user's configuration would stand in the way of ours, and what one here prints would be
-        // taken for the agent's words.
+        // taken for the agent's words. ssh says whether it was let in, which tells its words from the server's.
         arguments.extend(["-T", "-a", "-x"].map(str::to_owned));
         for option in [
             "BatchMode=yes",
@@ -58,6 +58,7 @@ impl Target {
             "RemoteCommand=none",
             "PermitLocalCommand=no",
             "ServerAliveInterval=15",
+            "LogLevel=VERBOSE",
         ] {
             arguments.extend(["-o".to_owned(), option.to_owned()]);
         }

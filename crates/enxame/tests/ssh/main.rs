@@ -7,6 +7,7 @@
     reason = "helpers of tests fail the test, and say what they skip"
 )]
 
+mod getting_in;
 mod world;
 
 use std::fs;

@@ -19,14 +19,16 @@ const OPERATOR: &str = "203.0.113.1";
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Makes a process a server: its own files, accounts that only keys log in to, and sshd. `$1` is a directory for what it
-/// writes, `$2` its name, `$3` where keys are.
+/// writes, `$2` its name, `$3` where keys are, `$4` what else it is to be.
 const BECOME_A_SERVER: &str = r#"set -eu
 mount -t tmpfs tmpfs "$1"
 for place in etc var; do
     mkdir -p "$1/$place/upper" "$1/$place/work"
     mount -t overlay -o "lowerdir=/$place,upperdir=$1/$place/upper,workdir=$1/$place/work" "$place" "/$place"
 done
-mount -t tmpfs tmpfs /run
+for place in /home /root /run; do
+    mount -t tmpfs tmpfs "$place"
+done
 mkdir /run/sshd
 hostname "$2"
 echo "$2" >/etc/hostname
@@ -35,26 +37,38 @@ echo "127.0.0.1 localhost $2" >/etc/hosts
 rm -f /etc/os-release
 printf '%s\n' 'PRETTY_NAME="Debian GNU/Linux 13 (trixie)"' ID=debian VERSION_ID=13 VERSION_CODENAME=trixie >/etc/os-release
 sed -i 's/^root:[^:]*:/root:*:/' /etc/shadow
+mkdir /etc/keys
+key=$3/id.pub
+cp "$key" /etc/keys/root
 id=2000
-for account in admin nosudo; do
+# An account, by its name and its login shell.
+account() {
     id=$((id + 1))
-    echo "$account:x:$id:$id::/:/bin/sh" >>/etc/passwd
-    echo "$account:x:$id:" >>/etc/group
-    echo "$account:*:20000:0:99999:7:::" >>/etc/shadow
-done
+    echo "$1:x:$id:$id::/home/$1:$2" >>/etc/passwd
+    echo "$1:x:$id:" >>/etc/group
+    echo "$1:*:20000:0:99999:7:::" >>/etc/shadow
+    mkdir "/home/$1"
+    cp "$key" "/etc/keys/$1"
+}
 mkdir -p /etc/sudoers.d
-echo 'admin ALL=(ALL:ALL) NOPASSWD: ALL' >/etc/sudoers.d/admin
+# What an account may do by sudo.
+sudoer() { echo "$1 $2" >"/etc/sudoers.d/$1"; }
+account nosudo /bin/sh
+account admin /bin/sh
+sudoer admin 'ALL=(ALL:ALL) NOPASSWD: ALL'
 cp "$3/host_key" /etc/host_key
-cp "$3/id.pub" /etc/authorized_keys
 chmod 0600 /etc/host_key
 cat >/etc/sshd.conf <<CONFIG
 HostKey /etc/host_key
-AuthorizedKeysFile /etc/authorized_keys
-PasswordAuthentication no
-KbdInteractiveAuthentication no
-UsePAM no
+AuthorizedKeysFile /etc/keys/%u
 UseDNS no
 PidFile none
+CONFIG
+eval "$4"
+cat >>/etc/sshd.conf <<CONFIG
+Match all
+PasswordAuthentication no
+KbdInteractiveAuthentication no
 CONFIG
 exec /usr/sbin/sshd -D -e -f /etc/sshd.conf
 "#;
@@ -119,17 +133,10 @@ impl World {
             run(command);
         }
         for key in ["host_key", "id"] {
-            run(&format!("ssh-keygen -q -t ed25519 -C test -N= -f {}", world.file(key).display()));
+            world.new_key(key);
         }
         world.trust("host_key.pub");
-        let (id, known) = (world.file("id"), world.file("known_hosts"));
-        let settings = format!(
-            "Host *\n IdentityFile {}\n IdentitiesOnly yes\n IdentityAgent none\n UserKnownHostsFile {}\n \
-             GlobalKnownHostsFile none\n StrictHostKeyChecking yes\n ConnectTimeout 5\n",
-            id.display(),
-            known.display()
-        );
-        fs::write(world.file("ssh_config"), settings).unwrap();
+        world.configure_ssh("");
         world
     }
 
@@ -138,14 +145,38 @@ impl World {
         self.directory.path().join(name)
     }
 
+    /// Makes a pair of keys; where it is.
+    pub(crate) fn new_key(&self, name: &str) -> String {
+        let path = self.file(name).display().to_string();
+        run(&format!("ssh-keygen -q -t ed25519 -C test -N= -f {path}"));
+        path
+    }
+
     /// From now on the operator knows every server by the key in that file.
     pub(crate) fn trust(&self, key: &str) {
         let key = fs::read_to_string(self.file(key)).unwrap();
         fs::write(self.file("known_hosts"), format!("203.0.113.* {key}")).unwrap();
     }
 
+    /// From now on the operator's `ssh_config` begins with that.
+    pub(crate) fn configure_ssh(&self, settings: &str) {
+        let (id, known) = (self.file("id"), self.file("known_hosts"));
+        let text = format!(
+            "{settings}\nHost *\n IdentityFile {}\n IdentitiesOnly yes\n IdentityAgent none\n UserKnownHostsFile {}\n \
+             GlobalKnownHostsFile none\n StrictHostKeyChecking yes\n ConnectTimeout 5\n",
+            id.display(),
+            known.display()
+        );
+        fs::write(self.file("ssh_config"), text).unwrap();
+    }
+
     /// Starts a server, and waits until its sshd listens.
     pub(crate) fn server(&mut self, name: &str, address: &str) {
+        self.server_with(name, address, "");
+    }
+
+    /// The same, of a server that `script` makes something of before its sshd starts.
+    pub(crate) fn server_with(&mut self, name: &str, address: &str, script: &str) {
         for command in [
             format!("ip netns add {name}"),
             format!("ip link add {name} type veth peer name eth0 netns {name}"),
@@ -163,7 +194,7 @@ impl World {
         let server = Command::new("ip")
             .args(["netns", "exec", name, "unshare", "--mount", "--uts", "--pid", "--fork", "--kill-child"])
             .args(["--mount-proc", "--", "sh", "-c", BECOME_A_SERVER, "sh"])
-            .args([scratch.as_path(), Path::new(name), self.directory.path()])
+            .args([scratch.as_path(), Path::new(name), self.directory.path(), Path::new(script)])
             .env_remove(INSIDE)
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
@@ -230,7 +261,8 @@ impl Drop for World {
     }
 }
 
-fn run(command: &str) {
+/// Runs a command at the operator's.
+pub(crate) fn run(command: &str) {
     // `-N=` is how a word that is empty is written here.
     let words: Vec<&str> =
         command.split(' ').flat_map(|word| if word == "-N=" { vec!["-N", ""] } else { vec![word] }).collect();

@@ -31,7 +31,7 @@ const NO_CONNECTION: Duration = Duration::from_secs(10);
 const PATIENCE: Duration = Duration::from_secs(60);
 
 fn broken() -> TransportError {
-    TransportError::Ended { status: None, words: String::new() }
+    TransportError::Ended(Box::default())
 }
 
 fn timed_out(after: Duration) -> TransportError {
@@ -296,8 +296,7 @@ impl World for Operator {
     ) -> LocalBoxFuture<'a, Result<Reply, TransportError>> {
         async move {
             let outcome = self.ask(node, request, deadline).await;
-            let is_lost =
-                matches!(outcome, Err(TransportError::Ended { .. } | TransportError::TimedOut { .. }));
+            let is_lost = matches!(outcome, Err(TransportError::Ended(_) | TransportError::TimedOut { .. }));
             if is_lost && self.model.borrow().has(Defect::LostReplyTakenForDone) {
                 return Ok(Reply::Done);
             }
