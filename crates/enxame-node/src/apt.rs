@@ -4,11 +4,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::actuate::{ActuateError, Context};
-use crate::host::{Command, HostError};
+use crate::host::{Command, Host, HostError};
 
 const LISTS_DEADLINE: Duration = Duration::from_secs(300);
 /// How long another apt may take.
 const LOCK_DEADLINE: Duration = Duration::from_secs(600);
+/// Reading its lists on a slow machine; a look waits for it.
+const REHEARSAL: Duration = Duration::from_secs(20);
 const INSTALL_DEADLINE: Duration = Duration::from_secs(1800);
 
 fn apt_get(arguments: &[&str]) -> Command {
@@ -139,6 +141,16 @@ fn transact(on: &mut Context<'_>, options: &[&str], packages: &[String]) -> Resu
     )?;
     on.host.run_ok(&apt_get(&transaction(options, packages)))?;
     Ok(())
+}
+
+/// What apt would remove to install packages, by the lists that are there; nothing where they do not tell.
+pub(crate) fn removed_by_installing(host: &dyn Host, packages: &[String]) -> Vec<String> {
+    if packages.is_empty() {
+        return Vec::new();
+    }
+    let rehearsal = apt_get(&transaction(&["--simulate"], packages)).within(REHEARSAL);
+    let told = host.run_ok(&rehearsal).unwrap_or_default();
+    removals(&told).map(str::to_owned).collect()
 }
 
 /// Holds packages, so that unattended upgrades leave them alone.

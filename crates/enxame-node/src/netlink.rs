@@ -6,6 +6,7 @@ use std::io::{self, Read};
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
+use enxame_core::facts::LinkFacts;
 use enxame_core::probe::Association;
 use ipnet::IpNet;
 use netlink_packet_core::{
@@ -16,6 +17,7 @@ use netlink_packet_netfilter::nftables::{GenAttribute, GenMessage, NfTablesMessa
 use netlink_packet_netfilter::{
     NetfilterHeader, NetfilterMessage, NetfilterMessageInner, NetfilterProtoFamily,
 };
+use netlink_packet_route::link::{LinkAttribute, LinkInfo, LinkMessage};
 use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteMessage, RouteMetric, RouteType};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use netlink_packet_xfrm::constants::XFRM_MODE_TRANSPORT;
@@ -183,6 +185,31 @@ fn chosen(attributes: &[RouteAttribute]) -> Option<Route> {
     Some(Route { interface: interface?, source, mtu_bytes: mtu_bytes.filter(|_| !is_learned) })
 }
 
+/// What kind of link an interface is (`RTM_GETLINK`).
+pub(crate) fn link(name: &str) -> io::Result<LinkFacts> {
+    let mut link = LinkMessage::default();
+    link.attributes.push(LinkAttribute::IfName(name.to_owned()));
+    let mut message =
+        NetlinkMessage::new(NetlinkHeader::default(), RouteNetlinkMessage::GetLink(link).into());
+    message.header.flags = NLM_F_REQUEST;
+    let mut found = None;
+    ask(libc::NETLINK_ROUTE, message, |answer| {
+        if let RouteNetlinkMessage::NewLink(answer) = answer {
+            let infos = answer.attributes.iter().filter_map(|attribute| match attribute {
+                LinkAttribute::LinkInfo(infos) => Some(infos),
+                _ => None,
+            });
+            let kind = infos.flatten().find_map(|info| match info {
+                LinkInfo::Kind(kind) => Some(kind.to_string()),
+                _ => None,
+            });
+            let hardware = answer.header.link_layer_type.into();
+            found = Some(LinkFacts { hardware, kind: kind.unwrap_or_default() });
+        }
+    })?;
+    found.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "the kernel names no link"))
+}
+
 /// The generation of `nf_tables`' rules (`NFT_MSG_GETGEN`): another one after every transaction of anybody's.
 pub(crate) fn rules_generation() -> io::Result<u32> {
     let header = NetfilterHeader::new(NetfilterProtoFamily::Unspec, 0, 0);
@@ -278,6 +305,29 @@ mod tests {
         if Path::new("/usr/sbin/iptables-nft").exists() {
             run("iptables-nft -N anybody");
             assert_ne!(generation(), flushed);
+        }
+    }
+
+    #[test]
+    fn the_kernel_says_what_an_interface_is_whatever_it_is_called() {
+        if !is_inside() {
+            return inside("netlink::tests::the_kernel_says_what_an_interface_is_whatever_it_is_called");
+        }
+        let facts = |hardware, kind: &str| LinkFacts { hardware, kind: kind.to_owned() };
+        assert_eq!(link("lo").unwrap().kind, "");
+        run("ip link add office0 type bridge");
+        assert_eq!(link("office0").unwrap(), facts(LinkFacts::ETHERNET, "bridge"));
+        assert!(link("office1").is_err());
+        if Path::new("/dev/net/tun").exists() {
+            run("ip tuntap add office1 mode tun");
+            run("ip tuntap add office2 mode tap");
+            // `ARPHRD_NONE`.
+            assert_eq!(link("office1").unwrap(), facts(0xfffe, "tun"));
+            assert_eq!(link("office2").unwrap(), facts(LinkFacts::ETHERNET, "tun"));
+            run("ip address add 10.8.0.1/24 dev office1");
+            run("ip link set office1 up");
+            let answers_by = crate::facts::interface_to("10.8.0.2".parse().unwrap());
+            assert_eq!(answers_by.as_deref(), Some("office1"));
         }
     }
 

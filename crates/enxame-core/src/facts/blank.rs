@@ -31,6 +31,7 @@ pub(crate) fn blank() -> NodeFacts {
         upgrades_unattended: false,
         docker_group_members: None,
         ssh_session: None,
+        ssh_answers_by: None,
         filter: FilterFacts::default(),
         interrupted: Vec::new(),
         not_put_back: Vec::new(),

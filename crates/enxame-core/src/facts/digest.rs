@@ -57,6 +57,7 @@ fn lasting(facts: &NodeFacts) -> impl Serialize {
         upgrades_unattended,
         docker_group_members,
         ssh_session,
+        ssh_answers_by,
         filter,
         interrupted,
         not_put_back,
@@ -67,7 +68,7 @@ fn lasting(facts: &NodeFacts) -> impl Serialize {
         (os, kernel, machine_id, hostname, hardware),
         (files, modules, esp, sysctl, packages, units),
         (engine, interfaces, routes, cloud_init, docker_snap),
-        (upgrades_unattended, docker_group_members, ssh_session, filter),
+        (upgrades_unattended, docker_group_members, ssh_session, ssh_answers_by, filter),
         (interrupted, not_put_back, before),
     )
 }

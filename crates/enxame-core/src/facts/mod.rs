@@ -20,10 +20,10 @@ use serde::{Deserialize, Serialize};
 use crate::areas::firewall::Service;
 
 pub use crate::areas::engine::facts::{EngineFacts, EngineState};
-pub use crate::areas::firewall::facts::{FilterFacts, GuardState, TableFacts};
+pub use crate::areas::firewall::facts::{FilterFacts, GuardState, RivalFacts, TableFacts};
 pub use crate::areas::machine::facts::{
-    CloudInitFacts, DockerSnap, Hardware, InterfaceFacts, Kernel, ModuleState, Occupant, OccupiedNetwork,
-    OperatingSystem, PackageFacts, UnitFacts,
+    CloudInitFacts, DockerSnap, Hardware, InterfaceFacts, Kernel, LinkFacts, ModuleState, Occupant,
+    OccupiedNetwork, OperatingSystem, PackageFacts, UnitFacts,
 };
 pub use crate::areas::swarm::Workloads;
 pub use crate::areas::swarm::facts::{
@@ -65,7 +65,8 @@ pub enum FileFacts {
     Absent,
     /// A regular file with this text.
     Text {
-        /// Its content; files over 1 MiB or not UTF-8 are [`FileFacts::Unreadable`].
+        /// Its content; files over [`MAX_TEXT_BYTES`](crate::limits::MAX_TEXT_BYTES) or not UTF-8 are
+        /// [`FileFacts::Unreadable`].
         content: String,
         /// Permission bits, e.g. `0o644`.
         mode: u32,
@@ -217,6 +218,9 @@ pub struct NodeFacts {
     pub docker_group_members: Option<Vec<String>>,
     /// The SSH connection these facts came over; `None` where sshd's word did not come through.
     pub ssh_session: Option<SshSession>,
+    /// The interface by which answers to that connection leave, whatever address it was made to; `None` where nobody knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ssh_answers_by: Option<String>,
     /// What filters packets now.
     pub filter: FilterFacts,
     /// Changes that were begun and not ended.

@@ -1,7 +1,7 @@
 use super::*;
 use crate::config::{Config, Role};
 use crate::facts::blank::blank;
-use crate::facts::{InterfaceFacts, Occupant, OccupiedNetwork};
+use crate::facts::{InterfaceFacts, LinkFacts, Occupant, OccupiedNetwork};
 
 const GIB: u64 = 1024 * 1024 * 1024;
 
@@ -11,6 +11,7 @@ fn candidate(argument: &str, hostname: &str, addresses: &[&str]) -> Candidate {
         name: "eth0".into(),
         mtu_bytes: 1500,
         addresses: addresses.iter().map(|address| address.parse().unwrap()).collect(),
+        link: LinkFacts::default(),
     };
     let facts = NodeFacts { hostname: hostname.into(), interfaces: vec![interface], ..blank() };
     Candidate { host: host.into(), user: user.map(str::to_owned), facts }

@@ -10,10 +10,13 @@
     reason = "helpers of tests, which clippy takes for tests only inside a `#[test]`"
 )]
 
+mod bans;
 mod facts;
 mod removal;
+mod rivals;
 mod show;
 mod text;
+mod tunnels;
 mod variations;
 
 use std::path::{Path, PathBuf};

@@ -42,7 +42,8 @@ impl Work for Session {
         match request {
             Request::Gather(query) => {
                 let facts = facts::gather(&*self.host, &query);
-                Ok(Reply::Facts(Box::new(NodeFacts { ssh_session: self.ssh, ..facts })))
+                let ssh_answers_by = self.ssh.and_then(|session| facts::interface_to(session.from));
+                Ok(Reply::Facts(Box::new(NodeFacts { ssh_session: self.ssh, ssh_answers_by, ..facts })))
             }
             Request::ManagerToken => manager_token().map(Reply::ManagerToken),
             Request::Probe(ProbeRequest::Scan(order)) => {

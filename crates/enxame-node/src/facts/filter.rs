@@ -75,7 +75,7 @@ fn facts(ipv4: Observed<TableFacts>, ipv6: Observed<TableFacts>, guard: Observed
         Ok(armed) => armed.map(|armed| armed.change),
         Err(error) => Some(error.to_string()),
     };
-    FilterFacts { ipv4, ipv6, guard, unconfirmed }
+    FilterFacts { ipv4, ipv6, guard, unconfirmed, ..FilterFacts::default() }
 }
 
 fn ask(host: &dyn Host) -> (Observed<TableFacts>, Observed<TableFacts>, Observed<Option<String>>) {

@@ -4,13 +4,15 @@
 //! not be observed is unknown or left out. Invariant: two looks at an unchanged node differ in the volatile facts only.
 
 mod filter;
-
 mod listening;
+mod rivals;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::path::Path;
 use std::thread;
 
+use enxame_core::areas::firewall::packages::PACKAGES;
 use enxame_core::facts::{
     EngineFacts, EngineState, FactsQuery, FilterFacts, NodeFacts, Observed, VolatileFacts,
 };
@@ -22,7 +24,7 @@ use crate::areas::machine::look::{
 };
 use crate::areas::machine::reboot::BOOT_ID;
 use crate::host::Host;
-use crate::{before, deadman, journal};
+use crate::{apt, before, deadman, journal};
 
 /// Looks at the node. Takes as long as its slowest part: 2 s when a peer does not answer, well below 1 s when all do.
 #[must_use]
@@ -34,8 +36,16 @@ pub fn gather(host: &dyn Host, query: &FactsQuery) -> NodeFacts {
         let esp = scope.spawn(|| esp::look(host));
         let filter = scope.spawn(|| if query.filter { filter::look(host) } else { FilterFacts::default() });
 
+        let rivals = scope.spawn(|| if query.filter { rivals::look(Path::new("/")) } else { Vec::new() });
+
         let kernel = system::kernel();
         let status = host.long_text(packages::STATUS);
+        let known = packages::packages(&status, &query.packages);
+        let is_missing = |name: &String| {
+            query.packages.contains(name) && known.get(name).is_none_or(|package| package.installed.is_none())
+        };
+        let missing: Vec<String> = PACKAGES.map(str::to_owned).into_iter().filter(is_missing).collect();
+        let removes = scope.spawn(move || apt::removed_by_installing(host, &missing));
         let hardware = system::hardware(host);
         let mut facts = NodeFacts {
             os: system::operating_system(&host.text("/etc/os-release")),
@@ -47,7 +57,7 @@ pub fn gather(host: &dyn Host, query: &FactsQuery) -> NodeFacts {
             files: query.files.iter().map(|path| (path.clone(), host.read(Path::new(path)))).collect(),
             esp: Observed::Unknown(String::new()),
             sysctl: sysctl::look(host, &query.sysctl),
-            packages: packages::packages(&status, &query.packages),
+            packages: known,
             units: BTreeMap::new(),
             engine: EngineFacts { state: EngineState::Absent },
             interfaces: interfaces::look(),
@@ -57,6 +67,7 @@ pub fn gather(host: &dyn Host, query: &FactsQuery) -> NodeFacts {
             upgrades_unattended: upgrades::are_on(host, &status),
             docker_group_members: docker_group(host),
             ssh_session: None,
+            ssh_answers_by: None,
             filter: FilterFacts::default(),
             interrupted: journal::interrupted(host),
             not_put_back: deadman::not_put_back(),
@@ -76,6 +87,8 @@ pub fn gather(host: &dyn Host, query: &FactsQuery) -> NodeFacts {
 
         facts.units = units.join().unwrap_or_default();
         facts.filter = filter.join().unwrap_or_default();
+        facts.filter.rivals = rivals.join().unwrap_or_default();
+        facts.filter.installing_removes = removes.join().unwrap_or_default();
         facts.esp = esp.join().unwrap_or_else(|_| gave_up());
         (facts.engine, facts.volatile.workloads) = engine.join().unwrap_or_else(|_| {
             let why = "the look at it ended early".to_owned();
@@ -93,6 +106,11 @@ pub fn gather(host: &dyn Host, query: &FactsQuery) -> NodeFacts {
 /// The kernel's packet filter alone, for whoever is about to change it.
 pub(crate) fn filter(host: &dyn Host) -> FilterFacts {
     filter::look_anew(host)
+}
+
+/// The interface by which packets to an address leave.
+pub(crate) fn interface_to(address: IpAddr) -> Option<String> {
+    routes::interface_to(address)
 }
 
 /// The host name the kernel has now.

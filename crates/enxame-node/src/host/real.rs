@@ -12,12 +12,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use enxame_core::facts::FileFacts;
+use enxame_core::limits::MAX_TEXT_BYTES;
 
 use super::{Command, Finished, Host, HostError};
 use crate::replace::replace;
 
-/// The largest file that is read as text.
-const MAX_TEXT_BYTES: u64 = 1024 * 1024;
 /// How long a pipe may stay open after the command has ended: a service that it started may have inherited it.
 const AFTER_THE_END: Duration = Duration::from_secs(2);
 
@@ -105,7 +104,10 @@ fn read_text(path: &Path) -> io::Result<FileFacts> {
         return Ok(FileFacts::Unreadable("not a regular file".to_owned()));
     }
     if about.len() > MAX_TEXT_BYTES {
-        return Ok(FileFacts::Unreadable(format!("{} bytes", about.len())));
+        return Ok(FileFacts::Unreadable(format!(
+            "{} bytes, over the limit of {MAX_TEXT_BYTES}",
+            about.len()
+        )));
     }
     let mut bytes = Vec::new();
     Read::by_ref(&mut file).take(MAX_TEXT_BYTES).read_to_end(&mut bytes)?;

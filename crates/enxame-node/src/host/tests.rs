@@ -31,6 +31,19 @@ fn the_fake_host_and_the_real_one_behave_alike() {
 }
 
 #[test]
+fn a_file_with_thousands_of_bans_is_text_and_one_over_the_limit_says_so() {
+    let root = tempfile::tempdir().unwrap();
+    let host = RealHost::rooted(root.path());
+    let bans = "-A ufw-user-input -s 198.51.100.66 -j REJECT\n".repeat(30_000);
+    fs::write(root.path().join("user.rules"), &bans).unwrap();
+    assert_eq!(host.read(Path::new("/user.rules")).content(), Some(bans.as_str()));
+    let limit = enxame_core::limits::MAX_TEXT_BYTES;
+    fs::File::create(root.path().join("long")).unwrap().set_len(limit + 1).unwrap();
+    let why = format!("{} bytes, over the limit of {limit}", limit + 1);
+    assert_eq!(host.read(Path::new("/long")), FileFacts::Unreadable(why));
+}
+
+#[test]
 fn a_command_that_hangs_is_killed_at_its_deadline_with_its_children() {
     let host: &dyn Host = &RealHost::new();
     let command = Command::new(["sh", "-c", "sleep 60 & wait"]).within(Duration::from_millis(200));

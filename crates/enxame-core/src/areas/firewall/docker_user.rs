@@ -10,7 +10,7 @@ use std::fmt::Write;
 
 use super::iptables::{self, Rule};
 use super::ufw_rules::{self, Family, saved_source};
-use super::{Opening, Service, guard_table::PUBLISHED_CHAIN};
+use super::{Opening, Service, brief, guard_table::PUBLISHED_CHAIN};
 use crate::change::Difference;
 use crate::config::ForeignRules;
 use crate::facts::TableFacts;
@@ -78,7 +78,7 @@ pub(super) fn differences(
             let old = now.as_ref().map_or_else(|| "absent".to_owned(), |rules| rules.join("; "));
             found.push(Difference::changed(field, old, wanted.join("; ")));
         }
-        found.extend(lines);
+        found.extend(brief::shortened(lines));
     }
     found
 }

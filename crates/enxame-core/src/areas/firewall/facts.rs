@@ -15,12 +15,38 @@ pub struct FilterFacts {
     pub guard: Observed<GuardState>,
     /// A change of the firewall that was never confirmed and is about to be undone.
     pub unconfirmed: Option<String>,
+    /// Who throws everybody's rules away when he starts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rivals: Vec<RivalFacts>,
+    /// The packages that apt would remove for those of the firewall that are missing, as far as its lists tell.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub installing_removes: Vec<String>,
+}
+
+/// Something that is started at boot, with an interface or by the clock, and throws away rules that are not its own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RivalFacts {
+    /// What is started: a unit, or a file.
+    pub started_by: String,
+    /// The file in which that was read.
+    pub place: String,
+    /// The line.
+    pub text: String,
+    /// Whether it comes to that line whenever it is started.
+    pub is_sure: bool,
 }
 
 impl Default for FilterFacts {
     fn default() -> Self {
         let unseen = || Observed::Unknown("not looked at".to_owned());
-        Self { ipv4: unseen(), ipv6: unseen(), guard: Observed::Known(GuardState::Absent), unconfirmed: None }
+        Self {
+            ipv4: unseen(),
+            ipv6: unseen(),
+            guard: Observed::Known(GuardState::Absent),
+            unconfirmed: None,
+            rivals: Vec::new(),
+            installing_removes: Vec::new(),
+        }
     }
 }
 

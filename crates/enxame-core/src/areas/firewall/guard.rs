@@ -115,6 +115,9 @@ fn declare(view: &View<'_>, firewall: &Firewall<'_>) -> Declaration {
         .on(&view.node.name);
         return Declaration { drafts: Vec::new(), findings: vec![finding] };
     };
+    if let Err(refusal) = super::ufw::fits(PATH, &table.content) {
+        return Declaration { drafts: Vec::new(), findings: vec![refusal.finding(view)] };
+    }
     let unit = unit();
     let mut differences = table.differences(view.facts);
     differences.extend(unit.differences(view.facts));

@@ -1,6 +1,6 @@
 //! Which of a node's interfaces and addresses face the Internet.
 //!
-//! Pure. Invariant: the engine's bridges and tunnels never do.
+//! Pure. Invariant: the engine's bridges and private tunnels never do.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -8,13 +8,19 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use ipnet::IpNet;
 
 use crate::config::NodeConfig;
-use crate::facts::{InterfaceFacts, NodeFacts};
+use crate::facts::{InterfaceFacts, LinkFacts, NodeFacts};
 
 /// What faces inwards, whatever its addresses: the engine's bridges and the host's ends of containers' links, and those of
 /// other managers of machines and containers.
 const INNER_INTERFACES: [&str; 8] = ["docker", "br-", "veth", "virbr", "lxcbr", "lxdbr", "incusbr", "podman"];
-/// Tunnels, whose other end came in by a public interface.
-const TUNNELS: [&str; 4] = ["wg", "tun", "tap", "tailscale"];
+/// Of these kinds is what people make private networks of: WireGuard, and whatever a program of its own carries (OpenVPN,
+/// Tailscale, ZeroTier).
+const PRIVATE: [&str; 2] = ["wireguard", "tun"];
+/// Looks like Ethernet, and travels in packets of another interface (ip-link(8)); `tun` is also a TAP's.
+const ETHERNET_IN_PACKETS: [&str; 7] =
+    ["tun", "vxlan", "geneve", "gretap", "ip6gretap", "erspan", "ip6erspan"];
+/// `ARPHRD_INFINIBAND`: the other hardware of servers (Linux, `if_arp.h`).
+const INFINIBAND: u16 = 32;
 
 /// Addresses that are not reached from the Internet: RFC 1918, RFC 6598 (CGNAT), RFC 4193 (ULA), and what never leaves a
 /// link (RFC 3927, RFC 4291), this host (RFC 1122), or is no host at all (multicast, unspecified).
@@ -51,10 +57,23 @@ pub fn has_public(network: &IpNet) -> bool {
     !NOT_PUBLIC.iter().any(|inner| inner.contains(network))
 }
 
-/// Whether an interface is the inner end of a tunnel, as far as its name tells.
+/// Whether an interface is the inner end of a tunnel, as far as the kernel tells: what it carries has come to the node in
+/// packets of another interface. What has no Ethernet's addresses is one (PPP, IPIP, SIT, GRE, WireGuard, TUN, `ARPHRD_NONE`
+/// and all others), unless the way to the peers leads through it: some providers' lines are PPP (RFC 2516).
 #[must_use]
-pub fn is_tunnel(name: &str) -> bool {
-    TUNNELS.iter().any(|prefix| name.starts_with(prefix))
+pub fn is_tunnel(interface: &InterfaceFacts, facts: &NodeFacts) -> bool {
+    let LinkFacts { hardware, kind } = &interface.link;
+    is_private_tunnel(interface)
+        || ETHERNET_IN_PACKETS.contains(&kind.as_str())
+        || (![LinkFacts::ETHERNET, INFINIBAND].contains(hardware) && !leads_to_peers(&interface.name, facts))
+}
+
+fn is_private_tunnel(interface: &InterfaceFacts) -> bool {
+    PRIVATE.contains(&interface.link.kind.as_str())
+}
+
+fn leads_to_peers(interface: &str, facts: &NodeFacts) -> bool {
+    facts.routes.values().any(|route| route.known().is_some_and(|route| route.interface == interface))
 }
 
 /// The interfaces of a node that face the Internet: the one that carries the node's address in `cluster.yaml`, whatever
@@ -62,15 +81,14 @@ pub fn is_tunnel(name: &str) -> bool {
 /// inwards is never among them.
 #[must_use]
 pub fn public_interfaces<'a>(node: &NodeConfig, facts: &'a NodeFacts) -> Vec<&'a InterfaceFacts> {
-    let is_inner =
-        |name: &str| is_tunnel(name) || INNER_INTERFACES.iter().any(|prefix| name.starts_with(prefix));
-    let faces_the_internet = |address: &IpAddr| *address == node.address || is_public(*address);
-    let leads_to_peers = |name: &str| {
-        facts.routes.values().any(|route| route.known().is_some_and(|route| route.interface == name))
+    let is_inner = |interface: &InterfaceFacts| {
+        is_private_tunnel(interface)
+            || INNER_INTERFACES.iter().any(|prefix| interface.name.starts_with(prefix))
     };
-    let interfaces = facts.interfaces.iter().filter(|interface| !is_inner(&interface.name));
+    let faces_the_internet = |address: &IpAddr| *address == node.address || is_public(*address);
+    let interfaces = facts.interfaces.iter().filter(|interface| !is_inner(interface));
     interfaces
-        .filter(|one| one.addresses.iter().any(faces_the_internet) || leads_to_peers(&one.name))
+        .filter(|one| one.addresses.iter().any(faces_the_internet) || leads_to_peers(&one.name, facts))
         .collect()
 }
 
@@ -108,6 +126,7 @@ mod tests {
             name: name.to_owned(),
             mtu_bytes: 1500,
             addresses: addresses.iter().map(|address| address.parse().unwrap()).collect(),
+            link: LinkFacts::default(),
         };
         let route = RouteFacts {
             source: "203.0.113.12".parse().unwrap(),
@@ -142,6 +161,7 @@ mod tests {
                     name: (*name).to_owned(),
                     mtu_bytes: 1500,
                     addresses: addresses.iter().map(|address| address.parse().unwrap()).collect(),
+                    link: LinkFacts::default(),
                 })
                 .collect(),
             ..crate::facts::blank::blank()
@@ -177,6 +197,7 @@ mod tests {
             name: name.to_owned(),
             mtu_bytes: 1500,
             addresses: vec![address.parse().unwrap()],
+            link: LinkFacts::default(),
         };
         let facts = NodeFacts {
             interfaces: vec![interface("eth0", "10.0.0.5"), interface("eth1", "10.0.0.6")],
@@ -189,5 +210,60 @@ mod tests {
             assert_eq!(facing(&[(name, &[address])]), Vec::<String>::new());
         }
         assert_eq!(facing(&[("bridge0", &["198.51.100.3"]), ("br0", &["198.51.100.4"])]), ["bridge0", "br0"]);
+    }
+
+    /// An interface of that link with a public address that is not the node's own.
+    fn of_link(hardware: u16, kind: &str) -> InterfaceFacts {
+        let link = LinkFacts { hardware, kind: kind.to_owned() };
+        let addresses = vec!["198.51.100.4".parse().unwrap()];
+        InterfaceFacts { name: "office0".to_owned(), mtu_bytes: 1400, addresses, link }
+    }
+
+    #[test]
+    fn a_tunnel_is_what_the_kernel_says_is_one_and_not_what_it_is_called() {
+        let facts = crate::facts::blank::blank();
+        // PPP, IPIP, SIT, GRE, WireGuard, TUN, XFRM, TAP, and Ethernet in UDP or GRE.
+        for (hardware, kind) in [
+            (512, ""),
+            (768, "ipip"),
+            (776, "sit"),
+            (778, "gre"),
+            (0xfffe, "wireguard"),
+            (0xfffe, "tun"),
+            (0xfffe, "xfrm"),
+            (1, "tun"),
+            (1, "vxlan"),
+            (1, "gretap"),
+        ] {
+            assert!(is_tunnel(&of_link(hardware, kind), &facts), "{hardware} {kind}");
+        }
+        for (hardware, kind) in [(1, ""), (1, "bond"), (1, "bridge"), (1, "vlan"), (1, "veth"), (32, "")] {
+            let interface = InterfaceFacts { name: "wg0".to_owned(), ..of_link(hardware, kind) };
+            assert!(!is_tunnel(&interface, &facts), "{hardware} {kind}");
+        }
+    }
+
+    #[test]
+    fn the_line_to_the_provider_is_no_tunnel_and_is_guarded_and_a_private_network_is_one_and_is_not() {
+        let text = "version: 1\ncluster: lab\nnodes:\n  - {name: kvm2, address: 203.0.113.12}\n\
+                    \x20 - {name: kvm4, address: 203.0.113.14}\n";
+        let config = Config::parse("cluster.yaml", text).unwrap();
+        let route = RouteFacts {
+            source: "198.51.100.4".parse().unwrap(),
+            interface: "office0".to_owned(),
+            mtu_bytes: 1492,
+            path_mtu_bytes: Observed::Known(1492),
+        };
+        let seen = |hardware, kind| {
+            let facts = NodeFacts {
+                interfaces: vec![of_link(hardware, kind)],
+                routes: [("203.0.113.14".parse().unwrap(), Observed::Known(route.clone()))].into(),
+                ..crate::facts::blank::blank()
+            };
+            (is_tunnel(&facts.interfaces[0], &facts), public_interfaces(&config.nodes[0], &facts).len())
+        };
+        assert_eq!(seen(512, ""), (false, 1));
+        assert_eq!(seen(0xfffe, "wireguard"), (true, 0));
+        assert_eq!(seen(1, "tun"), (true, 0));
     }
 }

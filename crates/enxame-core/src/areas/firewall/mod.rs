@@ -1,5 +1,6 @@
 //! What reaches a node and what leaves it (manual 3): openings, the guard, ufw, what Docker publishes.
 
+pub(crate) mod brief;
 pub mod docker_user;
 pub(crate) mod facts;
 pub mod guard;

@@ -4,13 +4,14 @@
 use crate::change::{Difference, Kind};
 use crate::config::{Config, NodeConfig};
 use crate::declare::{Declaration, Declare, Draft, Finding, Scope, SwarmFate, View};
-use crate::facts::FactsQuery;
+use crate::facts::{FactsQuery, RivalFacts};
 use serde::{Deserialize, Serialize};
 
 pub(crate) const KIND: Kind = Kind::of("firewall_packages");
 /// ufw's unit.
 pub const UNIT: &str = "ufw.service";
-const PACKAGES: [&str; 2] = ["nftables", "ufw"];
+/// What they come in.
+pub const PACKAGES: [&str; 2] = ["nftables", "ufw"];
 const NFTABLES: &str = "nftables.service";
 /// Whoever loads rules of its own throws ours, ufw's or Docker's away.
 const RIVALS: [(&str, &str); 3] = [
@@ -81,9 +82,11 @@ impl Declare for FirewallPackages {
             let message = format!("{name} loads firewall rules of its own");
             declaration.findings.push(Finding::error("3.2", message, hint).on(&view.node.name));
         }
+        declaration.findings.extend(rivals(view));
         let is_missing =
             |name: &&str| view.facts.packages.get(*name).is_none_or(|package| package.installed.is_none());
         let missing: Vec<&str> = PACKAGES.into_iter().filter(is_missing).collect();
+        declaration.findings.extend(in_the_way(view, &missing));
         // A unit that was not seen is not known to be off.
         let is_enabled = unit(UNIT).is_none_or(|unit| unit.enabled == "enabled");
         if !missing.is_empty() || !is_enabled {
@@ -106,4 +109,42 @@ impl Declare for FirewallPackages {
         // Nothing of its own: packages that were installed stay.
         Declaration::nothing()
     }
+}
+
+/// Who else throws rules away when he starts.
+fn rivals<'a>(view: &View<'a>) -> impl Iterator<Item = Finding> + 'a {
+    let is_told = |rival: &&RivalFacts| RIVALS.iter().any(|(unit, _)| *unit == rival.started_by);
+    let node = &view.node.name;
+    view.facts.filter.rivals.iter().filter(move |rival| !is_told(rival)).map(move |rival| {
+        let RivalFacts { started_by, place, text, is_sure } = rival;
+        let how = if *is_sure { "throws" } else { "may throw" };
+        let message = format!(
+            "{started_by} {how} away everybody's firewall rules, ufw's and Docker's too, when it starts ({place}: {text})"
+        );
+        let hint = if started_by.ends_with(".service") {
+            format!(
+                "on the node: systemctl disable {started_by} (and do not stop it: that may flush them now); name what it lets \
+                 in in `firewall.openings`"
+            )
+        } else {
+            format!("take that line out of {place}, and name what it lets in in `firewall.openings`")
+        };
+        let finding =
+            if *is_sure { Finding::error("3.2", message, hint) } else { Finding::warning("3.2", message, hint) };
+        finding.on(node)
+    })
+}
+
+/// What has to go before the firewall's programs come: apt is not let remove anything.
+fn in_the_way(view: &View<'_>, missing: &[&str]) -> Option<Finding> {
+    let removed = &view.facts.filter.installing_removes;
+    (!removed.is_empty() && !missing.is_empty()).then(|| {
+        let (removed, missing) = (removed.join(" "), missing.join(" and "));
+        let message = format!("{missing} cannot be installed beside {removed}");
+        let hint = format!(
+            "on the node, when its rules are no longer needed: apt-get remove {removed} (its files in /etc stay); name what they \
+             let in in `firewall.openings`"
+        );
+        Finding::error("3.2", message, hint).on(&view.node.name)
+    })
 }

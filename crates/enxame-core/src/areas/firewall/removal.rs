@@ -4,11 +4,11 @@
 use serde::{Deserialize, Serialize};
 
 use super::guard_table::{PATH, PUBLISHED_CHAIN};
-use super::ufw::{self, CONF, DEFAULTS, SETTINGS, plain, setting};
+use super::ufw::{self, CONF, DEFAULTS, Refusal, SETTINGS, plain, setting};
 use super::ufw_rules::{self, Family};
 use super::{Firewall, Service, Source, docker_user, guard};
 use crate::change::{Difference, Risk};
-use crate::declare::{Declaration, Draft, Finding, View};
+use crate::declare::{Declaration, Draft, View};
 use crate::facts::{FileFacts, GuardState, NodeFacts, Observed};
 use crate::files::without_block;
 
@@ -61,21 +61,21 @@ fn kept<'a>(view: &View<'a>, path: &str) -> Option<&'a str> {
     view.facts.before.as_ref().and_then(|before| before.text(path))
 }
 
-/// What of ufw's and Docker's chains is enxame's; the error names the file that cannot be read.
-fn of_family(view: &View<'_>, family: Family) -> Result<Vec<Difference>, (String, String)> {
+/// What of ufw's and Docker's chains is enxame's.
+fn of_family(view: &View<'_>, family: Family) -> Result<Vec<Difference>, Refusal> {
     let mut found = Vec::new();
     let path = ufw::user_rules(family);
-    if let Some(now) = text(view, &path) {
+    if let Some(now) = ufw::readable(view, &path)? {
         let new = ufw_rules::without_ours(now, kept(view, &path))
-            .map_err(|error| (path.clone(), error.to_string()))?;
+            .map_err(|error| Refusal::not_ufws(&path, &error))?;
         // ufw writes its file anew when it is turned on: what is not a rule may differ by itself.
         if ufw_rules::entries(now).ok() != ufw_rules::entries(&new).ok() {
             found.extend(ufw::rule_differences(path, now, &new));
         }
     }
     let path = ufw::after_rules(family);
-    if let Some(now) = text(view, &path) {
-        let rest = without_block(now).map_err(|error| (path.clone(), error.to_string()))?;
+    if let Some(now) = ufw::readable(view, &path)? {
+        let rest = without_block(now).map_err(|error| Refusal::broken_block(&path, &error))?;
         found.extend(rest.map(|rest| {
             Difference::removed(path, format!("{} lines", now.lines().count() - rest.lines().count()))
         }));
@@ -117,11 +117,8 @@ pub(super) fn ufw(view: &View<'_>) -> Declaration {
     for family in Family::ALL {
         match of_family(view, family) {
             Ok(found) => differences.extend(found),
-            Err((path, why)) => {
-                let message = format!("{path} cannot be read: {why}");
-                let hint = "mend it, or move it away and `dpkg-reconfigure ufw`, which writes a fresh one";
-                let finding = Finding::error("3.2", message, hint).on(&view.node.name);
-                return Declaration { drafts: Vec::new(), findings: vec![finding] };
+            Err(refusal) => {
+                return Declaration { drafts: Vec::new(), findings: vec![refusal.finding(view)] };
             }
         }
     }

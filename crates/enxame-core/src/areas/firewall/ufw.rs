@@ -15,8 +15,9 @@ pub use self::wanted::{Allowed, Wanted};
 use self::wanted::{Wishes, allowed, openings};
 use super::guard_table::why_closed;
 use super::ufw_rules::{self as ufw, Family};
-use super::{Firewall, NoNetwork};
+use super::{Firewall, NoNetwork, brief};
 use crate::files::{line_differences, with_block};
+use crate::limits::MAX_TEXT_BYTES;
 
 pub(crate) const KIND: Kind = Kind::of("ufw");
 /// Whether ufw is on.
@@ -75,33 +76,82 @@ pub fn after_rules(family: Family) -> String {
     format!("/etc/ufw/after{}.rules", family.digit())
 }
 
+/// Why nothing is done to a file, and what to do about it.
+pub(super) struct Refusal {
+    message: String,
+    hint: &'static str,
+}
+
+impl Refusal {
+    /// It is no text, or too long.
+    fn unreadable(path: &str, why: &str) -> Self {
+        let hint = "it stays as it is; make it ufw's text again, or shorter: thousands of bans belong in one set (ipset; \
+                    fail2ban's `banaction = nftables`), not in a rule each";
+        Self { message: format!("{path} cannot be read: {why}"), hint }
+    }
+
+    /// Nobody can say what of it is ours.
+    pub(super) fn broken_block(path: &str, why: &dyn std::error::Error) -> Self {
+        let hint =
+            "take the lines `# BEGIN enxame` and `# END enxame` out of it, with what stands between them";
+        Self { message: format!("{path} cannot be read: {why}"), hint }
+    }
+
+    /// It is text, but not ufw's.
+    pub(super) fn not_ufws(path: &str, why: &dyn std::error::Error) -> Self {
+        let hint = "mend it; or move it away and `dpkg-reconfigure ufw`, which writes a fresh one, without the rules in it";
+        Self { message: format!("{path} cannot be read: {why}"), hint }
+    }
+
+    pub(super) fn finding(&self, view: &View<'_>) -> Finding {
+        finding(view, Severity::Error, &self.message, self.hint)
+    }
+}
+
+/// The text of a file; `None` where there is none.
+pub(super) fn readable<'a>(view: &View<'a>, path: &str) -> Result<Option<&'a str>, Refusal> {
+    match view.facts.files.get(path) {
+        Some(FileFacts::Unreadable(why)) => Err(Refusal::unreadable(path, why)),
+        Some(FileFacts::Text { content, .. }) => Ok(Some(content)),
+        Some(FileFacts::Absent) | None => Ok(None),
+    }
+}
+
+/// What would be written must be readable again.
+pub(super) fn fits(path: &str, text: &str) -> Result<(), Refusal> {
+    if text.len() as u64 <= MAX_TEXT_BYTES {
+        return Ok(());
+    }
+    let message = format!("{path} would have {} bytes, over the limit of {MAX_TEXT_BYTES}", text.len());
+    let hint = "name networks instead of single addresses in `ssh.allow_from` and `firewall.openings`: each is a rule for \
+                every port that it opens";
+    Err(Refusal { message, hint })
+}
+
 /// What differs of one family, in the files and in the kernel.
 fn of_family(
     view: &View<'_>,
     family: Family,
     wanted: &Wanted,
     foreign: &mut Vec<String>,
-) -> Result<Vec<Difference>, (String, String)> {
-    let text = |path: &str| view.facts.files.get(path).and_then(FileFacts::content);
-    let broken = |path: String| move |error: &dyn std::error::Error| (path, error.to_string());
+) -> Result<Vec<Difference>, Refusal> {
     let path = user_rules(family);
-    if let Some(FileFacts::Unreadable(why)) = view.facts.files.get(&path) {
-        return Err((path, why.clone()));
-    }
-    let Some(now) = text(&path) else {
+    let Some(now) = readable(view, &path)? else {
+        fits(&path, &wanted.rules.concat())?;
         // ufw is about to be installed, and brings files without rules.
         let added = |path| Difference::added(path, "the rules of enxame's own");
         return Ok([path, after_rules(family)].map(added).into());
     };
-    let wrong = broken(path.clone());
-    let new =
-        ufw::composed(now, &wanted.rules, view.config.firewall.foreign).map_err(|error| wrong(&error))?;
+    let new = ufw::composed(now, &wanted.rules, view.config.firewall.foreign)
+        .map_err(|error| Refusal::not_ufws(&path, &error))?;
+    fits(&path, &new)?;
     foreign.extend(ufw::foreign(now).unwrap_or_default());
     let loaded = ufw::loaded(&new, family);
     let mut found = rule_differences(path, now, &new);
     let path = after_rules(family);
-    let now = text(&path).unwrap_or_default();
-    let new = with_block(now, &wanted.block()).map_err(|error| broken(path.clone())(&error))?;
+    let now = readable(view, &path)?.unwrap_or_default();
+    let new = with_block(now, &wanted.block()).map_err(|error| Refusal::broken_block(&path, &error))?;
+    fits(&path, &new)?;
     found.extend(line_differences(path, now, &new));
     match table(view.facts, family) {
         Observed::Known(now) => {
@@ -132,7 +182,9 @@ pub(super) fn rule_differences(path: String, now: &str, new: &str) -> Vec<Differ
     }
     let told = |text: &str| lines(ufw::all(text).unwrap_or_default());
     let differences = line_differences(path.clone(), &told(now), &told(new));
-    if differences.is_empty() { line_differences(path, &old_entries, &new_entries) } else { differences }
+    let differences =
+        if differences.is_empty() { line_differences(path, &old_entries, &new_entries) } else { differences };
+    brief::shortened(differences)
 }
 
 pub(super) fn table(facts: &NodeFacts, family: Family) -> &Observed<TableFacts> {
@@ -198,13 +250,8 @@ fn declare(view: &View<'_>, firewall: &Firewall<'_>) -> Declaration {
     for (family, wanted) in &wanted {
         match of_family(view, *family, wanted, &mut foreign) {
             Ok(found) => differences.extend(found),
-            Err((path, why)) => {
-                declaration.findings.push(finding(
-                    view,
-                    Severity::Error,
-                    format!("{path} cannot be read: {why}"),
-                    "mend it, or move it away and `dpkg-reconfigure ufw`, which writes a fresh one",
-                ));
+            Err(refusal) => {
+                declaration.findings.push(refusal.finding(view));
                 return declaration;
             }
         }
@@ -240,7 +287,7 @@ fn declare(view: &View<'_>, firewall: &Firewall<'_>) -> Declaration {
     declaration
 }
 
-fn finding(view: &View<'_>, severity: Severity, message: String, hint: &str) -> Finding {
+fn finding(view: &View<'_>, severity: Severity, message: impl Into<String>, hint: &str) -> Finding {
     Finding::new(severity, "3.2", message, hint).on(&view.node.name)
 }
 

@@ -5,6 +5,7 @@
 //! their comment, stand in front, and are the only ones that are ever replaced.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::net::IpAddr;
 
@@ -297,16 +298,17 @@ fn source_of(entry: &str) -> Option<IpNet> {
     Some(network).filter(|network: &IpNet| network.prefix_len() > 0)
 }
 
-/// Whether a foreign rule goes in front of ours: it keeps somebody out, and nobody whom ours or the foreign ones `before`
-/// it let in by name. A ban of an address is to hold against ports that are open to all; a ban of the operator or a peer
-/// is not, and the user's own exceptions stay what they are.
-fn is_ban_of_strangers(entry: &str, before: &[&str], ours: &[String]) -> bool {
-    let meets = |banned: IpNet| {
-        let rules = ours.iter().map(String::as_str).chain(before.iter().copied());
-        let mut named = rules.filter(|rule| !keeps_out(rule)).filter_map(source_of);
-        named.any(|named| named.contains(&banned) || banned.contains(&named))
-    };
+/// Whether a foreign rule goes in front of ours: it keeps somebody out, and nobody whom ours or the foreign ones before it
+/// let in by name (`named`). A ban of an address is to hold against ports that are open to all; a ban of the operator or a
+/// peer is not, and the user's own exceptions stay what they are.
+fn is_ban_of_strangers(entry: &str, named: &[IpNet]) -> bool {
+    let meets = |banned: IpNet| named.iter().any(|named| named.contains(&banned) || banned.contains(named));
     keeps_out(entry) && source_of(entry).is_some_and(|banned| !meets(banned))
+}
+
+/// Whom a rule lets in by name.
+fn let_in(entry: &str) -> Option<IpNet> {
+    (!keeps_out(entry)).then(|| source_of(entry)).flatten()
 }
 
 fn keeps_out(entry: &str) -> bool {
@@ -322,9 +324,14 @@ fn keeps_out(entry: &str) -> bool {
 pub fn composed(text: &str, ours: &[String], foreign: ForeignRules) -> Result<String, NotUfws> {
     let Parts { before, entries, after } = parts(text)?;
     let (mut bans, mut others) = (Vec::new(), Vec::new());
+    let mut named: Vec<IpNet> = ours.iter().filter_map(|rule| let_in(rule)).collect();
     for entry in entries.into_iter().filter(|entry| foreign == ForeignRules::Keep && !is_ours(entry)) {
-        let is_ban = is_ban_of_strangers(entry, &others, ours);
-        if is_ban { &mut bans } else { &mut others }.push(entry);
+        if is_ban_of_strangers(entry, &named) {
+            bans.push(entry);
+        } else {
+            named.extend(let_in(entry));
+            others.push(entry);
+        }
     }
     let whole = |entry: &str| format!("\n{}\n", entry.trim_end());
     let mut composed = before.to_owned();
@@ -346,9 +353,9 @@ pub fn composed(text: &str, ours: &[String], foreign: ForeignRules) -> Result<St
 /// [`NotUfws`].
 pub fn without_ours(text: &str, kept: Option<&str>) -> Result<String, NotUfws> {
     let Some(kept) = kept else { return composed(text, &[], ForeignRules::Keep) };
-    let then = entries(kept)?;
-    let trimmed = parts(text)?.entries.into_iter().filter(|entry| !is_ours(entry)).map(str::trim);
-    let is_known = trimmed.into_iter().all(|entry| then.iter().any(|known| known == entry));
+    let then: BTreeSet<&str> = parts(kept)?.entries.into_iter().map(str::trim).collect();
+    let mut now = parts(text)?.entries.into_iter().filter(|entry| !is_ours(entry));
+    let is_known = now.all(|entry| then.contains(entry.trim()));
     if is_known { Ok(kept.to_owned()) } else { composed(text, &[], ForeignRules::Keep) }
 }
 

@@ -80,6 +80,34 @@ pub struct InterfaceFacts {
     pub mtu_bytes: u32,
     /// Its addresses, without prefix lengths.
     pub addresses: Vec<IpAddr>,
+    /// What it is.
+    #[serde(default, skip_serializing_if = "LinkFacts::is_plain_ethernet")]
+    pub link: LinkFacts,
+}
+
+/// What kind of link an interface is, as the kernel says (`RTM_GETLINK`, rtnetlink(7)).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LinkFacts {
+    /// `ARPHRD_...` (Linux, `include/uapi/linux/if_arp.h`), e.g. 1 for Ethernet and all that looks like it.
+    pub hardware: u16,
+    /// What the kernel made it of (`IFLA_INFO_KIND`), e.g. `wireguard`, `tun`, `bond`; empty for hardware.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub kind: String,
+}
+
+impl LinkFacts {
+    /// `ARPHRD_ETHER`.
+    pub const ETHERNET: u16 = 1;
+
+    fn is_plain_ethernet(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl Default for LinkFacts {
+    fn default() -> Self {
+        Self { hardware: Self::ETHERNET, kind: String::new() }
+    }
 }
 
 /// Addresses that a node knows somebody else by.

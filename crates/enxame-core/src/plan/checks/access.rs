@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::Findings;
-use crate::areas::firewall::{self, Firewall, Service};
+use crate::areas::firewall::{self, Firewall, Service, brief};
 use crate::change::{Change, Risk};
 use crate::config::{Config, NodeConfig, OpeningConfig, OpeningProtocol, SWARM_MANAGEMENT_PORT};
 use crate::declare::{Severity, Waiver};
@@ -97,17 +97,24 @@ pub(super) fn tunnels(config: &Config, facts: &ClusterFacts, changes: &[Change],
 }
 
 fn tunnel(config: &Config, facts: &NodeFacts, session: SshSession) -> Option<String> {
-    let carries = |address: &IpAddr| *address == session.to;
-    let reached = facts.interfaces.iter().find(|interface| interface.addresses.iter().any(carries));
-    let tunnel = reached.filter(|interface| firewall::is_tunnel(&interface.name))?;
+    let carrier = carrier(facts, session)?;
     let is_udp = |opening: &OpeningConfig| opening.protocol == OpeningProtocol::Udp;
     let is_reached_otherwise = config.ssh.allow_from.iter().any(firewall::has_public);
     (!is_reached_otherwise && !config.firewall.openings.iter().any(is_udp)).then(|| {
-        format!(
-            "would cut you off once the tunnel {} is idle: you come through it, and nothing lets it in",
-            tunnel.name
-        )
+        format!("would cut you off once {carrier} is idle: you come through it, and nothing lets it in")
     })
+}
+
+/// The tunnel by which the operator comes, in words: what the answers to him leave by, whatever address he asked for.
+fn carrier(facts: &NodeFacts, session: SshSession) -> Option<String> {
+    let asked = facts.interfaces.iter().find(|interface| interface.addresses.contains(&session.to));
+    let name = facts.ssh_answers_by.as_deref().or(asked.map(|interface| interface.name.as_str()))?;
+    match facts.interfaces.iter().find(|interface| interface.name == name) {
+        Some(interface) => firewall::is_tunnel(interface, facts).then(|| format!("the tunnel {name}")),
+        // What somebody on the node itself carries goes out by itself. All else that is no interface of the node's own is
+        // the engine's: a container has the tunnel's end.
+        None => (name != "lo").then(|| format!("the container's tunnel behind {name}")),
+    }
 }
 
 /// What works now and would not behind the firewall: members of the swarm and networks that cluster.yaml does
@@ -195,7 +202,7 @@ pub(super) fn foreign_rules(node: &NodeConfig, facts: &NodeFacts, found: &mut Fi
         if !table.accepted_before_ufw.is_empty() {
             let message = format!(
                 "{family} has rules of others in INPUT that let in before ufw has a say: {}",
-                table.accepted_before_ufw.join("; ")
+                brief::named(&table.accepted_before_ufw)
             );
             let hint = "only the guard closes what they open; take them away, and name what is wanted in `firewall.openings`";
             warn("3.2.1", message, hint);
@@ -204,7 +211,7 @@ pub(super) fn foreign_rules(node: &NodeConfig, facts: &NodeFacts, found: &mut Fi
         if !passing.is_empty() {
             let message = format!(
                 "{family} has rules in FORWARD that let pass before DOCKER-USER has a say: {}",
-                passing.join("; ")
+                brief::named(passing)
             );
             warn("3.2.3", message, "only the guard closes what they open; take them away, or restart docker");
         }

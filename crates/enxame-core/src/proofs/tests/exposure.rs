@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use super::super::{Part, REGISTRY, judge};
 use crate::config::Config;
-use crate::facts::{InterfaceFacts, NodeFacts, Observed, SshSession};
+use crate::facts::{InterfaceFacts, LinkFacts, NodeFacts, Observed, SshSession};
 use crate::names::NodeName;
 use crate::ports::PortSet;
 use crate::probe::{Scanned, UdpAnswer};
@@ -244,6 +244,7 @@ fn a_node_is_looked_at_at_every_public_address_and_at_the_one_declared() {
         name: name.to_owned(),
         mtu_bytes: 1500,
         addresses: addresses.iter().map(|address| ip(address)).collect(),
+        link: LinkFacts::default(),
     };
     let facts = NodeFacts {
         interfaces: vec![

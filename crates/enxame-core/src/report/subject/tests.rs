@@ -2,7 +2,7 @@
 
 use super::{Subject, SubjectError, ipv4_of};
 use crate::config::Config;
-use crate::facts::{ClusterFacts, InterfaceFacts};
+use crate::facts::{ClusterFacts, InterfaceFacts, LinkFacts};
 
 fn config(networks: &str) -> Config {
     let text =
@@ -19,7 +19,8 @@ fn an_ipv6_nodes_mesh_is_asked_on_its_ipv4_address() {
     node.address = "2001:db8::12".parse().unwrap();
     assert_eq!(ipv4_of(&node, Some(&facts)), None);
     let addresses = vec!["2001:db8::12".parse().unwrap(), "203.0.113.12".parse().unwrap()];
-    facts.interfaces = vec![InterfaceFacts { name: "ens2".into(), mtu_bytes: 1500, addresses }];
+    facts.interfaces =
+        vec![InterfaceFacts { name: "ens2".into(), mtu_bytes: 1500, addresses, link: LinkFacts::default() }];
     assert_eq!(ipv4_of(&node, Some(&facts)), Some("203.0.113.12".parse().unwrap()));
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::future::{pending, ready};
 use std::pin::pin;
 
-use enxame_core::facts::{InterfaceFacts, NodeFacts};
+use enxame_core::facts::{InterfaceFacts, LinkFacts, NodeFacts};
 use enxame_core::proofs::{self, Part, REGISTRY};
 use enxame_core::report::{Observations, Report, Verdict};
 
@@ -88,6 +88,7 @@ fn facts(session: &str, addresses: &[&str]) -> NodeFacts {
         name: "eth0".to_owned(),
         mtu_bytes: 1500,
         addresses: addresses.iter().map(|address| address.parse().unwrap()).collect(),
+        link: LinkFacts::default(),
     }];
     facts
 }

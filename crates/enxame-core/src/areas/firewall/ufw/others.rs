@@ -1,5 +1,6 @@
 //! What is told of rules that are not enxame's, in ufw and in `DOCKER-USER`.
 
+use super::super::brief;
 use super::super::docker_user::{self, Asked, Harm, Passage};
 use super::super::ufw_rules::Family;
 use super::super::{Opening, Service, public};
@@ -19,7 +20,7 @@ pub(super) fn in_ufw(view: &View<'_>, mut rules: Vec<String>) -> Option<Finding>
         ForeignRules::Keep => "keeps them",
         ForeignRules::Remove => "loses them",
     };
-    let message = format!("ufw has rules that are not enxame's, and {fate}: {}", rules.join("; "));
+    let message = format!("ufw has rules that are not enxame's, and {fate}: {}", brief::named(&rules));
     Some(finding(view, Severity::Warning, message, hint(view.config.firewall.foreign)))
 }
 
@@ -54,8 +55,10 @@ pub(super) fn in_docker_user(
         ForeignRules::Keep => "keeps them until ufw or the node starts again",
         ForeignRules::Remove => "loses them",
     };
-    let message =
-        format!("{name} has rules in DOCKER-USER that are not enxame's, and {told}: {}", foreign.join("; "));
+    let message = format!(
+        "{name} has rules in DOCKER-USER that are not enxame's, and {told}: {}",
+        brief::named(&foreign)
+    );
     let mut found = vec![finding(view, Severity::Warning, message, hint(fate))];
     if fate == ForeignRules::Remove {
         return found;

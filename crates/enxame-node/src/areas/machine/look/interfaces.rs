@@ -8,6 +8,8 @@ use enxame_core::facts::InterfaceFacts;
 use nix::ifaddrs::getifaddrs;
 use nix::sys::socket::SockaddrStorage;
 
+use crate::netlink;
+
 /// Prefixes of interfaces that come and go with containers (moby, libnetwork: bridge `docker0`, `docker_gwbridge`,
 /// `br-<network>`, `veth*`; overlay `vx-*`, `ov-*`), which would make two looks differ.
 const OF_CONTAINERS: [&str; 5] = ["docker", "veth", "br-", "vx-", "ov-"];
@@ -24,6 +26,7 @@ pub(crate) fn look() -> Vec<InterfaceFacts> {
         let interface = interfaces.entry(name.clone()).or_insert_with(|| InterfaceFacts {
             mtu_bytes: mtu_bytes(&name).unwrap_or(0),
             addresses: Vec::new(),
+            link: netlink::link(&name).unwrap_or_default(),
             name,
         });
         interface.addresses.extend(entry.address.as_ref().and_then(ip_address));

@@ -72,13 +72,22 @@ fn chosen_route(peer: IpAddr) -> Observed<Chosen> {
         Ok(route) => route,
         Err(error) => return Observed::Unknown(format!("no route: {error}")),
     };
-    let interface = if_indextoname(route.interface).ok().and_then(|name| name.into_string().ok());
+    let interface = name_of(route.interface);
     match (route.source, interface) {
         (Some(source), Some(interface)) => {
             Observed::Known(Chosen { source, interface, mtu_bytes: route.mtu_bytes })
         }
         _ => Observed::Unknown("no route: the kernel names no source address or interface".to_owned()),
     }
+}
+
+/// The interface by which packets to an address leave.
+pub(crate) fn interface_to(address: IpAddr) -> Option<String> {
+    netlink::route_to(address).ok().and_then(|route| name_of(route.interface))
+}
+
+fn name_of(interface: u32) -> Option<String> {
+    if_indextoname(interface).ok()?.into_string().ok()
 }
 
 #[cfg(test)]
