@@ -41,6 +41,12 @@ impl Before {
         self.record == Coverage::Missing
     }
 
+    /// Whether enxame has touched nothing.
+    #[must_use]
+    pub fn is_of_nothing(&self) -> bool {
+        *self == Self::default()
+    }
+
     /// The text of a file that was there.
     #[must_use]
     pub fn text(&self, path: &str) -> Option<&str> {

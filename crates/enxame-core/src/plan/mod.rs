@@ -90,6 +90,17 @@ impl Plan {
         self.is_empty() && self.withheld.is_empty() && self.unfinished.is_empty()
     }
 
+    /// Whether it does the same to nodes in the same state. What must hold right before a change may be another: that
+    /// is looked at in its turn, and how many tasks of a service run changes by itself.
+    #[must_use]
+    pub fn does_the_same_as(&self, other: &Self) -> bool {
+        let ungated = |plan: &Self| -> Vec<Change> {
+            let changes = plan.changes.iter().cloned();
+            changes.map(|change| Change { gates: Vec::new(), ..change }).collect()
+        };
+        self.facts == other.facts && self.edge == other.edge && ungated(self) == ungated(other)
+    }
+
     /// Makes warnings of the errors that the user has seen and goes on in spite of.
     #[must_use]
     pub fn waiving(mut self, waiver: Waiver) -> Self {

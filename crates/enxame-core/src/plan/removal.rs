@@ -14,7 +14,7 @@ use crate::areas::firewall::removal::{UfwFate, opened};
 use crate::change::Change;
 use crate::config::{Config, EdgeProvider, NodeConfig};
 use crate::declare::{Declare, Finding, Scope, SwarmFate, View};
-use crate::facts::{ClusterFacts, FactsQuery, digest_of};
+use crate::facts::{Before, ClusterFacts, FactsQuery, FileFacts, Observed, digest_of};
 
 /// What to ask a node for, so that every resource can say what of it is there.
 #[must_use]
@@ -48,6 +48,9 @@ pub fn make_removal(
             changes.extend(drafts.map(|draft| placed(*resource, view, draft).change));
         }
     }
+    findings.extend(
+        config.nodes.iter().filter_map(|node| view(config, facts, node)).flat_map(|view| unseen(&view)),
+    );
     if !changes.is_empty() {
         findings.extend(told(config, facts, swarm, &changes));
     }
@@ -110,13 +113,36 @@ fn of_the_swarm(registry: &[&dyn Declare]) -> BTreeSet<crate::change::Kind> {
     of_cluster.map(|resource| resource.kind()).collect()
 }
 
+/// What cannot be seen where enxame has been: something of it may be in there, and must not be left behind as taken off.
+fn unseen(view: &View<'_>) -> Vec<Finding> {
+    if view.facts.before.as_ref().is_none_or(Before::is_of_nothing) {
+        return Vec::new();
+    }
+    let files = view.facts.files.iter().filter_map(|(path, file)| match file {
+        FileFacts::Unreadable(why) => Some(format!("{path} cannot be read: {why}")),
+        FileFacts::Absent | FileFacts::Text { .. } => None,
+    });
+    let filter = &view.facts.filter;
+    let guard = match &filter.guard {
+        Observed::Unknown(why) => Some(why),
+        Observed::Known(_) => None,
+    };
+    let tables = [&filter.ipv4, &filter.ipv6].into_iter().filter_map(|table| match table {
+        Observed::Unknown(why) => Some(why),
+        Observed::Known(_) => None,
+    });
+    let rules = tables.chain(guard).map(|why| format!("the rules that are live cannot be seen: {why}"));
+    let hint = "what of it is enxame's cannot be taken off; mend it on the node, then uninstall again";
+    files.chain(rules).map(|message| Finding::error("2", message, hint).on(&view.node.name)).collect()
+}
+
 /// What a person should know before saying yes.
 fn told(config: &Config, facts: &ClusterFacts, swarm: SwarmFate, changes: &[Change]) -> Vec<Finding> {
     let mut findings = Vec::new();
     for view in config.nodes.iter().filter_map(|node| view(config, facts, node)) {
         let mut of_node = changes.iter().filter(|change| change.node == view.node.name);
         findings.extend(of_node.clone().any(is_of_the_firewall).then(|| open_again(&view)));
-        let is_missing = view.facts.before.as_ref().is_some_and(crate::facts::Before::is_missing);
+        let is_missing = view.facts.before.as_ref().is_some_and(Before::is_missing);
         findings.extend((is_missing && of_node.next().is_some()).then(|| unknown(&view)));
     }
     let members = facts.values().any(crate::facts::NodeFacts::is_swarm_member);

@@ -3,8 +3,9 @@
 use enxame_core::areas;
 use enxame_core::change::Risk;
 use enxame_core::config::Config;
-use enxame_core::declare::SwarmFate;
-use enxame_core::facts::ClusterFacts;
+use enxame_core::declare::{Severity, SwarmFate};
+use enxame_core::facts::{Before, ClusterFacts, FileFacts, NodeFacts, Observed};
+use enxame_core::gate;
 use enxame_core::plan::{self, Plan};
 
 use crate::show::{Area, Show};
@@ -75,4 +76,50 @@ fn the_firewall_of_a_node_goes_last_and_of_one_node_at_a_time() {
             assert!(guarded.after.contains(&other.id), "{} before {}", guarded.id, other.id);
         }
     }
+}
+
+#[test]
+fn what_cannot_be_seen_is_not_taken_for_taken_off() {
+    let refusals = |change: fn(&mut NodeFacts)| {
+        let (config, mut facts) = read("what_was_there_before_comes_back");
+        facts.values_mut().take(1).for_each(change);
+        let plan = plan::make_removal(&config, &facts, SwarmFate::Stays, areas::resources()).unwrap();
+        let errors = plan.findings.into_iter().filter(|finding| finding.severity == Severity::Error);
+        errors.map(|finding| finding.message).collect::<Vec<_>>()
+    };
+    assert_eq!(refusals(|_| ()), [""; 0]);
+    let unreadable = refusals(|facts| {
+        for path in ["/etc/ufw/ufw.conf", "/etc/docker/daemon.json"] {
+            facts.files.insert(path.to_owned(), FileFacts::Unreadable("too long".to_owned()));
+        }
+    });
+    assert_eq!(
+        unreadable,
+        ["/etc/docker/daemon.json cannot be read: too long", "/etc/ufw/ufw.conf cannot be read: too long"]
+    );
+    let unseen = refusals(|facts| {
+        facts.filter.ipv6 = Observed::Unknown("it ended early".to_owned());
+        facts.filter.guard = Observed::Unknown("nft ended with 1".to_owned());
+    });
+    let expected = ["it ended early", "nft ended with 1"];
+    assert_eq!(unseen, expected.map(|why| format!("the rules that are live cannot be seen: {why}")));
+    // Where enxame has never been, nothing of it can be.
+    let elsewhere = refusals(|facts| {
+        facts.before = Some(Before::default());
+        facts.filter.ipv6 = Observed::Unknown("ip6tables-save is not installed".to_owned());
+    });
+    assert_eq!(elsewhere, [""; 0]);
+}
+
+#[test]
+fn a_saved_plan_holds_whatever_runs_meanwhile_and_no_longer_when_it_would_do_something_else() {
+    let saved = removal("what_was_there_before_comes_back", SwarmFate::Left);
+    let mut now = saved.clone();
+    now.changes[0].gates = gate::before_disturbing(&now.changes[0].node, &[("web".to_owned(), 3)].into());
+    assert!(now.does_the_same_as(&saved));
+    now.changes[0].summary.push('!');
+    assert!(!now.does_the_same_as(&saved));
+    let mut other = saved.clone();
+    other.changes.pop();
+    assert!(!other.does_the_same_as(&saved));
 }

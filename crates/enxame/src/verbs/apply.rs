@@ -167,7 +167,7 @@ fn refuse_if_moved(path: &Path, now: &Plan) -> anyhow::Result<()> {
     let text = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
     let then: Plan =
         serde_json::from_slice(&text).with_context(|| format!("{} is not a plan", path.display()))?;
-    if then.facts != now.facts || then.changes != now.changes || then.edge != now.edge {
+    if !now.does_the_same_as(&then) {
         bail!(
             "{} was made for another state of the nodes, of the provider's edge or of cluster.yaml; plan again and look at what has moved",
             path.display()

@@ -75,7 +75,8 @@ pub(super) fn finish(
     // What was agreed to be left out is no failure; whoever went away meanwhile was not.
     let is_left_out = |node: &NodeName| without.contains(node);
     let is_whole = after.withheld.iter().all(|one| is_left_out(&one.because_of) && one.is_of_the_node_itself);
-    let converged = after.is_empty() && !after.is_refused() && is_whole;
+    let is_as_planned = after.is_empty() && !after.is_refused() && is_whole;
+    let converged = is_as_planned && after.unfinished.is_empty();
     if common.json {
         output::json(&Carried { plan, outcomes, converged, error: None })?;
     } else {
@@ -92,7 +93,7 @@ pub(super) fn finish(
     let has_failed = outcomes.values().any(|outcome| matches!(outcome, Outcome::Failed { .. }));
     Ok(match converged {
         true => Ending::Done,
-        false if is_held && !has_failed => Ending::Unproven,
+        false if (is_held || is_as_planned) && !has_failed => Ending::Unproven,
         false => Ending::Failed,
     })
 }
@@ -129,7 +130,9 @@ pub(super) fn quoted(word: &str) -> String {
 /// What became of everything, for people.
 pub(super) fn told_outcomes(plan: &Plan, outcomes: &Outcomes) -> String {
     if plan.is_empty() {
-        return "Nothing to change.\n".to_owned();
+        // What somebody began and did not end is told behind this.
+        let is_told = plan.unfinished.is_empty();
+        return is_told.then(|| "Nothing to change.\n".to_owned()).unwrap_or_default();
     }
     let mut text = String::new();
     let of_nodes = plan.changes.iter().map(|change| (&change.id, change.node.to_string(), &change.summary));

@@ -1,6 +1,6 @@
 //! `enxame uninstall`: look under lock, show, ask, take off, look again, and take away the last of enxame itself.
 
-use anyhow::anyhow;
+use anyhow::{Context, anyhow};
 use enxame_core::areas;
 use enxame_core::config::Config;
 use enxame_core::declare::SwarmFate;
@@ -36,9 +36,9 @@ pub(super) async fn uninstall(arguments: &UninstallArgs) -> anyhow::Result<Endin
     }
     if plan.is_empty() {
         // What is left of an uninstall that was cut off, or the agent that has looked just now.
-        fleet.forget().await?;
-        fleet.close().await;
-        return carry::finish((common, &[]), &config, (&plan, &Outcomes::new()), &plan);
+        let forgotten = forget(fleet, &plan).await;
+        let ending = carry::finish((common, &[]), &config, (&plan, &Outcomes::new()), &plan)?;
+        return forgotten.map(|()| ending);
     }
     if !common.json {
         output::text(&render::plan::plan(&config, &plan))?;
@@ -59,14 +59,17 @@ pub(super) async fn uninstall(arguments: &UninstallArgs) -> anyhow::Result<Endin
             return carry::unseen(common, &plan, &outcomes, error);
         }
     };
-    // As long as anything is to be put back, what it was is kept.
-    let forgotten = if after.is_settled() && !after.is_refused() { fleet.forget().await } else { Ok(()) };
-    fleet.close().await;
+    let forgotten = forget(fleet, &after).await;
     let ending = carry::finish((common, &[]), &config, (&plan, &outcomes), &after)?;
-    forgotten.map_err(|error| {
-        error.context("all but /var/lib/enxame is taken off; `enxame uninstall` goes on from here")
-    })?;
-    Ok(ending)
+    forgotten.map(|()| ending)
+}
+
+/// Takes away the last of enxame. As long as anything is to be put back, on whatever node, what it was is kept.
+async fn forget(fleet: Fleet, after: &Plan) -> anyhow::Result<()> {
+    let is_off = after.is_settled() && !after.is_refused();
+    let forgotten = if is_off { fleet.forget().await } else { Ok(()) };
+    fleet.close().await;
+    forgotten.context("all but /var/lib/enxame is taken off; `enxame uninstall` goes on from here")
 }
 
 async fn look(fleet: &Fleet, config: &Config, swarm: SwarmFate, progress: &Progress) -> anyhow::Result<Plan> {
