@@ -172,6 +172,10 @@ impl<'a> Sweep<'a> {
         let socket = Socket::new(domain(self.target), Type::STREAM.nonblocking().cloexec(), None)?;
         // What was open is reset and forgotten by both ends.
         socket.set_linger(Some(Duration::ZERO))?;
+        // The last segment of the handshake is held back (Linux, `tcp_rcv_synsent_state_process`), and the reset comes in its
+        // place: who listens there accepts nothing and logs nothing. Otherwise fail2ban's `mode = aggressive` and sshd's
+        // own PerSourcePenalties would take us for an attacker.
+        socket.set_tcp_quickack(false)?;
         // ICMP errors are kept apart from resets.
         match self.target {
             IpAddr::V4(_) => setsockopt(&socket, sockopt::Ipv4RecvErr, &true)?,

@@ -1,6 +1,7 @@
 //! Nothing filters the loopback: what is not open is refused.
 
-use std::net::{TcpListener, UdpSocket};
+use std::io::ErrorKind;
+use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
 
 use enxame_core::probe::UdpAnswer;
@@ -24,6 +25,21 @@ fn an_open_port_is_told_from_those_that_refuse() {
         assert_eq!(found.open.count() + found.refused.count(), found.tried_tcp.count());
         assert_eq!((found.control, found.source), (Some(port), target.parse().unwrap()));
     }
+}
+
+#[test]
+fn who_listens_never_learns_of_a_scan() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let at = listener.local_addr().unwrap();
+    let mut order = order("127.0.0.1", &at.port().to_string());
+    order.controls = vec![at.port()];
+    assert!(scanned(&order).unwrap().open.contains(at.port()));
+    // Longer than the kernel holds an acknowledgement back (`TCP_DELACK_MAX`).
+    std::thread::sleep(Duration::from_millis(300));
+    assert_eq!(listener.accept().unwrap_err().kind(), ErrorKind::WouldBlock);
+    drop(TcpStream::connect(at).unwrap());
+    assert!(listener.accept().is_ok(), "what connects as everybody does is accepted");
 }
 
 #[test]
