@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use crate::areas::firewall::Service;
 
 pub use crate::areas::engine::facts::{EngineFacts, EngineState};
-pub use crate::areas::firewall::facts::{FilterFacts, GuardState, RivalFacts, TableFacts};
+pub use crate::areas::firewall::facts::{FilterFacts, GuardState, Listener, RivalFacts, TableFacts};
 pub use crate::areas::machine::facts::{
     CloudInitFacts, DockerSnap, Hardware, InterfaceFacts, Kernel, LinkFacts, ModuleState, Occupant,
     OccupiedNetwork, OperatingSystem, PackageFacts, UnitFacts,
@@ -270,9 +270,12 @@ pub struct VolatileFacts {
     pub disk_available_bytes: u64,
     /// Round-trip time to each peer, in microseconds; `None` when it did not answer.
     pub round_trip_us: BTreeMap<IpAddr, Option<u64>>,
-    /// What listens on other addresses than the loopback's; empty where it was not asked for.
+    /// What listens on other addresses than the loopback's.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
-    pub listening: BTreeSet<Service>,
+    pub listening: BTreeSet<Listener>,
+    /// What containers publish that are of no service, by container.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub containers: BTreeMap<String, BTreeSet<Service>>,
 }
 
 #[cfg(test)]

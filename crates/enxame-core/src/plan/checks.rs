@@ -82,6 +82,7 @@ pub(super) fn of_changes(config: &Config, facts: &ClusterFacts, changes: &[Chang
     if changes.iter().any(|change| change.risk == Risk::MayCutSsh) {
         access::tunnels(config, facts, changes, &mut found);
         access::who_would_be_cut_off(config, facts, &mut found);
+        access::served(config, facts, changes, &mut found);
     }
     let is_disruptive = changes.iter().any(|change| matches!(change.risk, Risk::Disruptive(_)));
     let Some((ready, managers)) = managers(facts).filter(|_| is_disruptive) else { return found.0 };

@@ -1,10 +1,11 @@
-//! What listens, from `/proc/net`: the sockets of the kernel's own tables, whoever holds them.
+//! What listens, from `/proc/net`: the sockets of the kernel's own tables, and who holds them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
 use std::path::Path;
 
 use enxame_core::areas::firewall::Service;
-use enxame_core::facts::FileFacts;
+use enxame_core::facts::{FileFacts, Listener};
 
 use crate::host::Host;
 
@@ -12,11 +13,60 @@ use crate::host::Host;
 const LISTEN: &str = "0A";
 /// `TCP_CLOSE`, which is how a UDP socket looks that is bound and not connected.
 const UNCONNECTED: &str = "07";
+/// The ports that the kernel gives those who ask for any: a program's UDP socket there waits for an answer, not for whoever
+/// comes. What the kernel serves itself (WireGuard) may be there all the same.
+const EPHEMERAL: &str = "/proc/sys/net/ipv4/ip_local_port_range";
 
-/// Every port that something listens on, other than on the loopback's addresses.
-pub(super) fn look(host: &dyn Host) -> BTreeSet<Service> {
+/// A socket that listens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Socket {
+    at: Service,
+    /// Its inode; 0 where the kernel holds it.
+    inode: u64,
+}
+
+/// Everything that listens, other than on the loopback's addresses.
+pub(super) fn look(host: &dyn Host) -> BTreeSet<Listener> {
+    let range = host.text(EPHEMERAL);
+    let mut range = range.split_whitespace().map_while(|bound| bound.parse::<u16>().ok());
+    let ephemeral = range.next().zip(range.next()).map(|(first, last)| first..=last);
+    let waits_for_an_answer = |socket: &Socket| match socket.at {
+        Service::Udp(port) => {
+            socket.inode != 0 && ephemeral.as_ref().is_some_and(|range| range.contains(&port))
+        }
+        _ => false,
+    };
     let tables = ["tcp", "tcp6", "udp", "udp6"];
-    tables.into_iter().flat_map(|table| of_table(table, &text(host, table))).collect()
+    let sockets: BTreeSet<Socket> = tables
+        .into_iter()
+        .flat_map(|table| of_table(table, &text(host, table)))
+        .filter(|socket| !waits_for_an_answer(socket))
+        .collect();
+    let programs = programs(&sockets.iter().map(|socket| socket.inode).collect());
+    let listener = |socket: Socket| {
+        let program = programs.get(&socket.inode).cloned().unwrap_or_default();
+        Listener { at: socket.at, program }
+    };
+    sockets.into_iter().map(listener).collect()
+}
+
+/// The names of the programs that hold these sockets, by inode.
+fn programs(inodes: &BTreeSet<u64>) -> BTreeMap<u64, String> {
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let of_process = |process: fs::DirEntry| {
+        let held = fs::read_dir(process.path().join("fd")).into_iter().flatten().flatten();
+        let inode = |link: fs::DirEntry| {
+            let target = fs::read_link(link.path()).ok()?;
+            target.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse::<u64>().ok()
+        };
+        let held: Vec<u64> = held.filter_map(inode).filter(|inode| inodes.contains(inode)).collect();
+        if held.is_empty() {
+            return Vec::new();
+        }
+        let name = fs::read_to_string(process.path().join("comm")).unwrap_or_default().trim().to_owned();
+        held.into_iter().map(|inode| (inode, name.clone())).collect()
+    };
+    processes.flat_map(of_process).collect()
 }
 
 /// What listens stands first: that a long table is cut off hides connections only.
@@ -27,15 +77,16 @@ fn text(host: &dyn Host, table: &str) -> String {
     }
 }
 
-fn of_table(table: &str, text: &str) -> Vec<Service> {
+fn of_table(table: &str, text: &str) -> Vec<Socket> {
     let (state, service): (_, fn(u16) -> Service) =
         if table.starts_with("tcp") { (LISTEN, Service::Tcp) } else { (UNCONNECTED, Service::Udp) };
     let listens = |line: &str| {
         let mut words = line.split_whitespace();
         let (address, port) = words.nth(1)?.split_once(':')?;
         let is_listening = words.nth(1)? == state;
+        let inode = words.nth(5)?.parse().ok()?;
         let port = u16::from_str_radix(port, 16).ok()?;
-        (is_listening && !is_loopback(address)).then(|| service(port))
+        (is_listening && !is_loopback(address)).then(|| Socket { at: service(port), inode })
     };
     text.lines().skip(1).filter_map(listens).collect()
 }
@@ -51,23 +102,57 @@ fn is_loopback(address: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::net::{TcpListener, UdpSocket};
+
     use super::*;
+    use crate::host::{FakeHost, RealHost};
+
+    /// The rest of a line of the kernel's: queues, timers, the user, and the inode.
+    const REST: &str =
+        "00000000:00000000 00:00000000 00000000     0        0 77 1 0000000000000000 100 0 0 10 0";
 
     #[test]
     fn what_listens_is_told_and_neither_the_loopback_nor_a_connection_is() {
-        let tcp = "  sl  local_address rem_address   st tx_queue rx_queue\n\
-                   0: 00000000:0016 00000000:0000 0A 00000000:00000000\n\
-                   1: 0100007F:1F90 00000000:0000 0A 00000000:00000000\n\
-                   2: 0C7100CB:0016 077133C6:C386 01 00000000:00000000\n";
-        assert_eq!(of_table("tcp", tcp), [Service::Tcp(22)]);
-        let tcp6 = "head\n\
-                    0: 00000000000000000000000000000000:0947 00000000000000000000000000000000:0000 0A x\n\
-                    1: 00000000000000000000000001000000:0050 00000000000000000000000000000000:0000 0A x\n\
-                    2: 0000000000000000FFFF00000100007F:0051 00000000000000000000000000000000:0000 0A x\n";
-        assert_eq!(of_table("tcp6", tcp6), [Service::Tcp(2375)]);
-        let udp = "head\n\
-                   0: 00000000:12B5 00000000:0000 07 x\n\
-                   1: 0C7100CB:E000 077133C6:0035 01 x\n";
-        assert_eq!(of_table("udp", udp), [Service::Udp(4789)]);
+        let services = |table: &str, lines: &[&str]| -> Vec<Service> {
+            let lines = lines.iter().map(|line| format!("{line} {REST}\n"));
+            of_table(table, &(String::from("head\n") + &lines.collect::<String>()))
+                .into_iter()
+                .map(|socket| socket.at)
+                .collect()
+        };
+        let tcp = [
+            "0: 00000000:0016 00000000:0000 0A",
+            "1: 0100007F:1F90 00000000:0000 0A",
+            "2: 0C7100CB:0016 077133C6:C386 01",
+        ];
+        assert_eq!(services("tcp", &tcp), [Service::Tcp(22)]);
+        let tcp6 = [
+            "0: 00000000000000000000000000000000:0947 00000000000000000000000000000000:0000 0A",
+            "1: 00000000000000000000000001000000:0050 00000000000000000000000000000000:0000 0A",
+            "2: 0000000000000000FFFF00000100007F:0051 00000000000000000000000000000000:0000 0A",
+        ];
+        assert_eq!(services("tcp6", &tcp6), [Service::Tcp(2375)]);
+        let udp = ["0: 00000000:12B5 00000000:0000 07", "1: 0C7100CB:E000 077133C6:0035 01"];
+        assert_eq!(services("udp", &udp), [Service::Udp(4789)]);
+    }
+
+    #[test]
+    fn the_program_that_listens_is_named() {
+        let listener = TcpListener::bind("0.0.0.0:0").unwrap();
+        let at = Service::Tcp(listener.local_addr().unwrap().port());
+        let program = fs::read_to_string("/proc/self/comm").unwrap().trim().to_owned();
+        assert!(look(&RealHost::default()).contains(&Listener { at, program }));
+    }
+
+    #[test]
+    fn a_udp_socket_that_waits_for_an_answer_is_not_told_and_the_kernels_own_is() {
+        let asking = UdpSocket::bind("0.0.0.0:0").unwrap();
+        let port = asking.local_addr().unwrap().port();
+        let listening = look(&RealHost::default());
+        assert!(!listening.iter().any(|listener| listener.at == Service::Udp(port)), "{listening:?}");
+        let kernels = format!("head\n0: 00000000:CA6C 00000000:0000 07 {}\n", REST.replace(" 77 ", " 0 "));
+        let host =
+            FakeHost::default().with_file("/proc/net/udp", &kernels).with_file(EPHEMERAL, "32768\t60999\n");
+        assert_eq!(look(&host), [Listener { at: Service::Udp(51820), program: String::new() }].into());
     }
 }

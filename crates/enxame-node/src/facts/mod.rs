@@ -81,7 +81,8 @@ pub fn gather(host: &dyn Host, query: &FactsQuery) -> NodeFacts {
                 memory_available_bytes: hardware.memory_available_bytes,
                 disk_available_bytes: hardware.disk_available_bytes,
                 round_trip_us: BTreeMap::new(),
-                listening: if query.departure { listening::look(host) } else { BTreeSet::new() },
+                listening: listening::look(host),
+                containers: BTreeMap::new(),
             },
         };
 
@@ -90,10 +91,12 @@ pub fn gather(host: &dyn Host, query: &FactsQuery) -> NodeFacts {
         facts.filter.rivals = rivals.join().unwrap_or_default();
         facts.filter.installing_removes = removes.join().unwrap_or_default();
         facts.esp = esp.join().unwrap_or_else(|_| gave_up());
-        (facts.engine, facts.volatile.workloads) = engine.join().unwrap_or_else(|_| {
-            let why = "the look at it ended early".to_owned();
-            (EngineFacts { state: EngineState::NotAnswering(why) }, None)
+        let engine = engine.join().unwrap_or_else(|_| {
+            engine::Seen::of(EngineState::NotAnswering("the look at it ended early".to_owned()))
         });
+        facts.engine = EngineFacts { state: engine.state };
+        facts.volatile.workloads = engine.workloads;
+        facts.volatile.containers = engine.containers;
         let peers = peers.join().unwrap_or_default();
         facts.routes = peers.routes;
         facts.volatile.round_trip_us = peers.round_trip_us;

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Service;
 use crate::facts::Observed;
 
 /// The kernel's packet filter, as far as enxame has a hand in it.
@@ -34,6 +35,15 @@ pub struct RivalFacts {
     pub text: String,
     /// Whether it comes to that line whenever it is started.
     pub is_sure: bool,
+}
+
+/// Something that waits at a port for whoever comes.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Listener {
+    /// What is asked for.
+    pub at: Service,
+    /// The program's name (proc_pid_comm(5)); empty where it is the kernel.
+    pub program: String,
 }
 
 impl Default for FilterFacts {

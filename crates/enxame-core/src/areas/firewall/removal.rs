@@ -1,6 +1,8 @@
 //! Taking the firewall off: ufw and `DOCKER-USER` get back what they were, the guard's table goes. Both may cut off SSH, as
 //! putting them up may: the user's own rules of before come back.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use super::guard_table::{PATH, PUBLISHED_CHAIN};
@@ -168,7 +170,9 @@ pub(super) fn guard(view: &View<'_>) -> Declaration {
 pub fn opened(view: &View<'_>) -> Vec<Service> {
     let published = view.all.values().filter_map(|facts| facts.engine.swarm());
     let published = published.flat_map(|swarm| swarm.published.values().flatten().copied());
-    let mut all = view.facts.volatile.listening.clone();
+    let volatile = &view.facts.volatile;
+    let mut all: BTreeSet<Service> = volatile.listening.iter().map(|listener| listener.at).collect();
+    all.extend(volatile.containers.values().flatten());
     all.extend(published.filter(|_| view.facts.is_swarm_member()));
     let firewall = Firewall::of(view.config);
     let mut open = firewall.on_node(view.node, view.facts.ssh_session);

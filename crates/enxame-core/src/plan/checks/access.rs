@@ -1,17 +1,18 @@
 //! Who gets in: the operator by SSH, and what rules of others let past the firewall's own.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 
 use super::Findings;
-use crate::areas::firewall::{self, Firewall, Service, brief};
+use crate::areas::firewall::{self, Firewall, Opening, Service, brief};
 use crate::change::{Change, Risk};
 use crate::config::{Config, NodeConfig, OpeningConfig, OpeningProtocol, SWARM_MANAGEMENT_PORT};
 use crate::declare::{Severity, Waiver};
 use crate::facts::{
-    ClusterFacts, EngineState, NetworkFacts, NodeFacts, Observed, SshSession, SwarmFacts, SwarmNodeFacts,
+    ClusterFacts, EngineState, Listener, NetworkFacts, NodeFacts, Observed, SshSession, SwarmFacts,
+    SwarmNodeFacts,
 };
 use crate::names::NodeName;
 
@@ -117,6 +118,9 @@ fn carrier(facts: &NodeFacts, session: SshSession) -> Option<String> {
     }
 }
 
+/// What ufw's own before.rules let in: answers to DHCP clients, and names on the link (mDNS).
+const LET_IN_BY_UFW: [Service; 3] = [Service::Udp(68), Service::Udp(546), Service::Udp(5353)];
+
 /// What works now and would not behind the firewall: members of the swarm and networks that cluster.yaml does
 /// not know, and what services publish.
 pub(super) fn who_would_be_cut_off(config: &Config, facts: &ClusterFacts, found: &mut Findings) {
@@ -169,20 +173,71 @@ pub(super) fn who_would_be_cut_off(config: &Config, facts: &ClusterFacts, found:
     published(config, swarm, found);
 }
 
+/// What else can be reached on nodes whose firewall changes, and nobody outside would reach any more: what containers of no
+/// service publish, and what programs serve.
+pub(super) fn served(config: &Config, facts: &ClusterFacts, changes: &[Change], found: &mut Findings) {
+    let firewall = Firewall::of(config);
+    let services = facts.values().filter_map(|facts| facts.engine.swarm());
+    let of_services: BTreeSet<Service> =
+        services.flat_map(|swarm| swarm.published.values().flatten().copied()).collect();
+    let cutting = changes.iter().filter(|change| change.risk == Risk::MayCutSsh);
+    for name in cutting.map(|change| &change.node).collect::<BTreeSet<_>>() {
+        let (Some(node), Some(facts)) = (config.node(name), facts.get(name)) else { continue };
+        let is_in = |openings: &[Opening], service: Service| {
+            openings.iter().any(|opening| opening.service == service)
+        };
+        let (to_containers, on_node) =
+            (firewall.to_containers(node), firewall.on_node(node, facts.ssh_session));
+        let mut warn = |what: String, ports: Vec<Service>| {
+            let message = format!("{what} {}, which the firewall closes to everybody", told(&ports));
+            let hint =
+                "what is wanted from outside: `firewall.public_ports`, or `firewall.openings` for some only";
+            found.add(Severity::Warning, (Some(name), "3.2"), message, hint);
+        };
+        for (container, ports) in &facts.volatile.containers {
+            let closed: Vec<Service> =
+                ports.iter().filter(|port| !is_in(&to_containers, **port)).copied().collect();
+            if !closed.is_empty() {
+                warn(format!("the container {container} publishes"), closed);
+            }
+        }
+        let of_containers: BTreeSet<Service> =
+            facts.volatile.containers.values().flatten().copied().collect();
+        let is_told = |service: &Service| {
+            of_services.contains(service)
+                || of_containers.contains(service)
+                || *service == Service::Udp(config.swarm.data_path_port)
+                || LET_IN_BY_UFW.contains(service)
+        };
+        let mut closed: BTreeMap<&str, Vec<Service>> = BTreeMap::new();
+        for Listener { at, program } in &facts.volatile.listening {
+            if !is_told(at) && !is_in(&on_node, *at) {
+                closed.entry(program).or_default().push(*at);
+            }
+        }
+        for (program, ports) in closed {
+            let program = if program.is_empty() { "the kernel" } else { program };
+            warn(format!("{program} listens at"), ports);
+        }
+    }
+}
+
+/// Ports as people read them.
+fn told(ports: &[Service]) -> String {
+    let text = |service: &Service| Some(format!("{} {}", service.protocol(), service.port()?));
+    ports.iter().filter_map(text).collect::<Vec<_>>().join(", ")
+}
+
 /// What services publish and nobody outside would reach any more.
 fn published(config: &Config, swarm: &SwarmFacts, found: &mut Findings) {
     let openings = firewall::public(config);
     for (service, ports) in &swarm.published {
         let is_open = |port: &&Service| openings.iter().any(|opening| opening.service == **port);
-        let closed: Vec<String> = ports
-            .iter()
-            .filter(|port| !is_open(port))
-            .filter_map(|port| Some(format!("{} {}", port.protocol(), port.port()?)))
-            .collect();
+        let closed: Vec<Service> = ports.iter().filter(|port| !is_open(port)).copied().collect();
         if !closed.is_empty() {
             let message = format!(
                 "the service {service} publishes {}, which the firewall closes to everybody",
-                closed.join(", ")
+                told(&closed)
             );
             let hint =
                 "what is wanted from outside: `firewall.public_ports`, or `firewall.openings` for some only";

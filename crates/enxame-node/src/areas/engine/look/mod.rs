@@ -5,15 +5,18 @@
 
 pub(crate) mod snap;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::future::Future;
+use std::net::IpAddr;
 use std::time::Duration;
 
-use bollard::models::SystemInfo;
+use bollard::models::{ContainerSummary, PortSummaryTypeEnum, SystemInfo};
 use bollard::query_parameters::{
-    ListNetworksOptions, ListNodesOptions, ListServicesOptions, ListTasksOptions,
+    ListContainersOptions, ListNetworksOptions, ListNodesOptions, ListServicesOptions, ListTasksOptions,
 };
-use enxame_core::facts::{EngineFacts, EngineState, Workloads};
+use enxame_core::areas::firewall::Service;
+use enxame_core::facts::{EngineState, Workloads};
 use enxame_core::version::EngineVersion;
 use tokio::time::timeout;
 
@@ -24,16 +27,35 @@ use crate::swarm::LOOK;
 
 /// Where distributions, Docker and snapd put the daemon.
 const DAEMONS: [&str; 3] = ["/usr/bin/dockerd", "/usr/sbin/dockerd", "/snap/bin/docker"];
+/// What the engine labels the containers of services with (moby, daemon/cluster/executor/container).
+const OF_A_SERVICE: &str = "com.docker.swarm.service.id";
 /// The deadline of each call.
 const CALL: Duration = Duration::from_secs(10);
 
+/// What is seen of the engine.
+pub(crate) struct Seen {
+    pub(crate) state: EngineState,
+    /// What runs in the swarm, where it can tell.
+    pub(crate) workloads: Option<Workloads>,
+    /// What containers publish that are of no service.
+    pub(crate) containers: BTreeMap<String, BTreeSet<Service>>,
+}
+
+impl Seen {
+    /// Nothing but the state.
+    pub(crate) fn of(state: EngineState) -> Self {
+        Self { state, workloads: None, containers: BTreeMap::new() }
+    }
+}
+
 /// Looks at the engine.
-pub(crate) fn look(host: &dyn Host) -> (EngineFacts, Option<Workloads>) {
-    let (state, workloads) = match answers(host) {
-        Ok(Answers { api_version, info, swarm, workloads }) => (running(api_version, info, swarm), workloads),
-        Err(state) => (state, None),
-    };
-    (EngineFacts { state }, workloads)
+pub(crate) fn look(host: &dyn Host) -> Seen {
+    match answers(host) {
+        Ok(Answers { api_version, info, swarm, workloads, containers }) => {
+            Seen { state: running(api_version, info, swarm), workloads, containers }
+        }
+        Err(state) => Seen::of(state),
+    }
 }
 
 fn answers(host: &dyn Host) -> Result<Answers, EngineState> {
@@ -73,6 +95,7 @@ struct Answers {
     info: SystemInfo,
     swarm: swarm::Lists,
     workloads: Option<Workloads>,
+    containers: BTreeMap<String, BTreeSet<Service>>,
 }
 
 /// Two trips: what every engine tells, then what only a manager with quorum does.
@@ -85,6 +108,7 @@ fn ask(engine: &Engine) -> Result<Answers, EngineError> {
             within(LOOK, api.info()),
             // Without quorum the swarm's networks take as long as `/info`.
             within(LOOK, api.list_networks(Some(overlays))),
+            within(LOOK, api.list_containers(None::<ListContainersOptions>)),
         ))
     })?;
     let info =
@@ -113,7 +137,31 @@ fn ask(engine: &Engine) -> Result<Answers, EngineError> {
             })?;
         workloads = Some(workloads::workloads(&swarm.nodes, &swarm.services, tasks));
     }
-    Ok(Answers { api_version: engine.api_version().to_owned(), info, swarm, workloads })
+    // Only a warning comes of them.
+    let containers = published(first.2.unwrap_or_default());
+    Ok(Answers { api_version: engine.api_version().to_owned(), info, swarm, workloads, containers })
+}
+
+/// What containers publish beyond this host, but for those of services.
+fn published(containers: Vec<ContainerSummary>) -> BTreeMap<String, BTreeSet<Service>> {
+    let is_of_a_service = |container: &ContainerSummary| {
+        container.labels.as_ref().is_some_and(|labels| labels.contains_key(OF_A_SERVICE))
+    };
+    let plain = containers.into_iter().filter(|container| !is_of_a_service(container));
+    let of_container = |container: ContainerSummary| {
+        let name = container.names?.first()?.trim_start_matches('/').to_owned();
+        let ports = container.ports?.into_iter().filter_map(|port| {
+            let is_here = |ip: &String| ip.parse().is_ok_and(|ip: IpAddr| ip.is_loopback());
+            let public = port.public_port.filter(|_| !port.ip.as_ref().is_some_and(is_here))?;
+            match port.typ? {
+                PortSummaryTypeEnum::TCP => Some(Service::Tcp(public)),
+                PortSummaryTypeEnum::UDP => Some(Service::Udp(public)),
+                _ => None,
+            }
+        });
+        Some((name, ports.collect::<BTreeSet<_>>())).filter(|(_, ports)| !ports.is_empty())
+    };
+    plain.filter_map(of_container).collect()
 }
 
 async fn within<T>(
@@ -153,18 +201,33 @@ mod tests {
 
     #[test]
     fn an_engine_is_absent_without_daemon_and_socket() {
-        assert_eq!(look(&FakeHost::default()).0.state, EngineState::Absent);
+        assert_eq!(look(&FakeHost::default()).state, EngineState::Absent);
+    }
+
+    #[test]
+    fn what_plain_containers_publish_beyond_this_host_is_told() {
+        let containers = serde_json::from_str(
+            r#"[{"Names": ["/panel"], "Ports": [{"IP": "0.0.0.0", "PrivatePort": 80, "PublicPort": 8080, "Type": "tcp"},
+                  {"IP": "::", "PrivatePort": 80, "PublicPort": 8080, "Type": "tcp"},
+                  {"IP": "127.0.0.1", "PrivatePort": 90, "PublicPort": 9090, "Type": "tcp"},
+                  {"PrivatePort": 443, "Type": "tcp"}, {"PrivatePort": 53, "PublicPort": 53, "Type": "udp"}]},
+                {"Names": ["/inner"], "Ports": [{"PrivatePort": 5432, "Type": "tcp"}]},
+                {"Names": ["/web.1.x"], "Labels": {"com.docker.swarm.service.id": "s"},
+                 "Ports": [{"PrivatePort": 80, "PublicPort": 80, "Type": "tcp"}]}]"#,
+        );
+        let expected = [("panel".to_owned(), [Service::Tcp(8080), Service::Udp(53)].into())].into();
+        assert_eq!(published(containers.unwrap()), expected);
     }
 
     #[test]
     fn a_daemon_without_its_socket_does_not_answer() {
         let host = FakeHost::default().with_file("/usr/sbin/dockerd", "");
-        assert_eq!(look(&host).0.state, EngineState::NotAnswering(format!("{SOCKET} is not there")));
+        assert_eq!(look(&host).state, EngineState::NotAnswering(format!("{SOCKET} is not there")));
     }
 
     #[test]
     fn a_socket_whose_daemon_rests_is_left_alone() {
         let host = FakeHost::default().with_file(SOCKET, "").with_file("/run/docker.pid", "");
-        assert_eq!(look(&host).0.state, EngineState::NotAnswering("dockerd is not running".to_owned()));
+        assert_eq!(look(&host).state, EngineState::NotAnswering("dockerd is not running".to_owned()));
     }
 }
