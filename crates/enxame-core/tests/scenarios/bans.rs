@@ -46,7 +46,7 @@ fn cluster() -> ClusterFacts {
 }
 
 fn hex(text: &str) -> String {
-    text.bytes().map(|byte| format!("{byte:02x}")).collect()
+    text.bytes().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"))
 }
 
 fn plan_of(facts: &ClusterFacts, more: &str) -> Plan {

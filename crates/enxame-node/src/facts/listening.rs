@@ -14,7 +14,7 @@ const LISTEN: &str = "0A";
 /// `TCP_CLOSE`, which is how a UDP socket looks that is bound and not connected.
 const UNCONNECTED: &str = "07";
 /// The ports that the kernel gives those who ask for any: a program's UDP socket there waits for an answer, not for whoever
-/// comes. What the kernel serves itself (WireGuard) may be there all the same.
+/// comes. What the kernel serves itself (`WireGuard`) may be there all the same.
 const EPHEMERAL: &str = "/proc/sys/net/ipv4/ip_local_port_range";
 
 /// A socket that listens.

@@ -177,7 +177,7 @@ impl Files<'_> {
         harm.or_else(|| calls_itself_a_firewall(&path, &text))
     }
 
-    /// What is started of SysV's scripts: those without a unit of that name.
+    /// What is started of `SysV`'s scripts: those without a unit of that name.
     fn boot_scripts(&self) -> BTreeMap<String, PathBuf> {
         let links =
             ["S", "2", "3", "4", "5"].into_iter().flat_map(|level| self.entries(&format!("etc/rc{level}.d")));

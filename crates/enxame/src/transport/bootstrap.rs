@@ -16,7 +16,7 @@ pub(super) const WANTS_THE_BINARY: [u8; 4] = *b"WANT";
 /// Says that it runs, becomes root without a question, and goes on with its first argument as a script. `$2` is the
 /// build. The login shell may be any: all it has to understand is `exec sh -c '...' ...` in one line, with nothing in the
 /// quotes that any shell takes for its own (csh replaces `!` there, fish reads `\`). What is said is said in English: ssh
-/// hands the operator's language on (`SendEnv LANG LC_*` of Debian's ssh_config).
+/// hands the operator's language on (`SendEnv LANG LC_*` of Debian's `ssh_config`).
 const BECOME_ROOT: &str = "export LC_ALL=C; s=$1; shift; printf \"enxame %s runs \" \"$1\"; set -- \"$@\" \"$SSH_CONNECTION\"; \
     if [ \"$(id -u)\" = 0 ]; then eval \"$s\"; else exec sudo -n -- sh -c \"$s\" enxame \"$@\"; fi";
 

@@ -60,7 +60,7 @@ const NEW_PASSWORD: &str = "the account's password has expired: log in by hand o
                             say that it is new: `chage -d $(date +%F) ACCOUNT`";
 
 /// From the particular to the general. The words are OpenSSH's (ssh.c, sshconnect.c, sshconnect2.c, packet.c), sshd's
-/// (session.c), pam_unix's and pam_nologin's, sudo's (auth/pam.c, sudo.c, logging.c), the kernel's errno and our own script's.
+/// (session.c), `pam_unix`'s and `pam_nologin`'s, sudo's (auth/pam.c, sudo.c, logging.c), the kernel's errno and our own script's.
 const OBSTACLES: &[Obstacle] = &[
     row(
         Ssh,
@@ -261,9 +261,8 @@ pub(super) fn hint(heard: &Heard) -> Option<String> {
     }
     let hint = match (heard.end, heard.stage) {
         (End::Exit(255), _) if goes_through_a_proxy(heard) => VIA_A_PROXY,
-        (End::Exit(255), _) => BY_HAND,
         (End::Late(_) | End::Flood, Login) if heard.is_in() => ENDLESS_LOGIN,
-        (End::Late(_), Login) => BY_HAND,
+        (End::Exit(255), _) | (End::Late(_), Login) => BY_HAND,
         (End::Exit(_), Login) => ANOTHER_PROGRAM,
         (_, Account) => SUDO_BY_HAND,
         // Our own script says it all, and of an agent that ended nobody can say more.
@@ -301,7 +300,7 @@ fn obstacle(heard: &Heard) -> Option<&'static Obstacle> {
         .or_else(|| rows(true).find(|row| row.said.iter().all(is_said)))
 }
 
-/// ssh says `UNKNOWN` of the other end of a command's pipes, as a ProxyCommand's or a jump's (packet.c).
+/// ssh says `UNKNOWN` of the other end of a command's pipes, as a `ProxyCommand`'s or a jump's (packet.c).
 fn goes_through_a_proxy(heard: &Heard) -> bool {
     heard.lines().any(|line| line.contains("UNKNOWN port 65535"))
 }

@@ -131,8 +131,8 @@ pub(super) fn quoted(word: &str) -> String {
 pub(super) fn told_outcomes(plan: &Plan, outcomes: &Outcomes) -> String {
     if plan.is_empty() {
         // What somebody began and did not end is told behind this.
-        let is_told = plan.unfinished.is_empty();
-        return is_told.then(|| "Nothing to change.\n".to_owned()).unwrap_or_default();
+        let told = if plan.unfinished.is_empty() { "Nothing to change.\n" } else { "" };
+        return told.to_owned();
     }
     let mut text = String::new();
     let of_nodes = plan.changes.iter().map(|change| (&change.id, change.node.to_string(), &change.summary));

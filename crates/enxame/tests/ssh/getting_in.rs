@@ -72,11 +72,11 @@ fn the_agent_is_found_behind_whatever_a_login_prints_in_any_shell() {
 
 #[test]
 fn a_login_that_leaves_behind_what_prints_is_told_as_that() {
-    const BABBLE: &str = r#"
+    const BABBLE: &str = r"
         account babbler /bin/bash
         sudoer babbler 'ALL=(ALL:ALL) NOPASSWD: ALL'
         echo '(while sleep 0.1; do echo hello; done) &' >/home/babbler/.bashrc
-    "#;
+    ";
     inside("getting_in::a_login_that_leaves_behind_what_prints_is_told_as_that", |world| {
         world.server_with(ONE.0, ONE.1, BABBLE);
         let ended = with(world, "status", "babbler", &[ONE]);
@@ -216,7 +216,7 @@ fn a_mount_on_which_the_program_cannot_be_is_named_before_it_is_sent() {
 
 #[test]
 fn what_keeps_ssh_out_is_told_as_ssh_saw_it() {
-    const SERVER: &str = r#"
+    const SERVER: &str = r"
         account second /bin/sh
         account words /bin/sh
         account few /bin/sh
@@ -230,7 +230,7 @@ PasswordAuthentication yes
 PubkeyAuthentication no
 Match User closed
 MaxSessions 0' >>/etc/sshd.conf
-    "#;
+    ";
     inside("getting_in::what_keeps_ssh_out_is_told_as_ssh_saw_it", |world| {
         world.server_with(ONE.0, ONE.1, SERVER);
         let shut = |user, code, hint| expect(world, user, code, "ssh could not connect: ", hint);
@@ -302,7 +302,7 @@ fn a_server_that_hangs_up_before_it_shows_a_key_is_no_refusal() {
 
 #[test]
 fn what_pam_says_of_the_account_is_told_and_decides_the_hint() {
-    const PAM: &str = r#"
+    const PAM: &str = r"
         echo 'auth required pam_permit.so
 account required pam_nologin.so
 account required pam_unix.so
@@ -315,7 +315,7 @@ password required pam_deny.so' >/etc/pam.d/sshd
         sed -i 's/^stale:.*/stale:*:0:0:99999:7:::/' /etc/shadow
         account mute /bin/sh
         sed -i '/^mute:/d' /etc/shadow
-    "#;
+    ";
     inside("getting_in::what_pam_says_of_the_account_is_told_and_decides_the_hint", |world| {
         world.server_with(ONE.0, ONE.1, PAM);
         serves(world, "admin");

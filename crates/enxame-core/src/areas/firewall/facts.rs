@@ -42,7 +42,7 @@ pub struct RivalFacts {
 pub struct Listener {
     /// What is asked for.
     pub at: Service,
-    /// The program's name (proc_pid_comm(5)); empty where it is the kernel.
+    /// The program's name (`proc_pid_comm(5)`); empty where it is the kernel.
     pub program: String,
 }
 

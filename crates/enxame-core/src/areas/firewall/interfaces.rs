@@ -13,8 +13,8 @@ use crate::facts::{InterfaceFacts, LinkFacts, NodeFacts};
 /// What faces inwards, whatever its addresses: the engine's bridges and the host's ends of containers' links, and those of
 /// other managers of machines and containers.
 const INNER_INTERFACES: [&str; 8] = ["docker", "br-", "veth", "virbr", "lxcbr", "lxdbr", "incusbr", "podman"];
-/// Of these kinds is what people make private networks of: WireGuard, and whatever a program of its own carries (OpenVPN,
-/// Tailscale, ZeroTier).
+/// Of these kinds is what people make private networks of: `WireGuard`, and whatever a program of its own carries (`OpenVPN`,
+/// Tailscale, `ZeroTier`).
 const PRIVATE: [&str; 2] = ["wireguard", "tun"];
 /// Looks like Ethernet, and travels in packets of another interface (ip-link(8)); `tun` is also a TAP's.
 const ETHERNET_IN_PACKETS: [&str; 7] =
@@ -58,7 +58,7 @@ pub fn has_public(network: &IpNet) -> bool {
 }
 
 /// Whether an interface is the inner end of a tunnel, as far as the kernel tells: what it carries has come to the node in
-/// packets of another interface. What has no Ethernet's addresses is one (PPP, IPIP, SIT, GRE, WireGuard, TUN, `ARPHRD_NONE`
+/// packets of another interface. What has no Ethernet's addresses is one (PPP, IPIP, SIT, GRE, `WireGuard`, TUN, `ARPHRD_NONE`
 /// and all others), unless the way to the peers leads through it: some providers' lines are PPP (RFC 2516).
 #[must_use]
 pub fn is_tunnel(interface: &InterfaceFacts, facts: &NodeFacts) -> bool {

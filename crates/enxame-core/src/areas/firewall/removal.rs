@@ -142,10 +142,9 @@ pub(super) fn guard(view: &View<'_>) -> Declaration {
     let mut declaration = Declaration::nothing();
     let mut differences = Vec::new();
     let live = match &view.facts.filter.guard {
-        Observed::Known(GuardState::Absent) => None,
         Observed::Known(GuardState::AsLoaded | GuardState::Changed) => Some("there"),
-        // The plan refuses.
-        Observed::Unknown(_) => None,
+        // The plan refuses what cannot be seen.
+        Observed::Known(GuardState::Absent) | Observed::Unknown(_) => None,
     };
     differences.extend(live.map(|live| Difference::removed("table inet enxame (live)", live)));
     let table = text(view, PATH).map(|text| format!("{} lines", text.lines().count()));
