@@ -126,26 +126,15 @@ impl Gate {
 }
 
 /// The swarm as a manager with quorum sees it.
-fn leading(facts: &ClusterFacts) -> Option<&SwarmFacts> {
-    facts.values().filter_map(|facts| facts.engine.swarm()).find(|swarm| swarm.is_manager_with_quorum)
-}
-
-/// The same, where there is a swarm; `Ok(None)` where no node is in one.
-fn leading_or_none(facts: &ClusterFacts) -> Result<Option<&SwarmFacts>, Shut> {
-    match leading(facts) {
-        Some(swarm) => Ok(Some(swarm)),
-        None if facts.values().any(crate::facts::NodeFacts::is_swarm_member) => {
-            Err(Shut("no manager that answers reaches a majority of the managers".to_owned()))
-        }
-        None => Ok(None),
-    }
+fn leading(facts: &ClusterFacts) -> Result<&SwarmFacts, Shut> {
+    let mut swarms = facts.values().filter_map(|facts| facts.engine.swarm());
+    swarms
+        .find(|swarm| swarm.is_manager_with_quorum)
+        .ok_or_else(|| Shut("no manager that answers reaches a majority of the managers".to_owned()))
 }
 
 fn member<'a>(config: &Config, swarm: &'a SwarmFacts, node: &NodeName) -> Option<&'a SwarmNodeFacts> {
-    let address = config.node(node)?.address;
-    // A node that left and joined again has an entry that is down beside the one that is not.
-    let at = || swarm.nodes.iter().filter(|seen| seen.address.parse() == Ok(address));
-    at().find(|seen| seen.state == "ready").or_else(|| at().next())
+    swarm.member_at(config.node(node)?.address)
 }
 
 fn is_voting(node: &SwarmNodeFacts) -> bool {
@@ -153,7 +142,7 @@ fn is_voting(node: &SwarmNodeFacts) -> bool {
 }
 
 fn quorum_survives(config: &Config, facts: &ClusterFacts, without: &NodeName) -> Result<(), Shut> {
-    let Some(swarm) = leading_or_none(facts)? else { return Ok(()) };
+    let swarm = leading(facts)?;
     let own = member(config, swarm, without);
     if own.is_none_or(|own| !own.is_manager) {
         return Ok(());
@@ -179,7 +168,7 @@ fn name_of<'a>(config: &'a Config, node: &'a SwarmNodeFacts) -> &'a str {
 }
 
 fn others_ready(config: &Config, facts: &ClusterFacts, but: &NodeName) -> Result<(), Shut> {
-    let Some(swarm) = leading_or_none(facts)? else { return Ok(()) };
+    let swarm = leading(facts)?;
     for node in config.nodes.iter().filter(|node| node.name != *but) {
         let Some(member) = member(config, swarm, &node.name) else { continue };
         // The swarm may not have noticed yet what is under way there.
@@ -228,10 +217,7 @@ fn node_ready(config: &Config, facts: &ClusterFacts, node: &NodeName) -> Result<
         EngineState::NotAnswering(why) => return Err(Shut(format!("the engine of {node}: {why}"))),
         EngineState::Absent => return Err(Shut(format!("{node} has no engine"))),
     }
-    let Some(swarm) = leading(facts) else {
-        return Err(Shut("no manager that answers reaches a majority of the managers".to_owned()));
-    };
-    match member(config, swarm, node) {
+    match member(config, leading(facts)?, node) {
         None => Err(Shut(format!("{node} is not a member of the swarm"))),
         Some(seen) if seen.state != "ready" => Err(Shut(format!("{node} is {}", seen.state))),
         Some(seen) if seen.is_manager && seen.reachability != "reachable" => {
@@ -242,10 +228,7 @@ fn node_ready(config: &Config, facts: &ClusterFacts, node: &NodeName) -> Result<
 }
 
 fn node_drained(config: &Config, facts: &ClusterFacts, node: &NodeName) -> Result<(), Shut> {
-    let Some(swarm) = leading(facts) else {
-        return Err(Shut("no manager that answers reaches a majority of the managers".to_owned()));
-    };
-    let Some(seen) = member(config, swarm, node) else {
+    let Some(seen) = member(config, leading(facts)?, node) else {
         return Err(Shut(format!("{node} is not a member of the swarm")));
     };
     if seen.availability != "drain" {

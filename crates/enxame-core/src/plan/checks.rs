@@ -8,10 +8,12 @@ use std::net::IpAddr;
 
 use crate::areas::Action;
 use crate::areas::firewall::Firewall;
+use crate::areas::machine;
 use crate::change::{Change, Risk};
 use crate::config::{Config, EngineSource, NodeConfig};
 use crate::declare::{Finding, Severity};
 use crate::facts::{ClusterFacts, EngineState, LocalSwarmState, NodeFacts, Observed, WhatItWas};
+use crate::gate::Gate;
 use crate::limits::{ROUND_TRIP_LIMIT_US, ROUND_TRIP_WARNING_US};
 use crate::names::NodeName;
 use crate::version::EngineVersion;
@@ -66,17 +68,23 @@ pub(super) fn all(config: &Config, facts: &ClusterFacts) -> Vec<Finding> {
 }
 
 /// What only the finished list of changes shows.
-pub(super) fn of_changes(config: &Config, facts: &ClusterFacts, changes: &[Change]) -> Vec<Finding> {
+pub(crate) fn of_changes(config: &Config, facts: &ClusterFacts, changes: &[Change]) -> Vec<Finding> {
     let mut found = Findings(Vec::new());
     let is_locking = facts
         .values()
         .filter_map(|facts| facts.engine.swarm()?.settings.as_ref())
         .any(|settings| settings.autolock);
     let restarts = changes.iter().filter(|change| matches!(change.risk, Risk::Disruptive(_)));
-    for change in restarts.filter(|change| is_locking && matches!(change.action, Action::Engine(_))) {
+    let restarts_docker = |change: &&Change| {
+        matches!(change.action, Action::Engine(_) | Action::Machine(machine::Action::Reboot(_)))
+    };
+    for change in restarts
+        .filter(restarts_docker)
+        .filter(|change| is_locking && is_manager(config, facts, &change.node))
+    {
         let message =
             "docker would restart, and autolock keeps it out of the swarm until it is unlocked".to_owned();
-        let hint = "take `swarm.autolock` away, apply, and set it again; or change this node by hand";
+        let hint = "take `swarm.autolock` away, apply, and set it again; or do it by hand";
         found.add(Severity::Error, (Some(&change.node), "5.2"), message, hint);
     }
     if changes.iter().any(|change| change.risk == Risk::MayCutSsh) {
@@ -84,10 +92,15 @@ pub(super) fn of_changes(config: &Config, facts: &ClusterFacts, changes: &[Chang
         access::who_would_be_cut_off(config, facts, &mut found);
         access::served(config, facts, changes, &mut found);
     }
-    let is_disruptive = changes.iter().any(|change| matches!(change.risk, Risk::Disruptive(_)));
-    let Some((ready, managers)) = managers(facts).filter(|_| is_disruptive) else { return found.0 };
+    let gates = || {
+        let gates = changes.iter().flat_map(|change| &change.gates);
+        gates.filter(|gate| matches!(gate, Gate::QuorumSurvives { .. }))
+    };
+    let Some((ready, managers)) = managers(facts).filter(|_| gates().next().is_some()) else {
+        return found.0;
+    };
     let quorum = managers / 2 + 1;
-    if ready < managers && ready.saturating_sub(1) < quorum && facts.is_whole() {
+    if facts.is_whole() && gates().any(|gate| gate.check(config, facts).is_err()) {
         let message = format!(
             "{ready} of {managers} managers are ready: disturbing one more would lose the quorum of {quorum}"
         );
@@ -99,6 +112,15 @@ pub(super) fn of_changes(config: &Config, facts: &ClusterFacts, changes: &[Chang
         found.add(Severity::Warning, (None, "1.1"), message, "tasks go on; three managers would not stop");
     }
     found.0
+}
+
+/// Whether a node manages the swarm, as far as is known.
+fn is_manager(config: &Config, facts: &ClusterFacts, node: &NodeName) -> bool {
+    let mut swarms = facts.values().filter_map(|facts| facts.engine.swarm());
+    let leading = swarms.find(|swarm| swarm.is_manager_with_quorum);
+    let address = config.node(node).map(|node| node.address);
+    let member = leading.zip(address).and_then(|(swarm, address)| swarm.member_at(address));
+    member.is_none_or(|member| member.is_manager)
 }
 
 /// Managers that are ready and managers there are, as a manager with quorum sees them.

@@ -22,6 +22,7 @@ use crate::facts::{ClusterFacts, FactsDigest, FactsQuery, NodeFacts, digest_of};
 use crate::gate;
 use crate::names::NodeName;
 pub use absent::{Absence, check_absence};
+pub(crate) use checks::of_changes;
 
 /// What is to be done, in an order that may be followed from top to bottom.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -64,6 +65,8 @@ pub struct Unfinished {
     pub verb: String,
     /// Since when, in seconds since 1970.
     pub since_unix_s: Option<u64>,
+    /// Whether the node gets no tasks still; otherwise somebody activated it by hand, and only the record is left.
+    pub is_drained: bool,
 }
 
 /// Why there is no plan.
@@ -160,7 +163,7 @@ pub fn make(
     plan.changes = order::in_order(config, registry, placed)?;
     gate(facts, registry, &mut plan.changes);
     withheld::withhold(config, facts, &mut plan);
-    plan.findings.extend(checks::of_changes(config, facts, &plan.changes));
+    plan.findings.extend(of_changes(config, facts, &plan.changes));
     plan.findings.sort_by(|a, b| b.severity.cmp(&a.severity).then_with(|| a.node.cmp(&b.node)));
     Ok(plan)
 }

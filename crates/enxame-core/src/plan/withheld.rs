@@ -90,10 +90,10 @@ pub(super) fn unfinished(config: &Config, facts: &ClusterFacts) -> Vec<Unfinishe
     let mut swarms = facts.values().filter_map(|facts| facts.engine.swarm());
     let Some(leading) = swarms.find(|swarm| swarm.is_manager_with_quorum) else { return Vec::new() };
     let of_member = |node: &crate::config::NodeConfig| {
-        let marked = leading.nodes.iter().filter_map(|member| Some((member, Record::of(member)?)));
-        let mut here = marked.filter(|(member, _)| member.address.parse() == Ok(node.address));
-        let (_, Record { verb, since_unix_s, .. }) = here.next()?;
-        Some(Unfinished { node: node.name.clone(), verb, since_unix_s })
+        let member = leading.member_at(node.address)?;
+        let Record { verb, since_unix_s, .. } = Record::of(member)?;
+        let is_drained = member.availability == "drain";
+        Some(Unfinished { node: node.name.clone(), verb, since_unix_s, is_drained })
     };
     config.nodes.iter().filter_map(of_member).collect()
 }

@@ -13,9 +13,12 @@ use crate::declare::Finding;
 use crate::facts::ClusterFacts;
 use crate::gate::{Gate, before_disturbing, running_now};
 use crate::names::NodeName;
-use crate::plan::Plan;
+use crate::plan::{Plan, of_changes};
 
 const SECTION: &str = "7.3";
+/// The verbs, as records have them.
+const DRAIN: &str = "drain";
+const REBOOT: &str = "reboot";
 
 /// Takes the tasks off a node and gives it none, until it is activated.
 ///
@@ -29,10 +32,20 @@ pub fn drain(
 ) -> Result<Plan, ProcedureError> {
     let situation = Situation::of(config, facts, node)?;
     let mut plan = situation.plan();
-    if situation.member.availability != "drain" {
+    let now = Record::of(situation.member).filter(|record| record.verb == DRAIN);
+    if !situation.is_drained() {
         plan.findings = consequences(&situation, "until `enxame node activate`");
-        let record = Record { verb: "drain".to_owned(), since_unix_s: Some(now_unix_s), boot_id: None };
-        plan.changes.push(drained(&situation, &record));
+    }
+    let is_done = situation.is_drained() && now.is_some();
+    let record = now.filter(|_| is_done).unwrap_or_else(|| Record {
+        verb: DRAIN.to_owned(),
+        since_unix_s: Some(now_unix_s),
+        boot_id: None,
+    });
+    let change = drained(&situation, &record);
+    // What was asked for already may not be so yet.
+    if !is_done || !holds(config, facts, &change) {
+        plan.changes.push(change);
     }
     Ok(plan)
 }
@@ -44,14 +57,20 @@ pub fn drain(
 pub fn activate(config: &Config, facts: &ClusterFacts, node: &NodeName) -> Result<Plan, ProcedureError> {
     let situation = Situation::of(config, facts, node)?;
     let mut plan = situation.plan();
-    if situation.member.availability != "active" || Record::of(situation.member).is_some() {
-        plan.changes.push(activated(&situation));
+    let change = activated(&situation);
+    if !change.differences.is_empty() || !holds(config, facts, &change) {
+        plan.changes.push(change);
     }
     Ok(plan)
 }
 
-/// Drains a node, starts it anew, waits until it is back whole, and gives it tasks again. A node that is
-/// drained already stays drained.
+/// Whether all that a change needs and waits for is so now.
+fn holds(config: &Config, facts: &ClusterFacts, change: &Change) -> bool {
+    change.gates.iter().chain(&change.until).all(|gate| gate.check(config, facts).is_ok())
+}
+
+/// Drains a node, starts it anew, waits until it is back whole, and gives it tasks again. A node that was drained already by
+/// somebody, or by `enxame node drain`, stays drained.
 ///
 /// # Errors
 /// [`ProcedureError`].
@@ -70,14 +89,14 @@ pub fn reboot(
     let boot_id = seen.volatile.boot_id.clone();
     let record = Record::of(situation.member);
     // An earlier run drained the node and saw it down: it has booted since, and only the rest is left.
-    let has_booted = record.as_ref().is_some_and(|record| {
-        record.verb == "reboot" && record.boot_id.as_ref().is_some_and(|before| *before != boot_id)
-    });
-    let is_drained = situation.member.availability == "drain";
+    let own = record.as_ref().filter(|record| record.verb == REBOOT);
+    let has_booted =
+        own.is_some_and(|record| record.boot_id.as_ref().is_some_and(|before| *before != boot_id));
+    let is_drained = situation.is_drained();
     if !is_drained {
         plan.findings = consequences(&situation, "while the node boots");
         let record = Record {
-            verb: "reboot".to_owned(),
+            verb: REBOOT.to_owned(),
             since_unix_s: Some(now_unix_s),
             boot_id: Some(boot_id.clone()),
         };
@@ -88,13 +107,16 @@ pub fn reboot(
     if !has_booted || !is_drained {
         plan.changes.push(rebooted(&situation, boot_id, plan.changes.last()));
     }
-    if is_drained && record.is_none() {
+    if is_drained && own.is_none() {
+        let by = if record.is_some() { "`enxame node drain`" } else { "somebody else" };
         let hint = format!("`enxame node activate {node}` gives it tasks again");
-        plan.findings.push(
-            Finding::warning(SECTION, "was drained by somebody else, and stays drained", hint).on(node),
-        );
+        let message = format!("was drained by {by}, and stays drained");
+        plan.findings.push(Finding::warning(SECTION, message, hint).on(node));
     } else {
         let mut change = activated(&situation);
+        if !is_drained {
+            change.differences = vec![Difference::changed("availability", "drain", "active")];
+        }
         if plan.changes.is_empty() {
             // Whoever rebooted it did not wait for that.
             change.gates.push(Gate::EncryptsTraffic { node: node.clone() });
@@ -102,6 +124,7 @@ pub fn reboot(
         change.after = plan.changes.last().map(|before| before.id.clone()).into_iter().collect();
         plan.changes.push(change);
     }
+    plan.findings.extend(of_changes(config, facts, &plan.changes));
     Ok(plan)
 }
 
@@ -128,14 +151,29 @@ fn drained(situation: &Situation<'_>, record: &Record) -> Change {
     let node = &situation.node.name;
     let availability = Availability::Drain { record: record.text() };
     let action = availability::Action { address: situation.node.address, availability };
+    let disturbs = Risk::Disruptive("tasks on this node end".to_owned());
+    let risk = if situation.is_drained() { Risk::Safe } else { disturbs };
     Change {
         summary: format!("drain {node}"),
         reason: "its tasks end in order and start on other nodes, where they can".to_owned(),
-        differences: vec![Difference::changed("availability", &situation.member.availability, "drain")],
-        risk: Risk::Disruptive("tasks on this node end".to_owned()),
+        differences: differences(situation, "drain", Some(&record.verb)),
+        risk,
         until: vec![Gate::NodeDrained { node: node.clone() }],
         ..step(situation.manager, "drain", node, action)
     }
+}
+
+/// What differs of the member's availability and, where that is as it is to be, of who made it so.
+fn differences(situation: &Situation<'_>, availability: &str, by: Option<&str>) -> Vec<Difference> {
+    let now = &situation.member.availability;
+    if now != availability {
+        return vec![Difference::changed("availability", now, availability)];
+    }
+    let record = Record::of(situation.member).map(|record| record.verb);
+    if record.as_deref() == by {
+        return Vec::new();
+    }
+    vec![Difference { field: "drained by".into(), old: record, new: by.map(str::to_owned) }]
 }
 
 fn activated(situation: &Situation<'_>) -> Change {
@@ -144,7 +182,7 @@ fn activated(situation: &Situation<'_>) -> Change {
     Change {
         summary: format!("activate {node}"),
         reason: "it gets tasks again; what runs elsewhere stays there".to_owned(),
-        differences: vec![Difference::changed("availability", "drain", "active")],
+        differences: differences(situation, "active", None),
         gates: vec![Gate::NodeReady { node: node.clone() }],
         until: vec![Gate::TasksRun { services: expected(situation) }],
         ..step(situation.manager, "activate", node, action)
@@ -207,6 +245,13 @@ fn consequences(situation: &Situation<'_>, how_long: &str) -> Vec<Finding> {
                     service.constraints.join(", ")
                 ),
                 "plan its downtime, or let another node satisfy its constraints first".to_owned(),
+            ),
+            Fate::Nowhere => (
+                format!(
+                    "{tasks} of {name} end{s} for good: no node satisfies its constraints ({})",
+                    service.constraints.join(", ")
+                ),
+                "let a node satisfy them, or remove the service".to_owned(),
             ),
             Fate::DoesNotFit => (
                 format!(

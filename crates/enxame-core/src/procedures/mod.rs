@@ -100,11 +100,15 @@ impl<'a> Situation<'a> {
         let manager = leading().find(|(name, _)| **name != node.name).or_else(|| leading().next());
         let (manager, seen) = manager.ok_or(ProcedureError::NoManager)?;
         let swarm = seen.engine.swarm().ok_or(ProcedureError::NoManager)?;
-        let at = || swarm.nodes.iter().filter(|seen| seen.address.parse() == Ok(node.address));
-        let member = at().find(|seen| seen.state == "ready").or_else(|| at().next());
+        let member = swarm.member_at(node.address);
         let member = member.ok_or_else(|| ProcedureError::NotAMember(node.name.clone()))?;
         let workloads = seen.volatile.workloads.clone().unwrap_or_default();
         Ok(Self { facts, node, swarm, member, workloads, manager })
+    }
+
+    /// Whether the node gets no tasks.
+    fn is_drained(&self) -> bool {
+        self.member.availability == "drain"
     }
 
     /// A plan of nothing yet.

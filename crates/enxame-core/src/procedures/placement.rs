@@ -16,6 +16,8 @@ pub(super) enum Fate {
     Pinned,
     /// Others would do, and none has room for what it reserves.
     DoesNotFit,
+    /// Nor does this one, any more: nobody can run it.
+    Nowhere,
     /// A constraint is not understood.
     Untold(String),
 }
@@ -51,8 +53,11 @@ pub(super) fn fate(
         return Fate::EndsHere;
     }
     let mut fitting: Vec<&str> = Vec::new();
-    for node in situation.swarm.nodes.iter().filter(|node| node.id != situation.member.id) {
-        if node.state != "ready" || node.availability != "active" {
+    let mut is_fit_here =
+        situation.workloads.capacity.get(&situation.member.id).is_none_or(|own| own.holds(service.reserved));
+    for node in &situation.swarm.nodes {
+        let is_own = node.id == situation.member.id;
+        if !is_own && (node.state != "ready" || node.availability != "active") {
             continue;
         }
         let mut is_fit = true;
@@ -62,12 +67,14 @@ pub(super) fn fate(
                 None => return Fate::Untold(constraint.clone()),
             }
         }
-        if is_fit {
+        if is_own {
+            is_fit_here &= is_fit;
+        } else if is_fit {
             fitting.push(&node.id);
         }
     }
     if fitting.is_empty() {
-        return Fate::Pinned;
+        return if is_fit_here { Fate::Pinned } else { Fate::Nowhere };
     }
     let leaving = service.tasks.iter().filter(|task| task.node_id == situation.member.id).count();
     for _ in 0..leaving {

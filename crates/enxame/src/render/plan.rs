@@ -52,10 +52,8 @@ pub(crate) fn waits(plan: &Plan, out: &mut String) {
         );
     }
     for one in &plan.unfinished {
-        line(
-            out,
-            &format!("{YELLOW}unfinished{YELLOW:#}: {} is drained, by `enxame node {}`", one.node, one.verb),
-        );
+        let is = if one.is_drained { "is drained" } else { "was drained, and activated by hand" };
+        line(out, &format!("{YELLOW}unfinished{YELLOW:#}: {} {is}, by `enxame node {}`", one.node, one.verb));
         let goes_on = if one.verb == "reboot" {
             format!("`enxame node reboot {}` goes on, ", one.node)
         } else {

@@ -152,9 +152,10 @@ impl Status {
         }
         for one in &self.unfinished {
             let since = one.since_unix_s.and_then(ago).map(|ago| format!(", {ago} ago")).unwrap_or_default();
+            let still = if one.is_drained { "" } else { ", and activated by hand" };
             let _ = writeln!(
                 out,
-                "drained   {} by `enxame node {}`{since}: `enxame node activate {}` ends it",
+                "drained   {} by `enxame node {}`{since}{still}: `enxame node activate {}` ends it",
                 one.node, one.verb, one.node
             );
         }

@@ -103,8 +103,12 @@ impl Run<'_> {
             let is_old = took > longest_look;
             let shut = gates.iter().zip(&mut turns).find_map(|(gate, turn)| {
                 let old = || is_old.then(|| Shut(format!("looking at all nodes took {} s", took.as_secs())));
-                let why = gate.check(self.config, &facts).err().or_else(old);
-                why.map(|Shut(why)| (gate, turn, why))
+                let Some(Shut(why)) = gate.check(self.config, &facts).err().or_else(old) else {
+                    // It has its whole time again.
+                    *turn = None;
+                    return None;
+                };
+                Some((gate, turn, why))
             });
             let Some((gate, turn, why)) = shut else { return Ok(()) };
             if turn.get_or_insert_with(Instant::now).elapsed() >= gate.deadline() {

@@ -263,6 +263,27 @@ async fn a_server_that_takes_long_to_boot_has_its_whole_time_to_become_ready() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_gate_that_has_held_meanwhile_has_its_whole_time_again() {
+    let world = Scripted::new();
+    let up = bases().1.clone();
+    let gates = vec![Gate::OthersReady { but: name(0) }, Gate::EncryptsTraffic { node: name(0) }];
+    let comes_and_goes = async {
+        world.goes_down(2);
+        sleep(Duration::from_secs(60)).await;
+        let mut loading = up.clone();
+        loading.get_mut(&name(0)).unwrap().esp = Observed::Unknown("esp4 is not loaded".to_owned());
+        world.facts.replace(loading);
+        sleep(Duration::from_secs(60)).await;
+        world.goes_down(2);
+        sleep(Duration::from_secs(60)).await;
+        world.facts.replace(up.clone());
+    };
+    let (outcomes, ()) =
+        tokio::join!(world.carry_all_out(vec![Change { gates, ..change("a", 0) }]), comes_and_goes);
+    assert_eq!(outcomes[&id("a")], Outcome::Done);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_look_that_took_long_lets_nobody_be_disturbed() {
     let world = Scripted::new();
     world.a_look_takes.replace(Duration::from_secs(50));

@@ -34,6 +34,7 @@ pub(super) async fn node(verb: &NodeVerb) -> anyhow::Result<Ending> {
             return Err(anyhow!("{error}\nhint: {}", error.hint()));
         }
     };
+    tell_lost(&look.lost);
     let ending = carried_out(arguments, &look, &plan).await;
     look.fleet.close().await;
     ending
@@ -49,9 +50,9 @@ fn planned(verb: &NodeVerb, look: &LookedAt) -> Result<Plan, ProcedureError> {
 }
 
 async fn carried_out(arguments: &NodeArgs, look: &LookedAt, plan: &Plan) -> anyhow::Result<Ending> {
-    if plan.is_empty() {
+    if plan.is_refused() || plan.is_empty() {
         told(arguments, &look.config, plan, &Outcomes::new())?;
-        return Ok(Ending::Done);
+        return Ok(if plan.is_refused() { Ending::Unproven } else { Ending::Done });
     }
     if !arguments.common.json {
         output::text(&render::plan::plan(&look.config, plan))?;
@@ -76,7 +77,7 @@ fn told(arguments: &NodeArgs, config: &Config, plan: &Plan, outcomes: &Outcomes)
     if arguments.common.json {
         return output::json(&ProcedureOutcome { plan, outcomes });
     }
-    if plan.is_empty() {
+    if outcomes.is_empty() {
         return Ok(output::text(&render::plan::plan(config, plan))?);
     }
     Ok(output::text(&carry::told_outcomes(plan, outcomes))?)

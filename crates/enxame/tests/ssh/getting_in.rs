@@ -172,7 +172,7 @@ AcceptEnv LC_*' >>/etc/sshd.conf
         let translated = r#"echo '#!/bin/sh
 [ "$LC_ALL" = C ] || echo "sudo: é necessária uma senha" >&2
 [ "$LC_ALL" != C ] || echo "sudo: a password is required" >&2
-exit 1' >/run/sudo && chmod 0755 /run/sudo && mount --bind /run/sudo /usr/bin/sudo"#;
+exit 1' >/run/another-sudo && chmod 0755 /run/another-sudo && mount --bind /run/another-sudo /usr/bin/sudo"#;
         on_server(world, translated);
         world.configure_ssh("SetEnv LC_ALL=pt_BR.UTF-8");
         told("admin", "1: sudo: a password is required", passwordless);

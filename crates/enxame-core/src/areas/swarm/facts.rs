@@ -1,6 +1,7 @@
 //! The swarm as this node sees it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
@@ -50,6 +51,14 @@ pub struct SwarmFacts {
 }
 
 impl SwarmFacts {
+    /// The member that is reached at an address. One that left and joined again has an entry that is down beside the one that
+    /// is not.
+    #[must_use]
+    pub fn member_at(&self, address: IpAddr) -> Option<&SwarmNodeFacts> {
+        let at = || self.nodes.iter().filter(|seen| seen.address.parse() == Ok(address));
+        at().find(|seen| seen.state == "ready").or_else(|| at().next())
+    }
+
     /// A node outside any swarm.
     #[must_use]
     pub fn inactive() -> Self {

@@ -61,7 +61,7 @@ impl Declare for SwarmJoin {
         for node in view.config.peers_of(&view.node.name).filter(seen) {
             let own = view.all.get(&node.name).and_then(|facts| facts.engine.swarm());
             match (own.map(|swarm| swarm.local), super::member(view, node)) {
-                (None, None) | (Some(LocalSwarmState::Inactive), _) => declaration.change(join(view, node)),
+                _ if joins(view, node) => declaration.change(join(view, node)),
                 (Some(LocalSwarmState::Pending), None) => declaration.findings.push(Finding::error("5.2", "is still joining the swarm", "are 2377/tcp and 7946 (tcp and udp) open between the nodes? To begin anew, on the node: \
                            docker swarm leave --force"
                         ).on(&node.name)),
@@ -69,7 +69,7 @@ impl Declare for SwarmJoin {
                     member(view, node, seen, &mut declaration);
                 }
                 // A member whose engine rests comes back with it; the plan's own checks name the others.
-                (None, Some(_)) | (Some(LocalSwarmState::Error | LocalSwarmState::Locked), _) => {}
+                (None | Some(LocalSwarmState::Inactive | LocalSwarmState::Error | LocalSwarmState::Locked), _) => {}
             }
         }
         for node in &view.config.nodes {
@@ -81,6 +81,16 @@ impl Declare for SwarmJoin {
 
     fn undeclare(&self, view: &View<'_>, swarm: SwarmFate) -> Declaration {
         super::removal::leave(view, swarm)
+    }
+}
+
+/// Whether a peer is about to join.
+pub(super) fn joins(view: &View<'_>, node: &NodeConfig) -> bool {
+    let is_peer = node.name != view.node.name;
+    let Some(facts) = view.all.get(&node.name).filter(|_| is_peer) else { return false };
+    match facts.engine.swarm().map(|swarm| swarm.local) {
+        None => super::member(view, node).is_none(),
+        Some(local) => local == LocalSwarmState::Inactive,
     }
 }
 
@@ -131,7 +141,6 @@ fn other_address(view: &View<'_>, node: &NodeConfig) -> Option<Finding> {
             format!("is in the swarm with the address {other}, not {}", node.address),
             "write the address it has into cluster.yaml, or let the node leave and join again",
         )
-        .on(&node.name)
         .on(&node.name)
     })
 }

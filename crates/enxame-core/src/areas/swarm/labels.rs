@@ -53,7 +53,12 @@ impl Declare for Labels {
         let mut declaration = Declaration::nothing();
         let empty = BTreeMap::new();
         for node in &view.config.nodes {
-            let labels = super::member(view, node).map_or(&empty, |seen| &seen.labels);
+            let seen = super::member(view, node);
+            // Whoever is in no swarm, and does not get into one by this plan, has nothing to be labelled.
+            if seen.is_none() && node.name != view.node.name && !super::join::joins(view, node) {
+                continue;
+            }
+            let labels = seen.map_or(&empty, |seen| &seen.labels);
             if let Some(draft) = labelled(node, labels) {
                 declaration.change(draft);
             }

@@ -13,7 +13,7 @@ use crate::facts::{EngineState, SwarmNodeFacts};
 #[must_use]
 pub fn member<'a>(view: &View<'a>, node: &NodeConfig) -> Option<&'a SwarmNodeFacts> {
     let seen = &view.facts.engine.swarm()?.nodes;
-    let by_address = || seen.iter().find(|seen| seen.address.parse() == Ok(node.address));
+    let by_address = || view.facts.engine.swarm()?.member_at(node.address);
     match view.all.get(&node.name).map(|facts| &facts.engine.state) {
         Some(EngineState::Running { swarm, .. }) => seen.iter().find(|seen| seen.id == swarm.node_id),
         Some(EngineState::NotAnswering(_)) | None => by_address(),
