@@ -104,6 +104,12 @@ impl Plan {
         self.facts == other.facts && self.edge == other.edge && ungated(self) == ungated(other)
     }
 
+    /// Whether it shows that all is done, on every node: nothing stands in the way of seeing or doing the rest.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        self.is_settled() && !self.is_refused()
+    }
+
     /// Makes warnings of the errors that the user has seen and goes on in spite of.
     #[must_use]
     pub fn waiving(mut self, waiver: Waiver) -> Self {

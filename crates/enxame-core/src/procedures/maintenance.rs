@@ -248,10 +248,11 @@ fn consequences(situation: &Situation<'_>, how_long: &str) -> Vec<Finding> {
             ),
             Fate::Nowhere => (
                 format!(
-                    "{tasks} of {name} end{s} for good: no node satisfies its constraints ({})",
-                    service.constraints.join(", ")
+                    "{tasks} of {name} end{s} for good: no node can run it, with its constraints and reservations"
                 ),
-                "let a node satisfy them, or remove the service".to_owned(),
+                format!(
+                    "`docker service inspect {name}` shows them; let a node satisfy them, or remove the service"
+                ),
             ),
             Fate::DoesNotFit => (
                 format!(

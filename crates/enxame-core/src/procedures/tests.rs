@@ -205,7 +205,7 @@ fn tasks_that_no_node_may_run_any_more_are_told_to_end_for_good() {
     let (config, mut facts) = converged();
     running(&mut facts, &[("gpu", &service(1, "node.labels.gpu == true", &[&name()], &config))]);
     let plan = drain(&config, &facts, &name(), NOW_UNIX_S).unwrap();
-    let message = "1 task of gpu ends for good: no node satisfies its constraints (node.labels.gpu == true)";
+    let message = "1 task of gpu ends for good: no node can run it, with its constraints and reservations";
     assert_eq!(plan.findings[0].message, message);
 }
 

@@ -112,6 +112,28 @@ fn what_cannot_be_seen_is_not_taken_for_taken_off() {
 }
 
 #[test]
+fn what_was_there_is_forgotten_only_when_every_node_was_seen_and_is_as_it_was() {
+    let is_done = |change: fn(&Config, &mut ClusterFacts)| {
+        let (config, mut facts) = read("where_nothing_is_there_nothing_is_done");
+        change(&config, &mut facts);
+        let plan = plan::make_removal(&config, &facts, SwarmFate::Stays, areas::resources()).unwrap();
+        assert!(plan.is_empty(), "{plan:?}");
+        plan.is_done()
+    };
+    assert!(is_done(|_, _| ()));
+    // One that fell silent, and one of which nobody knows whether something is left.
+    assert!(!is_done(
+        |config, facts| facts.insert_hole(config.nodes[0].name.clone(), "the connection closed")
+    ));
+    assert!(!is_done(|_, facts| {
+        facts.values_mut().take(1).for_each(|facts| {
+            facts.before.as_mut().unwrap().not_held.insert("docker.io".to_owned());
+            facts.files.insert("/etc/hosts".to_owned(), FileFacts::Unreadable("too long".to_owned()));
+        });
+    }));
+}
+
+#[test]
 fn a_saved_plan_holds_whatever_runs_meanwhile_and_no_longer_when_it_would_do_something_else() {
     let saved = removal("what_was_there_before_comes_back", SwarmFate::Left);
     let mut now = saved.clone();

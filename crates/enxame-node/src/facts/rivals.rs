@@ -316,7 +316,8 @@ fn calls_itself_a_firewall(path: &Path, text: &str) -> Option<Harm> {
         line.strip_prefix("Before=")
             .is_some_and(|units| units.split_whitespace().any(|unit| unit == "network-pre.target"))
     });
-    is_one.then(|| Harm { place: shown(path), text: line.to_owned(), is_sure: is_early })
+    // What only adds to the rules (CrowdSec's bouncer) calls itself one too, and comes later.
+    (is_one && is_early).then(|| Harm { place: shown(path), text: line.to_owned(), is_sure: true })
 }
 
 #[cfg(test)]

@@ -54,12 +54,13 @@ pub(crate) fn waits(plan: &Plan, out: &mut String) {
     for one in &plan.unfinished {
         let is = if one.is_drained { "is drained" } else { "was drained, and activated by hand" };
         line(out, &format!("{YELLOW}unfinished{YELLOW:#}: {} {is}, by `enxame node {}`", one.node, one.verb));
-        let goes_on = if one.verb == "reboot" {
+        let goes_on = if one.is_drained && one.verb == "reboot" {
             format!("`enxame node reboot {}` goes on, ", one.node)
         } else {
             String::new()
         };
-        line(out, &format!("       hint: {goes_on}`enxame node activate {}` gives it tasks again", one.node));
+        let ends = if one.is_drained { "gives it tasks again" } else { "takes the record of that away" };
+        line(out, &format!("       hint: {goes_on}`enxame node activate {}` {ends}", one.node));
     }
     if !plan.withheld.is_empty() || !plan.unfinished.is_empty() {
         out.push('\n');

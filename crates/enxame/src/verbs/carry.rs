@@ -89,13 +89,14 @@ pub(super) fn finish(
             output::text(&format!("Still to do:\n\n{}", render::plan::plan(config, after)))?;
         }
     }
+    Ok(if converged { Ending::Done } else { unfinished(is_as_planned, outcomes) })
+}
+
+/// How it ends where not all is done; where all is as planned, what is left is what somebody began and did not end.
+fn unfinished(is_as_planned: bool, outcomes: &Outcomes) -> Ending {
     let is_held = outcomes.values().any(|outcome| matches!(outcome, Outcome::Held { .. }));
     let has_failed = outcomes.values().any(|outcome| matches!(outcome, Outcome::Failed { .. }));
-    Ok(match converged {
-        true => Ending::Done,
-        false if (is_held || is_as_planned) && !has_failed => Ending::Unproven,
-        false => Ending::Failed,
-    })
+    if (is_held || is_as_planned) && !has_failed { Ending::Unproven } else { Ending::Failed }
 }
 
 /// Tells what became of a plan where nobody can tell what the nodes are like now.
@@ -173,7 +174,24 @@ pub(super) fn told_outcomes(plan: &Plan, outcomes: &Outcomes) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::quoted;
+    use enxame_core::change::ChangeId;
+
+    use super::*;
+
+    #[test]
+    fn what_is_left_undone_is_a_failure_unless_it_was_held_or_is_somebodys_own() {
+        let failed = || Outcome::Failed { causes: Vec::new(), hint: None };
+        let outcomes = |all: &[Outcome]| -> Outcomes {
+            all.iter().enumerate().map(|(at, one)| (ChangeId(at.to_string()), one.clone())).collect()
+        };
+        assert_eq!(unfinished(true, &outcomes(&[])), Ending::Unproven);
+        assert_eq!(unfinished(false, &outcomes(&[])), Ending::Failed);
+        assert_eq!(unfinished(false, &outcomes(&[Outcome::Done, Outcome::Stopped])), Ending::Failed);
+        let held = || Outcome::Held { gate: "quorum".to_owned(), why: String::new() };
+        assert_eq!(unfinished(false, &outcomes(&[held()])), Ending::Unproven);
+        assert_eq!(unfinished(false, &outcomes(&[held(), failed()])), Ending::Failed);
+        assert_eq!(unfinished(true, &outcomes(&[failed()])), Ending::Failed);
+    }
 
     #[test]
     fn a_word_is_quoted_where_a_shell_would_take_it_apart() {

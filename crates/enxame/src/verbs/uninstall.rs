@@ -66,8 +66,7 @@ pub(super) async fn uninstall(arguments: &UninstallArgs) -> anyhow::Result<Endin
 
 /// Takes away the last of enxame. As long as anything is to be put back, on whatever node, what it was is kept.
 async fn forget(fleet: Fleet, after: &Plan) -> anyhow::Result<()> {
-    let is_off = after.is_settled() && !after.is_refused();
-    let forgotten = if is_off { fleet.forget().await } else { Ok(()) };
+    let forgotten = if after.is_done() { fleet.forget().await } else { Ok(()) };
     fleet.close().await;
     forgotten.context("all but /var/lib/enxame is taken off; `enxame uninstall` goes on from here")
 }
