@@ -267,8 +267,9 @@ async fn a_gate_that_has_held_meanwhile_has_its_whole_time_again() {
     let world = Scripted::new();
     let up = bases().1.clone();
     let gates = vec![Gate::OthersReady { but: name(0) }, Gate::EncryptsTraffic { node: name(0) }];
+    // Down from the first look on.
+    world.goes_down(2);
     let comes_and_goes = async {
-        world.goes_down(2);
         sleep(Duration::from_secs(60)).await;
         let mut loading = up.clone();
         loading.get_mut(&name(0)).unwrap().esp = Observed::Unknown("esp4 is not loaded".to_owned());
