@@ -22,6 +22,10 @@ fn a_first_apply_makes_an_encrypted_swarm_of_three_servers_and_the_second_plan_i
     support::keep_applied();
     let after = enxame(&["plan", "--quiet"]);
     assert!(after.code == 0 && after.stdout.ends_with("Nothing to change.\n"), "{after}");
+    // Nor is anything told of servers that have nothing wrong but this machine's slowness.
+    let is_slowness = |line: &&str| line.contains(" ms to ") || line.contains("clock");
+    let warnings: Vec<&str> = after.stdout.lines().filter(|line| line.starts_with("warning:")).collect();
+    assert!(warnings.iter().all(is_slowness), "{after}");
 
     // On the machines, by their own words.
     for (name, address) in NODES {

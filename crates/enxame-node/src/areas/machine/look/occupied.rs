@@ -12,9 +12,12 @@ use crate::netlink;
 /// What the resolver reads (resolv.conf(5)), and where systemd-resolved keeps whom it asks itself.
 const RESOLVERS: [&str; 2] = ["/etc/resolv.conf", "/run/systemd/resolve/resolv.conf"];
 
-/// What cannot be asked for is not there.
+/// What cannot be asked for is not there. Addresses of the link are every link's own (RFC 4291, 2.5.6; RFC 3927), and nobody's.
 pub(crate) fn look(host: &dyn Host) -> BTreeSet<OccupiedNetwork> {
     let routed = netlink::routed_networks().unwrap_or_default().into_iter().filter_map(|(network, index)| {
+        if is_of_the_link(network.addr()) {
+            return None;
+        }
         let name = if_indextoname(index).ok()?.into_string().ok()?;
         Some(OccupiedNetwork { network, by: Occupant::Interface(name) })
     });
@@ -26,11 +29,17 @@ pub(crate) fn look(host: &dyn Host) -> BTreeSet<OccupiedNetwork> {
 /// Those beyond this host.
 fn name_servers(text: &str) -> Vec<IpAddr> {
     let words = text.lines().filter_map(|line| line.trim_start().strip_prefix("nameserver"));
-    let addresses = words.filter(|rest| rest.starts_with([' ', '\t'])).filter_map(|rest| {
-        // `fe80::1%eth0` is in no network but its link.
-        rest.split_whitespace().next()?.parse().ok()
-    });
-    addresses.filter(|at: &IpAddr| !at.is_loopback() && !at.is_unspecified()).collect()
+    let addresses = words
+        .filter(|rest| rest.starts_with([' ', '\t']))
+        .filter_map(|rest| rest.split_whitespace().next()?.parse::<IpAddr>().ok());
+    addresses.filter(|at| !at.is_loopback() && !at.is_unspecified() && !is_of_the_link(*at)).collect()
+}
+
+fn is_of_the_link(at: IpAddr) -> bool {
+    match at {
+        IpAddr::V4(at) => at.is_link_local(),
+        IpAddr::V6(at) => at.is_unicast_link_local(),
+    }
 }
 
 #[cfg(test)]
@@ -59,16 +68,17 @@ mod tests {
         run("ip link set far up");
         run("ip link set eth1 up");
         run("ip address add 10.0.1.5/24 dev eth1");
+        run("ip address add 169.254.7.7/16 dev eth1");
+        run("ip address add 2001:db8:7::5/64 dev eth1 nodad");
         run("ip route add default via 10.0.1.1");
         run("ip route add 10.7.0.0/16 via 10.0.1.1");
         run("ip route add 10.8.0.0/24 dev eth1 table 52");
         run("ip route add blackhole 10.9.0.0/24");
         let host = FakeHost::default().with_file("/etc/resolv.conf", "nameserver 10.0.0.2\n");
-        let found: Vec<String> =
-            look(&host).iter().filter(|one| one.network.addr().is_ipv4()).map(ToString::to_string).collect();
-        assert_eq!(
-            found,
-            ["10.0.0.2 (a name server)", "10.0.1.0/24 (eth1)", "10.7.0.0/16 (eth1)", "10.8.0.0/24 (eth1)"]
-        );
+        // Of IPv6 every link has `fe80::/64`.
+        let found: Vec<String> = look(&host).iter().map(ToString::to_string).collect();
+        let routed =
+            ["10.0.1.0/24 (eth1)", "10.7.0.0/16 (eth1)", "10.8.0.0/24 (eth1)", "2001:db8:7::/64 (eth1)"];
+        assert_eq!(found, [&["10.0.0.2 (a name server)"], &routed[..]].concat());
     }
 }
