@@ -86,8 +86,16 @@ const BARE: &[&str] = &[
     "tzdata",
     "udev",
 ];
-const PREPARED: &[&str] =
-    &["containerd", "docker.io", "iptables", "nftables", "runc", "systemd-timesyncd", "ufw"];
+const PREPARED: &[&str] = &[
+    "containerd",
+    "docker.io",
+    "iptables",
+    "nftables",
+    "runc",
+    "systemd-timesyncd",
+    "ufw",
+    "wireguard-tools",
+];
 
 /// cloud-init makes the account, the host name and the hosts file; netplan the network. The firewall's front end is there,
 /// services are restarted and packages upgraded by themselves.

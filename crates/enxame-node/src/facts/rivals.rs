@@ -4,7 +4,8 @@
 //! Looks at files alone, below `root`. Nothing of a script is kept but the line that was found.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use enxame_core::facts::RivalFacts;
@@ -122,10 +123,23 @@ impl Files<'_> {
 
     /// The text of a regular file that is not too long.
     fn text(&self, path: &Path) -> Option<String> {
+        self.text_that_begins(path, b"")
+    }
+
+    /// That of one which begins with these bytes: most of what is started is a program, and is not read to its end.
+    fn text_that_begins(&self, path: &Path, beginning: &[u8]) -> Option<String> {
         let path = self.root.join(path);
         let about = fs::metadata(&path).ok()?;
-        let is_script = about.is_file() && about.len() <= MAX_SCRIPT_BYTES;
-        let bytes = is_script.then(|| fs::read(&path).ok())??;
+        if !about.is_file() || about.len() > MAX_SCRIPT_BYTES {
+            return None;
+        }
+        let mut file = File::open(&path).ok()?;
+        let mut bytes = vec![0; beginning.len()];
+        file.read_exact(&mut bytes).ok()?;
+        if bytes != beginning {
+            return None;
+        }
+        file.take(MAX_SCRIPT_BYTES).read_to_end(&mut bytes).ok()?;
         Some(String::from_utf8_lossy(&bytes).into_owned())
     }
 
@@ -193,8 +207,8 @@ impl Files<'_> {
     }
 
     fn of_script(&self, path: &Path, depth: u8) -> Option<Harm> {
-        let text = self.text(path)?;
-        let interpreter = text.lines().next().and_then(|line| line.strip_prefix("#!"))?;
+        let text = self.text_that_begins(path, b"#!")?;
+        let interpreter = text.lines().next()?.strip_prefix("#!")?;
         if interpreter.contains("nft") {
             return flushing_line(path, &text);
         }
