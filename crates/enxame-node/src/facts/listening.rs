@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use enxame_core::areas::firewall::Service;
@@ -49,7 +50,8 @@ pub(super) fn look(host: &dyn Host) -> BTreeSet<Listener> {
 
 /// The names of the programs that hold these sockets, by inode.
 fn programs(inodes: &BTreeSet<u64>) -> BTreeMap<u64, String> {
-    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let is_process = |entry: &fs::DirEntry| entry.file_name().as_bytes().iter().all(u8::is_ascii_digit);
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten().filter(is_process);
     let of_process = |process: fs::DirEntry| {
         let held = fs::read_dir(process.path().join("fd")).into_iter().flatten().flatten();
         let inode = |link: fs::DirEntry| {

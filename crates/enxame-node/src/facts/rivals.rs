@@ -4,6 +4,7 @@
 //! Looks at files alone, below `root`. Nothing of a script is kept but the line that was found.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -77,7 +78,7 @@ pub(super) fn look(root: &Path) -> Vec<RivalFacts> {
             found.entry(started_by.clone()).or_insert(RivalFacts { started_by, place, text, is_sure });
         }
     };
-    let files = Files { root };
+    let files = Files::below(root);
     for unit in files.enabled_units() {
         let harm = files.of_unit(&unit);
         add(unit, harm);
@@ -110,9 +111,29 @@ fn known_by_name(script: &Path, name: &str) -> Harm {
 
 struct Files<'a> {
     root: &'a Path,
+    /// The directories of [`UNITS`] that are there, with the names in each: a unit is looked for in all of them.
+    units: Vec<(&'static str, BTreeSet<OsString>)>,
 }
 
-impl Files<'_> {
+impl<'a> Files<'a> {
+    fn below(root: &'a Path) -> Self {
+        let mut seen = BTreeSet::new();
+        // `lib` is `usr/lib` on most systems.
+        let is_another =
+            |directory: &&str| fs::canonicalize(root.join(directory)).is_ok_and(|path| seen.insert(path));
+        let names = |directory: &'static str| {
+            let entries = fs::read_dir(root.join(directory)).into_iter().flatten().flatten();
+            (directory, entries.map(|entry| entry.file_name()).collect())
+        };
+        Self { root, units: UNITS.into_iter().filter(is_another).map(names).collect() }
+    }
+
+    /// The unit directories that have an entry of that name, in their order.
+    fn unit_directories_with(&self, name: &str) -> impl Iterator<Item = &'static str> {
+        let having = self.units.iter().filter(move |(_, names)| names.contains(OsStr::new(name)));
+        having.map(|(directory, _)| *directory)
+    }
+
     fn entries(&self, directory: &str) -> Vec<PathBuf> {
         let entries = fs::read_dir(self.root.join(directory)).into_iter().flatten().flatten();
         let mut names: Vec<PathBuf> =
@@ -146,12 +167,13 @@ impl Files<'_> {
     /// Every unit that another one wants, and what the timers and paths among them start.
     fn enabled_units(&self) -> BTreeSet<String> {
         let mut units = BTreeSet::new();
-        for directory in UNITS {
-            let wanting = self.entries(directory).into_iter().filter(|path| {
-                let name = path.to_string_lossy();
-                name.ends_with(".wants") || name.ends_with(".requires")
+        for (directory, names) in &self.units {
+            let wanting = names.iter().filter_map(|name| {
+                let name = name.to_str()?;
+                let wants = name.ends_with(".wants") || name.ends_with(".requires");
+                wants.then(|| format!("{directory}/{name}"))
             });
-            for wanted in wanting.flat_map(|path| self.entries(&path.to_string_lossy())) {
+            for wanted in wanting.flat_map(|path| self.entries(&path)) {
                 let Some(name) = wanted.file_name().and_then(|name| name.to_str()) else { continue };
                 let started = name.strip_suffix(".timer").or_else(|| name.strip_suffix(".path"));
                 units.extend(started.map(|name| format!("{name}.service")));
@@ -166,16 +188,18 @@ impl Files<'_> {
     fn unit_file(&self, unit: &str) -> Option<(PathBuf, String)> {
         let template = unit.split_once('@').map(|(name, _)| format!("{name}@.service"));
         let names = [Some(unit.to_owned()), template];
-        let mut places = names
+        let path = names
             .iter()
             .flatten()
-            .flat_map(|name| UNITS.iter().map(move |directory| Path::new(directory).join(name)));
-        let path = places.find(|path| fs::symlink_metadata(self.root.join(path)).is_ok())?;
+            .find_map(|name| Some(Path::new(self.unit_directories_with(name).next()?).join(name)))?;
         // One that is masked is a link to no file.
         let mut text = self.text(&path)?;
-        for addition in UNITS.iter().flat_map(|directory| self.entries(&format!("{directory}/{unit}.d"))) {
-            text.push('\n');
-            text.push_str(&self.text(&addition).unwrap_or_default());
+        let additions = format!("{unit}.d");
+        for directory in self.unit_directories_with(&additions) {
+            for addition in self.entries(&format!("{directory}/{additions}")) {
+                text.push('\n');
+                text.push_str(&self.text(&addition).unwrap_or_default());
+            }
         }
         Some((path, text))
     }
