@@ -1,12 +1,15 @@
 //! What several resources ask of the swarm through the engine's API.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::time::Duration;
 
-use bollard::models::{LocalNodeState, Node, NodeSpec, NodeState, SwarmInfo};
+use bollard::models::{LocalNodeState, Node, NodeSpec, SwarmInfo};
 use bollard::query_parameters::{ListNodesOptions, UpdateNodeOptionsBuilder};
 
+use enxame_core::areas::swarm::member_at;
+
 use crate::actuate::{ActuateError, wait_for};
+use crate::areas::swarm::look;
 use crate::engine::{Engine, EngineError};
 
 /// How long a call that changes nothing may take. The engine itself gives its swarm 20 s before it names the missing quorum,
@@ -57,28 +60,12 @@ pub fn nodes(engine: &Engine) -> Result<Vec<Node>, EngineError> {
 /// # Errors
 /// When the swarm has none there, or cannot be asked.
 pub fn node_id_at(engine: &Engine, address: IpAddr) -> Result<String, ActuateError> {
-    let nodes = nodes(engine)?;
-    let node = node_at(&nodes, address).ok_or_else(|| {
+    let members: Vec<_> = nodes(engine)?.into_iter().map(look::node).collect();
+    let member = member_at(&members, address).ok_or_else(|| {
         let message = format!("the swarm has no node at {address}");
         ActuateError::wrong(message, "`docker node ls` shows the addresses it has")
     })?;
-    Ok(node.id.clone().unwrap_or_default())
-}
-
-fn node_at(nodes: &[Node], address: IpAddr) -> Option<&Node> {
-    // A manager's own idea of its address may be 0.0.0.0; the one its peers dial is in its manager status.
-    let dialled = |node: &Node| {
-        let manager = node.manager_status.as_ref().and_then(|status| status.addr.as_deref());
-        manager.and_then(|text| text.parse::<SocketAddr>().ok()).map(|socket| socket.ip())
-    };
-    let seen = |node: &Node| {
-        node.status.as_ref().and_then(|status| status.addr.as_deref()).and_then(|text| text.parse().ok())
-    };
-    // A node that left and joined again has an entry that is down beside the one that is not.
-    let is_ready =
-        |node: &&Node| node.status.as_ref().and_then(|status| status.state) == Some(NodeState::READY);
-    let at = || nodes.iter().filter(|node| dialled(node).or_else(|| seen(node)) == Some(address));
-    at().find(is_ready).or_else(|| at().next())
+    Ok(member.id.clone())
 }
 
 /// Changes a node's specification: the whole of it is replaced under its version, so that what `change` leaves

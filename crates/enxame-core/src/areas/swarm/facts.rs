@@ -51,12 +51,10 @@ pub struct SwarmFacts {
 }
 
 impl SwarmFacts {
-    /// The member that is reached at an address. One that left and joined again has an entry that is down beside the one that
-    /// is not.
+    /// The member that is reached at an address: see [`member_at`].
     #[must_use]
     pub fn member_at(&self, address: IpAddr) -> Option<&SwarmNodeFacts> {
-        let at = || self.nodes.iter().filter(|seen| seen.address.parse() == Ok(address));
-        at().find(|seen| seen.state == "ready").or_else(|| at().next())
+        member_at(&self.nodes, address)
     }
 
     /// A node outside any swarm.
@@ -76,6 +74,14 @@ impl SwarmFacts {
             published: BTreeMap::new(),
         }
     }
+}
+
+/// The one of these members that is reached at an address. One that left and joined again has an entry that is down beside
+/// the one that is not.
+#[must_use]
+pub fn member_at(members: &[SwarmNodeFacts], address: IpAddr) -> Option<&SwarmNodeFacts> {
+    let at = || members.iter().filter(|member| member.address.parse() == Ok(address));
+    at().find(|member| member.state == "ready").or_else(|| at().next())
 }
 
 /// The settings of a swarm.

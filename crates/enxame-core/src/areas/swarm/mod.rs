@@ -14,6 +14,7 @@ pub mod removal;
 pub mod settings;
 mod workloads;
 
+pub use facts::member_at;
 pub use members::{endpoint, member};
 pub use workloads::{Resources, ServiceFacts, TaskFacts, Workloads};
 

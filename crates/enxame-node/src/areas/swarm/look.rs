@@ -95,7 +95,8 @@ fn settings(cluster: ClusterInfo) -> SwarmSettingsFacts {
     }
 }
 
-fn node(node: Node) -> SwarmNodeFacts {
+/// A member as its manager lists it.
+pub(crate) fn node(node: Node) -> SwarmNodeFacts {
     let spec = node.spec.unwrap_or_default();
     let description = node.description.unwrap_or_default();
     let status = node.status.unwrap_or_default();
