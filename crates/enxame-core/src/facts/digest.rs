@@ -45,8 +45,10 @@ fn lasting(facts: &NodeFacts) -> impl Serialize {
         hardware,
         files,
         modules,
+        modules_barred,
         esp,
         sysctl,
+        sysctl_set,
         packages,
         units,
         engine,
@@ -66,7 +68,7 @@ fn lasting(facts: &NodeFacts) -> impl Serialize {
     } = facts;
     (
         (os, kernel, machine_id, hostname, hardware),
-        (files, modules, esp, sysctl, packages, units),
+        (files, modules, modules_barred, esp, sysctl, sysctl_set, packages, units),
         (engine, interfaces, routes, cloud_init, docker_snap),
         (upgrades_unattended, docker_group_members, ssh_session, ssh_answers_by, filter),
         (interrupted, not_put_back, before),

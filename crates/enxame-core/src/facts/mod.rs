@@ -22,8 +22,8 @@ use crate::areas::firewall::Service;
 pub use crate::areas::engine::facts::{EngineFacts, EngineState};
 pub use crate::areas::firewall::facts::{FilterFacts, GuardState, Listener, RivalFacts, TableFacts};
 pub use crate::areas::machine::facts::{
-    CloudInitFacts, DockerSnap, Hardware, InterfaceFacts, Kernel, LinkFacts, ModuleState, Occupant,
-    OccupiedNetwork, OperatingSystem, PackageFacts, UnitFacts,
+    Bar, CloudInitFacts, DockerSnap, Hardware, InterfaceFacts, Kernel, LinkFacts, ModuleState, Occupant,
+    OccupiedNetwork, OperatingSystem, PackageFacts, SetWhen, Setting, UnitFacts,
 };
 pub use crate::areas::swarm::Workloads;
 pub use crate::areas::swarm::facts::{
@@ -193,11 +193,17 @@ pub struct NodeFacts {
     pub files: BTreeMap<String, FileFacts>,
     /// The kernel modules that were asked for, by name.
     pub modules: BTreeMap<String, ModuleState>,
+    /// What keeps those of them that are not built in from being loaded, now or at the next boot.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub modules_barred: BTreeMap<String, Bar>,
     /// Whether an `rfc4106(gcm(aes))` ESP association can really be added (tried in a network namespace that is
     /// thrown away). Not tried while `esp4` is not loaded, so that looking changes nothing.
     pub esp: Observed<bool>,
     /// The live sysctl values that were asked for; `None` where the kernel has no such key.
     pub sysctl: BTreeMap<String, Option<String>>,
+    /// What files of the node set those to, in the order in which they are read.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sysctl_set: Vec<Setting>,
     /// The packages that were asked for and are known to dpkg.
     pub packages: BTreeMap<String, PackageFacts>,
     /// The systemd units that were asked for.

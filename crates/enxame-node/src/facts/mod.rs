@@ -47,9 +47,11 @@ pub fn gather(host: &dyn Host, query: &FactsQuery) -> NodeFacts {
         let missing: Vec<String> = PACKAGES.map(str::to_owned).into_iter().filter(is_missing).collect();
         let removes = scope.spawn(move || apt::removed_by_installing(host, &missing));
         let hardware = system::hardware(host);
+        let (modules, modules_barred) = modules::look(host, &kernel.release, &query.modules);
         let mut facts = NodeFacts {
             os: system::operating_system(&host.text("/etc/os-release")),
-            modules: modules::look(host, &kernel.release, &query.modules),
+            modules,
+            modules_barred,
             kernel,
             machine_id: host.text("/etc/machine-id").trim().to_owned(),
             hostname: system::hostname(),
@@ -57,6 +59,7 @@ pub fn gather(host: &dyn Host, query: &FactsQuery) -> NodeFacts {
             files: query.files.iter().map(|path| (path.clone(), host.read(Path::new(path)))).collect(),
             esp: Observed::Unknown(String::new()),
             sysctl: sysctl::look(host, &query.sysctl),
+            sysctl_set: sysctl::settings(Path::new("/"), &query.sysctl),
             packages: known,
             units: BTreeMap::new(),
             engine: EngineFacts { state: EngineState::Absent },

@@ -170,7 +170,7 @@ impl<'a> Files<'a> {
         for (directory, names) in &self.units {
             let wanting = names.iter().filter_map(|name| {
                 let name = name.to_str()?;
-                let wants = name.ends_with(".wants") || name.ends_with(".requires");
+                let wants = [".wants", ".requires"].iter().any(|end| name.ends_with(end));
                 wants.then(|| format!("{directory}/{name}"))
             });
             for wanted in wanting.flat_map(|path| self.entries(&path)) {

@@ -51,6 +51,40 @@ pub enum ModuleState {
     Missing,
 }
 
+/// What keeps a kernel module from being loaded.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bar {
+    /// Where that is said: a file and its line, or words for what is no file.
+    pub place: String,
+    /// What is said there.
+    pub text: String,
+    /// Whether the module can still be loaded by its name, as a black list lets it, and is not at boot.
+    pub at_boot_only: bool,
+}
+
+/// A value of a kernel parameter that a file sets.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Setting {
+    /// The parameter, with dots.
+    pub key: String,
+    /// Its value there.
+    pub value: String,
+    /// The file and the line, as in `/etc/sysctl.d/99-sysctl.conf:3`.
+    pub place: String,
+    /// When it is set.
+    pub when: SetWhen,
+}
+
+/// When a file's kernel parameters are set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SetWhen {
+    /// At boot, in the order of the files' names (systemd-sysctl.service(8)).
+    Boot,
+    /// Each time that ufw starts or reloads, at boot too (`IPT_SYSCTL` in /etc/default/ufw).
+    UfwReload,
+}
+
 /// A package, as `/var/lib/dpkg/status` has it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PackageFacts {

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use crate::change::{Difference, Kind};
 use crate::config::{Config, EngineSource, NodeConfig};
 use crate::declare::{Declaration, Declare, Draft, Finding, Scope, SwarmFate, View};
-use crate::facts::{FactsQuery, ModuleState, NodeFacts, Observed};
+use crate::facts::{Bar, FactsQuery, ModuleState, NodeFacts, Observed};
 use crate::version::EngineVersion;
 use serde::{Deserialize, Serialize};
 
@@ -119,7 +119,14 @@ impl Declare for KernelModules {
         if let Observed::Known(false) = view.facts.esp {
             return refusal(view, "the kernel refuses an ESP association with rfc4106(gcm(aes))".to_owned());
         }
-        wanted.extend(USEFUL.iter().filter(|name| state(name) != ModuleState::Missing));
+        let barred = barred(view, &wanted);
+        if !barred.is_empty() {
+            return Declaration { drafts: Vec::new(), findings: barred };
+        }
+        let may_be_loaded =
+            |name: &str| view.facts.modules_barred.get(name).is_none_or(|bar| bar.at_boot_only);
+        wanted
+            .extend(USEFUL.iter().filter(|name| state(name) != ModuleState::Missing && may_be_loaded(name)));
         let load: Vec<&str> =
             wanted.iter().copied().filter(|name| state(name) != ModuleState::Loaded).collect();
         let names: String = wanted.iter().flat_map(|name| [*name, "\n"]).collect();
@@ -152,6 +159,24 @@ impl Declare for KernelModules {
 fn extra_package(facts: &NodeFacts, missing: &[&str]) -> Option<String> {
     let has_package = !missing.is_empty() && facts.os.id == "ubuntu";
     has_package.then(|| format!("linux-modules-extra-{}", facts.kernel.release))
+}
+
+/// What keeps modules that must be there from being loaded, now or at the next boot.
+fn barred(view: &View<'_>, wanted: &BTreeSet<&str>) -> Vec<Finding> {
+    let finding = |name: &&str| {
+        let Bar { place, text, at_boot_only } = view.facts.modules_barred.get(*name)?;
+        let is_loaded = view.facts.modules.get(*name) == Some(&ModuleState::Loaded);
+        let what = match (is_loaded, at_boot_only) {
+            (true, _) => "is loaded, and will not be after the next boot",
+            (false, true) => "would not be loaded at boot",
+            (false, false) => "cannot be loaded",
+        };
+        let message = format!("the module {name} {what}: {place} says `{text}`");
+        let hint = "without it nothing is encrypted or reaches its service: take that away; where it stands against a hole in \
+                    the kernel, upgrade and boot the kernel first";
+        Some(Finding::error("2.2", message, hint).on(&view.node.name))
+    };
+    wanted.iter().filter_map(finding).collect()
 }
 
 fn refusal(view: &View<'_>, message: String) -> Declaration {

@@ -6,7 +6,7 @@ use std::fmt::Write;
 use crate::change::{Difference, Kind};
 use crate::config::{Config, NodeConfig};
 use crate::declare::{Declaration, Declare, Draft, Finding, Scope, SwarmFate, View};
-use crate::facts::{FactsQuery, FileFacts};
+use crate::facts::{FactsQuery, SetWhen, Setting};
 use serde::{Deserialize, Serialize};
 
 use crate::files::{HEADER, OwnedFile};
@@ -36,8 +36,10 @@ pub(super) const FLOORS: [&str; 3] = [
     "net.ipv4.neigh.default.gc_thresh3",
 ];
 
-/// Where Debian and Ubuntu link `/etc/sysctl.conf` to. Files are read by name, the last one wins (sysctl.d(5)).
-const READ_LATER: &str = "/etc/sysctl.d/99-sysctl.conf";
+/// Where Debian and Ubuntu link `/etc/sysctl.conf` to.
+const LINK: &str = "/etc/sysctl.d/99-sysctl.conf";
+/// Without these no packet reaches a container: whoever takes them away breaks the swarm, and not its tuning.
+const FORWARDING: [&str; 2] = ["net.ipv4.ip_forward", "net.ipv4.conf.all.forwarding"];
 
 /// Keys of modules that are loaded before these values are set, at boot too (systemd-sysctl.service(8)).
 const WITH_A_MODULE: [&str; 3] = ["net.bridge.", "net.ipv4.vs.", "net.netfilter."];
@@ -72,22 +74,44 @@ fn comes_with_a_module(key: &str) -> bool {
     WITH_A_MODULE.iter().any(|prefix| key.starts_with(prefix))
 }
 
-/// What a file of sysctl.d(5) sets: `key = value`, with an optional `-` before the key, `#` and `;` for comments, and `/`
-/// as good as `.`.
-fn settings(text: &str) -> BTreeMap<String, String> {
-    let lines = text.lines().map(str::trim).filter(|line| !line.starts_with(['#', ';']));
-    let pairs = lines.filter_map(|line| line.split_once('='));
-    pairs
-        .map(|(key, value)| {
-            let key = key.trim().trim_start_matches('-').trim_start();
-            (key.replace('/', "."), normalised(value))
+/// The kernel separates several numbers by tabs, people by blanks.
+pub(super) fn normalised(value: &str) -> String {
+    value.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// Who sets the key to something else after our file did: the last at boot, and the last when ufw starts or reloads.
+fn overridden(view: &View<'_>, key: &str, wanted: &str) -> Vec<Finding> {
+    let name = |path: &str| path.rsplit('/').next().unwrap_or(path).to_owned();
+    let is_later = |setting: &&Setting| match setting.when {
+        SetWhen::Boot => name(file_of(&setting.place)) > name(PATH),
+        SetWhen::UfwReload => true,
+    };
+    let settings = || view.facts.sysctl_set.iter().filter(|setting| setting.key == key).filter(is_later);
+    let last = |when| settings().rfind(move |setting| setting.when == when);
+    let winners = [SetWhen::Boot, SetWhen::UfwReload].into_iter().filter_map(last);
+    winners
+        .filter(|setting| !serves(key, &setting.value, wanted))
+        .map(|Setting { value, place, when, .. }| {
+            let moment = match when {
+                SetWhen::Boot => format!("and is read after {PATH} at boot"),
+                SetWhen::UfwReload => "each time that ufw starts or reloads".to_owned(),
+            };
+            let message = format!("{place} sets `{key}` to {value}, {moment}");
+            let is_link = file_of(place) == LINK;
+            let hint = if is_link {
+                "take the line out of it (mostly it is /etc/sysctl.conf)"
+            } else {
+                "take the line out of it"
+            };
+            let finding = if FORWARDING.contains(&key) { Finding::error } else { Finding::warning };
+            finding("2.3".to_owned(), message, hint).on(&view.node.name)
         })
         .collect()
 }
 
-/// The kernel separates several numbers by tabs, people by blanks.
-pub(super) fn normalised(value: &str) -> String {
-    value.split_whitespace().collect::<Vec<_>>().join(" ")
+/// The file of a place, which has the line's number behind it.
+fn file_of(place: &str) -> &str {
+    place.rsplit_once(':').map_or(place, |(file, _)| file)
 }
 
 impl Declare for Sysctl {
@@ -109,7 +133,7 @@ impl Declare for Sysctl {
 
     fn asks(&self, config: &Config, _: &NodeConfig) -> FactsQuery {
         FactsQuery {
-            files: [PATH, READ_LATER].map(str::to_owned).into(),
+            files: [PATH.to_owned()].into(),
             sysctl: wanted(config).into_keys().collect(),
             ..FactsQuery::default()
         }
@@ -120,8 +144,6 @@ impl Declare for Sysctl {
         let mut text = HEADER.to_owned();
         let mut live = BTreeMap::new();
         let mut differences = Vec::new();
-        let overridden = view.facts.files.get(READ_LATER).and_then(FileFacts::content).map(settings);
-        let overridden = overridden.unwrap_or_default();
         for (key, value) in wanted(view.config) {
             match view.facts.sysctl.get(&key) {
                 Some(Some(now)) if serves(&key, now, &value) => {}
@@ -145,16 +167,7 @@ impl Declare for Sysctl {
                     continue;
                 }
             }
-            if let Some(other) = overridden.get(&key).filter(|other| **other != value) {
-                declaration.findings.push(
-                    Finding::warning(
-                        "2.3",
-                        format!("{READ_LATER} sets `{key}` to {other}, and is read after {PATH} at boot"),
-                        "take the line out of it (mostly it is /etc/sysctl.conf)",
-                    )
-                    .on(&view.node.name),
-                );
-            }
+            declaration.findings.extend(overridden(view, &key, &value));
             // Writing to a string does not fail.
             let _ = writeln!(text, "{key} = {value}");
         }

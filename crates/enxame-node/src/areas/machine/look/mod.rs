@@ -2,8 +2,10 @@
 //! they parse.
 
 pub(crate) mod accounts;
+mod barred;
 pub(crate) mod clock;
 pub(crate) mod cloud_init;
+mod drop_ins;
 pub(crate) mod echo;
 pub(crate) mod esp;
 pub(crate) mod interfaces;

@@ -4,19 +4,21 @@
 //! `ghash_generic`); it is as present as the most present module behind it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
-use enxame_core::facts::ModuleState;
+use enxame_core::facts::{Bar, ModuleState};
 
+use super::barred::{self, Module};
 use crate::host::Host;
 
-/// Looks for the modules that were asked for.
+/// Looks for the modules that were asked for, and for what bars them.
 pub(crate) fn look(
     host: &dyn Host,
     release: &str,
     wanted: &BTreeSet<String>,
-) -> BTreeMap<String, ModuleState> {
+) -> (BTreeMap<String, ModuleState>, BTreeMap<String, Bar>) {
     if wanted.is_empty() {
-        return BTreeMap::new();
+        return <_>::default();
     }
     let directory = format!("/lib/modules/{release}");
     let lists = ModuleLists {
@@ -29,7 +31,30 @@ pub(crate) fn look(
     if states.values().any(|state| *state == ModuleState::Missing) {
         resolve(&mut states, &lists, &host.long_text(&format!("{directory}/modules.alias")));
     }
-    states
+    let barred = barred(&lists, &states);
+    (states, barred)
+}
+
+fn barred(lists: &ModuleLists<'_>, states: &BTreeMap<String, ModuleState>) -> BTreeMap<String, Bar> {
+    let is_known = |name: &str| {
+        let state = self::states(lists, &[name.to_owned()].into()).into_values().next();
+        state.is_some_and(|state| state != ModuleState::Missing)
+    };
+    let names: BTreeSet<String> = states.keys().map(|name| normal(name)).collect();
+    // What is built in cannot be barred, and is in the other list.
+    let mut needs: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for line in lists.loadable.lines() {
+        let Some(name) = module_of(line).map(normal).filter(|name| names.contains(name)) else { continue };
+        let needed = line.split_once(':').map(|(_, needed)| needed).unwrap_or_default();
+        needs.insert(name, needed.split_whitespace().filter_map(module_of).map(normal).collect());
+    }
+    let modules: Vec<Module<'_>> = states
+        .iter()
+        .filter_map(|(name, state)| {
+            Some(Module { name, state: *state, needs: needs.get(&normal(name))?.clone() })
+        })
+        .collect();
+    barred::look(Path::new("/"), &modules, &is_known)
 }
 
 /// Which of these modules are in the kernel now.
