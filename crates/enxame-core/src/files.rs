@@ -107,6 +107,43 @@ fn without_common_ends<'a>(old: &'a str, new: &'a str) -> (&'a str, &'a str) {
     (head(old), head(new))
 }
 
+/// Where the bytes 0x80 to 0xFF that are no UTF-8 stand in a text: private characters that nobody has a glyph for.
+const STRAY: std::ops::RangeInclusive<u32> = 0x10_FE80..=0x10_FEFF;
+
+/// The text of a file, whatever its encoding: bytes that are no UTF-8 become characters of [`STRAY`], one for one, so that
+/// [`bytes_of`] gives every file back as it was. Where a file has such a character itself, its bytes do.
+#[must_use]
+pub fn text_of(bytes: &[u8]) -> String {
+    let stray = |byte: u8| {
+        char::from_u32(STRAY.start() - 0x80 + u32::from(byte)).unwrap_or(char::REPLACEMENT_CHARACTER)
+    };
+    let mut text = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        for character in chunk.valid().chars() {
+            if STRAY.contains(&u32::from(character)) {
+                text.extend(character.encode_utf8(&mut [0; 4]).bytes().map(stray));
+            } else {
+                text.push(character);
+            }
+        }
+        text.extend(chunk.invalid().iter().copied().map(stray));
+    }
+    text
+}
+
+/// The bytes of a text that [`text_of`] made.
+#[must_use]
+pub fn bytes_of(text: &str) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(text.len());
+    for character in text.chars() {
+        match u32::from(character).checked_sub(STRAY.start() - 0x80).map(u8::try_from) {
+            Some(Ok(byte)) if byte >= 0x80 => bytes.push(byte),
+            _ => bytes.extend(character.encode_utf8(&mut [0; 4]).bytes()),
+        }
+    }
+    bytes
+}
+
 /// A marked block that is not well-formed, so that nobody can say what is ours.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the enxame block is not well-formed: {0}")]
@@ -198,6 +235,31 @@ mod tests {
             assert_eq!(without_block(text).unwrap(), None);
         }
         assert_eq!(without_block("# END enxame\n"), Err(BrokenBlock("its end stands before its beginning")));
+    }
+
+    #[test]
+    fn every_byte_of_a_file_comes_back() {
+        let all: Vec<u8> = (0..=255).collect();
+        for bytes in [
+            &b"127.0.0.1 localhost # caf\xe9\r\n"[..],
+            &all,
+            "\u{10FE80}\u{10FEFF} \u{10FF00} \u{e9}".as_bytes(),
+            b"",
+        ] {
+            assert_eq!(bytes_of(&text_of(bytes)), bytes);
+        }
+        assert_eq!(text_of("a \u{e9}\n".as_bytes()), "a \u{e9}\n");
+    }
+
+    #[test]
+    fn a_block_comes_and_goes_between_bytes_of_any_encoding() {
+        let before = b"127.0.0.1 caf\xe9\r\n# \xff\xfe\n";
+        let with = bytes_of(&with_block(&text_of(before), "192.0.2.1 a\n").unwrap());
+        assert!(with.starts_with(before) && with.ends_with(b"192.0.2.1 a\n# END enxame\n"));
+        assert_eq!(
+            without_block(&text_of(&with)).unwrap().map(|text| bytes_of(&text)).as_deref(),
+            Some(&before[..])
+        );
     }
 
     #[test]

@@ -71,7 +71,7 @@ pub fn keep(host: &dyn Host, touched: &Touched) -> Result<(), ActuateError> {
     if now == then && host.read(Path::new(INDEX)) != FileFacts::Absent {
         return Ok(());
     }
-    Ok(host.write(Path::new(INDEX), &serde_json::to_vec(&now)?, MODE)?)
+    Ok(host.write(Path::new(INDEX), &serde_json::to_string(&now)?, MODE)?)
 }
 
 fn add(host: &dyn Host, touched: &Touched, index: &mut Index) -> Result<(), HostError> {
@@ -83,7 +83,7 @@ fn add(host: &dyn Host, touched: &Touched, index: &mut Index) -> Result<(), Host
             FileFacts::Absent => Original::Absent,
             FileFacts::Unreadable(why) => Original::Unreadable(why),
             FileFacts::Text { content, mode, uid, gid } => {
-                host.write(&copy_of(path), content.as_bytes(), MODE)?;
+                host.write(&copy_of(path), &content, MODE)?;
                 Original::Copied { mode, uid, gid }
             }
         };
@@ -156,7 +156,7 @@ pub fn put_back(host: &dyn Host, path: &str) -> Result<(), ActuateError> {
             "mend the file by hand",
         )),
         Some(FileFacts::Text { content, mode, uid, gid }) => {
-            host.write(Path::new(path), content.as_bytes(), mode)?;
+            host.write(Path::new(path), &content, mode)?;
             if (uid, gid) != (0, 0) {
                 host.run_ok(&Command::new(["chown", "--", &format!("{uid}:{gid}"), path]))?;
             }

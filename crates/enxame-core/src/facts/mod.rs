@@ -65,8 +65,8 @@ pub enum FileFacts {
     Absent,
     /// A regular file with this text.
     Text {
-        /// Its content; files over [`MAX_TEXT_BYTES`](crate::limits::MAX_TEXT_BYTES) or not UTF-8 are
-        /// [`FileFacts::Unreadable`].
+        /// Its content, of whatever encoding ([`text_of`](crate::files::text_of)); files over
+        /// [`MAX_TEXT_BYTES`](crate::limits::MAX_TEXT_BYTES) are [`FileFacts::Unreadable`].
         content: String,
         /// Permission bits, e.g. `0o644`.
         mode: u32,

@@ -57,11 +57,11 @@ impl Node {
         }
         for (path, file) in &facts[&name].files {
             if let FileFacts::Text { content, mode, .. } = file {
-                host.write(Path::new(path), content.as_bytes(), *mode).unwrap();
+                host.write(Path::new(path), content, *mode).unwrap();
             }
         }
         for (path, content) in files {
-            host.write(Path::new(path), content.as_bytes(), 0o640).unwrap();
+            host.write(Path::new(path), content, 0o640).unwrap();
         }
         Self { config, facts, name, host }
     }
@@ -162,7 +162,7 @@ fn what_the_user_wrote_meanwhile_stays() {
     node.apply();
     let edit = |path: &str, change: &dyn Fn(&str) -> String| {
         let old = node.host.read(Path::new(path));
-        node.host.write(Path::new(path), change(old.content().unwrap()).as_bytes(), 0o644).unwrap();
+        node.host.write(Path::new(path), &change(old.content().unwrap()), 0o644).unwrap();
     };
     edit("/etc/hosts", &|text| format!("{text}192.0.2.7 nas\n"));
     edit("/etc/docker/daemon.json", &|text| text.replacen('{', "{\"debug\": true,", 1));

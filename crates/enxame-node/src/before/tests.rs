@@ -11,7 +11,7 @@ fn what_was_there_first_is_kept_and_a_later_apply_does_not_replace_it() {
     keep(&host, &touching("/etc/hosts")).unwrap();
     keep(&host, &touching("/etc/absent")).unwrap();
     for path in ["/etc/hosts", "/etc/absent"] {
-        host.write(Path::new(path), b"of enxame's making\n", 0o644).unwrap();
+        host.write(Path::new(path), "of enxame's making\n", 0o644).unwrap();
         keep(&host, &touching(path)).unwrap();
     }
     let before = look(&host);
@@ -28,7 +28,7 @@ fn what_was_there_first_is_kept_and_a_later_apply_does_not_replace_it() {
 fn a_run_that_was_cut_off_before_the_index_was_written_keeps_again_what_is_still_there() {
     let host = FakeHost::default().with_file("/etc/hosts", "first\n");
     // The copy is there, half of it, and no index says so.
-    host.write(&copy_of("/etc/hosts"), b"fir", MODE).unwrap();
+    host.write(&copy_of("/etc/hosts"), "fir", MODE).unwrap();
     keep(&host, &touching("/etc/hosts")).unwrap();
     assert_eq!(look(&host).text("/etc/hosts"), Some("first\n"));
 }
@@ -54,7 +54,7 @@ fn a_first_change_that_replaces_nothing_begins_the_record() {
     let host = FakeHost::default().with_file("/etc/hosts", "first\n");
     keep(&host, &Touched::default()).unwrap();
     let done = r#"{"at_unix_ms":1,"operator":"me","change":"a/time_sync","event":"done"}"#;
-    host.write(Path::new(journal::PATH), done.as_bytes(), 0o600).unwrap();
+    host.write(Path::new(journal::PATH), done, 0o600).unwrap();
     keep(&host, &touching("/etc/hosts")).unwrap();
     assert_eq!(look(&host).text("/etc/hosts"), Some("first\n"));
 }

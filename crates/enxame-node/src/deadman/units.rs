@@ -22,7 +22,7 @@ const BOOT_LINK: &str = "/etc/systemd/system/sysinit.target.wants/enxame-dead-ma
 
 /// Lets the next boot go back before the network comes.
 pub(super) fn wait_for_the_boot(host: &dyn Host) -> Result<(), ActuateError> {
-    host.write(Path::new(BOOT_UNIT), boot_unit().as_bytes(), 0o644)?;
+    host.write(Path::new(BOOT_UNIT), &boot_unit(), 0o644)?;
     link_boot_unit().map_err(system(format!("enable {BOOT_UNIT}")))
 }
 

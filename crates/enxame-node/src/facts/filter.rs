@@ -97,7 +97,7 @@ fn remembered(host: &dyn Host, of: &str) -> Option<Told> {
 
 fn remember(host: &dyn Host, told: &Told) {
     // Without it the programs are asked again.
-    if let Ok(text) = serde_json::to_vec(told) {
+    if let Ok(text) = serde_json::to_string(told) {
         drop(host.write(Path::new(TOLD), &text, 0o600));
     }
 }
@@ -334,7 +334,7 @@ mod tests {
             .answering("ip6tables-save", saved("ufw6"))
             .answering("nft --stateless list", finished("table\n".to_owned()));
         if let Some(told) = told {
-            host.write(Path::new(TOLD), told.as_bytes(), 0o600).unwrap();
+            host.write(Path::new(TOLD), told, 0o600).unwrap();
         }
         host
     }

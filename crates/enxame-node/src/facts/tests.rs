@@ -69,8 +69,8 @@ impl Host for Slow {
         self.host.read(path)
     }
 
-    fn write(&self, path: &Path, content: &[u8], mode: u32) -> Result<(), HostError> {
-        self.host.write(path, content, mode)
+    fn write(&self, path: &Path, text: &str, mode: u32) -> Result<(), HostError> {
+        self.host.write(path, text, mode)
     }
 
     fn remove(&self, path: &Path) -> Result<(), HostError> {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use enxame_core::facts::FileFacts;
+use enxame_core::files::{bytes_of, text_of};
 
 use super::{Command, Finished, Host, HostError};
 
@@ -65,15 +66,12 @@ impl Host for FakeHost {
     fn read(&self, path: &Path) -> FileFacts {
         match self.state().files.get(path) {
             None => FileFacts::Absent,
-            Some((bytes, mode)) => match String::from_utf8(bytes.clone()) {
-                Ok(content) => FileFacts::Text { content, mode: *mode, uid: 0, gid: 0 },
-                Err(_) => FileFacts::Unreadable("not UTF-8".to_owned()),
-            },
+            Some((bytes, mode)) => FileFacts::Text { content: text_of(bytes), mode: *mode, uid: 0, gid: 0 },
         }
     }
 
-    fn write(&self, path: &Path, content: &[u8], mode: u32) -> Result<(), HostError> {
-        self.state().files.insert(path.to_owned(), (content.to_vec(), mode));
+    fn write(&self, path: &Path, text: &str, mode: u32) -> Result<(), HostError> {
+        self.state().files.insert(path.to_owned(), (bytes_of(text), mode));
         Ok(())
     }
 

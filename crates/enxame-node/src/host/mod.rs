@@ -71,11 +71,12 @@ pub trait Host: Sync {
     fn read(&self, path: &Path) -> FileFacts;
 
     /// Replaces a file atomically: temporary file in the same directory, fsync, rename, fsync of the directory.
-    /// Missing directories are made (0755). Owner is root.
+    /// Missing directories are made (0755). Owner is root. Bytes of another encoding than UTF-8 go back as they were read
+    /// ([`bytes_of`](enxame_core::files::bytes_of)).
     ///
     /// # Errors
     /// [`HostError::File`]; the old file is untouched then.
-    fn write(&self, path: &Path, content: &[u8], mode: u32) -> Result<(), HostError>;
+    fn write(&self, path: &Path, text: &str, mode: u32) -> Result<(), HostError>;
 
     /// Removes a file; one that is absent already is fine.
     ///
@@ -101,7 +102,7 @@ impl dyn Host + '_ {
     /// # Errors
     /// As [`Host::write`].
     pub fn write_owned(&self, file: &OwnedFile) -> Result<(), HostError> {
-        self.write(Path::new(&file.path), file.content.as_bytes(), file.mode)
+        self.write(Path::new(&file.path), &file.content, file.mode)
     }
 
     /// A file's text; empty when it is not there or not text.

@@ -12,6 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use enxame_core::facts::FileFacts;
+use enxame_core::files::{bytes_of, text_of};
 use enxame_core::limits::MAX_TEXT_BYTES;
 
 use super::{Command, Finished, Host, HostError};
@@ -58,8 +59,8 @@ impl Host for RealHost {
         }
     }
 
-    fn write(&self, path: &Path, content: &[u8], mode: u32) -> Result<(), HostError> {
-        replace(&self.at(path), content, mode).map_err(|source| failed("write", path, source))
+    fn write(&self, path: &Path, text: &str, mode: u32) -> Result<(), HostError> {
+        replace(&self.at(path), &bytes_of(text), mode).map_err(|source| failed("write", path, source))
     }
 
     fn remove(&self, path: &Path) -> Result<(), HostError> {
@@ -111,11 +112,11 @@ fn read_text(path: &Path) -> io::Result<FileFacts> {
     }
     let mut bytes = Vec::new();
     Read::by_ref(&mut file).take(MAX_TEXT_BYTES).read_to_end(&mut bytes)?;
-    Ok(match String::from_utf8(bytes) {
-        Ok(content) => {
-            FileFacts::Text { content, mode: about.mode() & 0o7777, uid: about.uid(), gid: about.gid() }
-        }
-        Err(_) => FileFacts::Unreadable("not UTF-8".to_owned()),
+    Ok(FileFacts::Text {
+        content: text_of(&bytes),
+        mode: about.mode() & 0o7777,
+        uid: about.uid(),
+        gid: about.gid(),
     })
 }
 

@@ -4,12 +4,13 @@ use super::*;
 fn behaves_as_a_host(host: &dyn Host) {
     let path = Path::new("/etc/enxame.test");
     assert_eq!(host.read(path), FileFacts::Absent);
-    host.write(path, b"one\n", 0o600).unwrap();
-    host.write(path, b"two\n", 0o640).unwrap();
+    host.write(path, "one\n", 0o600).unwrap();
+    host.write(path, "two\n", 0o640).unwrap();
     assert_eq!(host.read(path).content(), Some("two\n"));
     assert!(matches!(host.read(path), FileFacts::Text { mode: 0o640, .. }));
-    host.write(path, &[0xff, 0xfe], 0o600).unwrap();
-    assert_eq!(host.read(path), FileFacts::Unreadable("not UTF-8".to_owned()));
+    let text = enxame_core::files::text_of(b"caf\xe9\0\r\n");
+    host.write(path, &text, 0o600).unwrap();
+    assert_eq!(host.read(path).content(), Some(text.as_str()));
     host.remove(path).unwrap();
     host.remove(path).unwrap();
     assert_eq!(host.read(path), FileFacts::Absent);
@@ -28,6 +29,17 @@ fn the_fake_host_and_the_real_one_behave_alike() {
     let hello = Finished { code: Some(0), stdout: "hello\n".to_owned(), stderr: String::new() };
     let no = Finished { code: Some(1), ..Finished::default() };
     behaves_as_a_host(&FakeHost::default().answering("echo hello", hello).answering("false", no));
+}
+
+#[test]
+fn bytes_of_another_encoding_go_back_as_they_came() {
+    let root = tempfile::tempdir().unwrap();
+    let (host, file, bytes) =
+        (RealHost::rooted(root.path()), root.path().join("hosts"), b"10.0.0.7 caf\xe9\n");
+    fs::write(&file, bytes).unwrap();
+    let content = host.read(Path::new("/hosts")).content().unwrap().to_owned();
+    host.write(Path::new("/hosts"), &(content + "10.0.0.8 b\n"), 0o644).unwrap();
+    assert_eq!(fs::read(&file).unwrap(), [&bytes[..], b"10.0.0.8 b\n"].concat());
 }
 
 #[test]
@@ -55,12 +67,12 @@ fn a_command_that_hangs_is_killed_at_its_deadline_with_its_children() {
 fn a_write_that_fails_leaves_the_old_file_and_no_other() {
     let root = tempfile::tempdir().unwrap();
     let host = RealHost::rooted(root.path());
-    host.write(Path::new("/d/file"), b"old", 0o644).unwrap();
+    host.write(Path::new("/d/file"), "old", 0o644).unwrap();
     // The temporary file's place is taken by a directory that cannot be removed as a file.
     let blocker = root.path().join(format!("d/.file.enxame-{}", std::process::id()));
     fs::create_dir(&blocker).unwrap();
     assert!(matches!(
-        host.write(Path::new("/d/file"), b"new", 0o644),
+        host.write(Path::new("/d/file"), "new", 0o644),
         Err(HostError::File { verb: "write", .. })
     ));
     assert_eq!(host.read(Path::new("/d/file")).content(), Some("old"));
@@ -71,7 +83,7 @@ fn a_symbolic_link_is_written_through() {
     let root = tempfile::tempdir().unwrap();
     fs::write(root.path().join("target"), "old").unwrap();
     std::os::unix::fs::symlink(root.path().join("target"), root.path().join("link")).unwrap();
-    RealHost::rooted(root.path()).write(Path::new("/link"), b"new", 0o644).unwrap();
+    RealHost::rooted(root.path()).write(Path::new("/link"), "new", 0o644).unwrap();
     assert_eq!(fs::read_to_string(root.path().join("target")).unwrap(), "new");
     assert!(root.path().join("link").is_symlink());
 }

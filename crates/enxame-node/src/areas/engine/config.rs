@@ -19,7 +19,7 @@ pub(super) fn act(on: &mut Context<'_>, action: &Action) -> Result<(), ActuateEr
     let mut keys = read_keys(old.content().unwrap_or_default())?;
     keys.extend(action.keys.clone());
     let mode = if let FileFacts::Text { mode, .. } = &old { *mode } else { 0o644 };
-    on.host.write(path, (serde_json::to_string_pretty(&keys)? + "\n").as_bytes(), mode)?;
+    on.host.write(path, &(serde_json::to_string_pretty(&keys)? + "\n"), mode)?;
     if !action.restart {
         return Ok(());
     }
@@ -31,7 +31,7 @@ pub(super) fn act(on: &mut Context<'_>, action: &Action) -> Result<(), ActuateEr
     if let Err(error) = on.host.run_ok(&restart) {
         // An engine that does not start with the new file starts with the old one.
         match old {
-            FileFacts::Text { content, mode, .. } => on.host.write(path, content.as_bytes(), mode)?,
+            FileFacts::Text { content, mode, .. } => on.host.write(path, &content, mode)?,
             FileFacts::Absent | FileFacts::Unreadable(_) => on.host.remove(path)?,
         }
         on.host.run(&Command::new(["systemctl", "reset-failed", "docker.service"]))?;

@@ -67,7 +67,7 @@ fn add_repository(on: &mut Context<'_>, repository: &Repository) -> Result<(), A
     let path = Path::new(fetched);
     let key = on.host.read(path);
     let key = key.content().ok_or_else(|| ActuateError::wrong("the repository's key is not text", ""))?;
-    on.host.write(Path::new(KEYRING), key.as_bytes(), 0o644)?;
+    on.host.write(Path::new(KEYRING), key, 0o644)?;
     on.host.remove(path)?;
     let others = OTHER_SOURCES.map(|path| (Path::new(path), on.host.read(Path::new(path))));
     for (path, _) in &others {
@@ -78,7 +78,7 @@ fn add_repository(on: &mut Context<'_>, repository: &Repository) -> Result<(), A
         on.host.remove(Path::new(SOURCES))?;
         for (path, file) in others {
             if let FileFacts::Text { content, mode, .. } = file {
-                on.host.write(path, content.as_bytes(), mode)?;
+                on.host.write(path, &content, mode)?;
             }
         }
         let hint = "another file names Docker's repository with another key: take that line out (the message names it)";

@@ -43,5 +43,5 @@ fn config(on: &mut Context<'_>, keys: &[String]) -> Result<(), ActuateError> {
     if now == then {
         return before::put_back(on.host, PATH);
     }
-    Ok(on.host.write(path, (serde_json::to_string_pretty(&now)? + "\n").as_bytes(), mode)?)
+    Ok(on.host.write(path, &(serde_json::to_string_pretty(&now)? + "\n"), mode)?)
 }

@@ -43,7 +43,7 @@ pub(super) fn act(on: &mut Context<'_>, action: &Action) -> Result<(), ActuateEr
     on.host.run_ok(&Command::new(["systemctl", "enable", "--quiet", UNIT]))?;
     on.host.run_ok(&Command::new(["nft", "-f", PATH]).within(STEP))?;
     let listing = on.host.run_ok(&list())?;
-    on.host.write(Path::new(LISTING), listing.as_bytes(), 0o600)?;
+    on.host.write(Path::new(LISTING), &listing, 0o600)?;
     Ok(())
 }
 
@@ -101,7 +101,7 @@ mod tests {
             |text: &str, code| Finished { code: Some(code), stdout: text.into(), stderr: String::new() };
         let host = |finished| {
             let host = FakeHost::default().answering("nft --stateless list table inet enxame", finished);
-            host.write(Path::new(LISTING), b"table\n", 0o600).unwrap();
+            host.write(Path::new(LISTING), "table\n", 0o600).unwrap();
             host
         };
         assert_eq!(look(&host(listing("table\n", 0))), Observed::Known(GuardState::AsLoaded));

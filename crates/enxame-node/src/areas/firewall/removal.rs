@@ -84,7 +84,7 @@ fn take_off_ufw(on: &mut Context<'_>, fate: UfwFate) -> Result<(), ActuateError>
     for (path, now, new) in files {
         if now != new {
             let mode = if path == DEFAULTS || path == CONF { 0o644 } else { ufw::MODE };
-            on.host.write(Path::new(&path), new.as_bytes(), mode)?;
+            on.host.write(Path::new(&path), &new, mode)?;
         }
     }
     let docker = open_docker_user(on)?;

@@ -11,7 +11,7 @@ use enxame_core::areas::firewall::ufw::{
 use enxame_core::areas::firewall::ufw_rules::{self as ufw, Family};
 use enxame_core::config::ForeignRules;
 use enxame_core::facts::{FileFacts, Observed, TableFacts};
-use enxame_core::files::with_block;
+use enxame_core::files::{bytes_of, with_block};
 
 use crate::actuate::{ActuateError, Context};
 use crate::deadman::{Step, WayBack};
@@ -50,12 +50,12 @@ fn restore(family: Family, text: String) -> Step {
 
 /// Whether it could be loaded.
 fn try_load(host: &dyn Host, family: Family, text: &str) -> Result<(), ActuateError> {
-    let command = Command::new([family.restore(), WAIT, "--noflush", "--test"]).reading(text);
+    let command = Command::new([family.restore(), WAIT, "--noflush", "--test"]).reading(bytes_of(text));
     Ok(host.run_ok(&command.within(LOAD)).map(drop)?)
 }
 
 pub(super) fn load(on: &Context<'_>, family: Family, text: &str) -> Result<(), ActuateError> {
-    let command = Command::new([family.restore(), WAIT, "--noflush"]).reading(text).within(LOAD);
+    let command = Command::new([family.restore(), WAIT, "--noflush"]).reading(bytes_of(text)).within(LOAD);
     Ok(on.host.run_ok(&command).map(drop)?)
 }
 
@@ -113,14 +113,14 @@ pub(super) fn act(on: &mut Context<'_>, action: &Action) -> Result<(), ActuateEr
         files.extend([(user, rules), (after, block)]);
     }
     for (path, text) in &files {
-        on.host.write(Path::new(path), text.as_bytes(), MODE)?;
+        on.host.write(Path::new(path), text, MODE)?;
     }
     let defaults = read(on.host, DEFAULTS)?;
     let wanted = SETTINGS
         .iter()
         .filter(|(key, value)| setting(&defaults, key).map(plain) != Some(plain(value)))
         .fold(defaults.clone(), |text, (key, value)| ufw::with_setting(&text, key, value));
-    on.host.write(Path::new(DEFAULTS), wanted.as_bytes(), 0o644)?;
+    on.host.write(Path::new(DEFAULTS), &wanted, 0o644)?;
     follow(on, &families, (defaults != wanted, action.foreign))?;
     // Turning ufw on writes its files anew, and without the rules for IPv6 where the kernel has none.
     for (family, wanted) in &families {
@@ -129,7 +129,7 @@ pub(super) fn act(on: &mut Context<'_>, action: &Action) -> Result<(), ActuateEr
         let wrong = |error| ActuateError::wrong(format!("cannot change {path}: {error}"), "");
         let rules = ufw::composed(&now, &wanted.rules, action.foreign).map_err(wrong)?;
         if rules != now {
-            on.host.write(Path::new(&path), rules.as_bytes(), MODE)?;
+            on.host.write(Path::new(&path), &rules, MODE)?;
             load(on, *family, &rules)?;
         }
     }

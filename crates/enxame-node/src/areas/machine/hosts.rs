@@ -20,5 +20,5 @@ pub(super) fn act(on: &mut Context<'_>, action: &Action) -> Result<(), ActuateEr
     };
     let new = with_block(&old, &action.lines)
         .map_err(|broken| ActuateError::wrong(format!("{PATH}: {broken}"), "mend it by hand"))?;
-    Ok(on.host.write(path, new.as_bytes(), mode)?)
+    Ok(on.host.write(path, &new, mode)?)
 }

@@ -42,5 +42,5 @@ fn hosts(on: &mut Context<'_>) -> Result<(), ActuateError> {
     if is_as_before {
         return before::put_back(on.host, hosts::PATH);
     }
-    Ok(on.host.write(path, rest.as_bytes(), mode)?)
+    Ok(on.host.write(path, &rest, mode)?)
 }

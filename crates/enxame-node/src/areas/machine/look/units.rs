@@ -107,7 +107,7 @@ mod tests {
         let finished = Finished { code: Some(code), stdout: shown.to_owned(), stderr: String::new() };
         let host = FakeHost::default().answering("systemctl show", finished);
         for unit in with_files {
-            host.write(&Path::new("/usr/lib/systemd/system").join(unit), b"[Unit]\n", 0o644).unwrap();
+            host.write(&Path::new("/usr/lib/systemd/system").join(unit), "[Unit]\n", 0o644).unwrap();
         }
         host
     }
