@@ -25,7 +25,7 @@ pub(crate) fn blank() -> NodeFacts {
         sysctl_set: Vec::new(),
         packages: [].into(),
         units: [].into(),
-        engine: EngineFacts { state: EngineState::Absent },
+        engine: EngineFacts { state: EngineState::Absent, flags: Vec::new() },
         interfaces: Vec::new(),
         routes: [].into(),
         cloud_init: CloudInitFacts::default(),

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::areas::firewall::Service;
 
-pub use crate::areas::engine::facts::{EngineFacts, EngineState};
+pub use crate::areas::engine::facts::{EngineFacts, EngineFlag, EngineState};
 pub use crate::areas::firewall::facts::{FilterFacts, GuardState, Listener, RivalFacts, TableFacts};
 pub use crate::areas::machine::facts::{
     Bar, CloudInitFacts, DockerSnap, Hardware, InterfaceFacts, Kernel, LinkFacts, ModuleState, Occupant,

@@ -198,6 +198,7 @@ scenarios! {
     the_users_own_engine_keys_stay: Only(&[Engine]),
     what_a_living_swarms_pool_and_bridges_hide_is_named: Findings,
     what_could_not_be_put_back_is_named: Findings,
+    what_keeps_an_engine_from_starting_or_from_the_swarm_is_refused: Findings,
     what_the_firewall_would_take_from_containers_and_programs_is_named: Findings,
     what_the_firewall_would_take_from_services_is_named: Only(&[Firewall, Swarm]),
     who_is_root_by_the_group_and_not_named_is_told: Only(&[Engine]),

@@ -17,7 +17,7 @@ use enxame_core::facts::{
     EngineFacts, EngineState, FactsQuery, FilterFacts, NodeFacts, Observed, VolatileFacts,
 };
 
-use crate::areas::engine::look::{self as engine, snap};
+use crate::areas::engine::look::{self as engine, snap, unit as engine_unit};
 use crate::areas::machine::look::{
     accounts, clock, cloud_init, esp, gave_up, interfaces, modules, occupied, packages, routes, sysctl,
     system, units, upgrades,
@@ -62,7 +62,7 @@ pub fn gather(host: &dyn Host, query: &FactsQuery) -> NodeFacts {
             sysctl_set: sysctl::settings(Path::new("/"), &query.sysctl),
             packages: known,
             units: BTreeMap::new(),
-            engine: EngineFacts { state: EngineState::Absent },
+            engine: EngineFacts { state: EngineState::Absent, flags: engine_unit::flags(Path::new("/")) },
             interfaces: interfaces::look(),
             routes: BTreeMap::new(),
             cloud_init: cloud_init::look(host),
@@ -97,7 +97,7 @@ pub fn gather(host: &dyn Host, query: &FactsQuery) -> NodeFacts {
         let engine = engine.join().unwrap_or_else(|_| {
             engine::Seen::of(EngineState::NotAnswering("the look at it ended early".to_owned()))
         });
-        facts.engine = EngineFacts { state: engine.state };
+        facts.engine.state = engine.state;
         facts.volatile.workloads = engine.workloads;
         facts.volatile.containers = engine.containers;
         let peers = peers.join().unwrap_or_default();

@@ -92,6 +92,10 @@ impl Declare for EngineConfigFile {
             Err(error) => return refusal(view, &format!("is not a JSON object: {error}")),
         };
         let keys = wanted(&view.config.engine);
+        let conflicts = super::conflicts::findings(view, &now, &keys);
+        if !conflicts.is_empty() {
+            return Declaration { drafts: Vec::new(), findings: conflicts };
+        }
         let differences: Vec<Difference> = keys
             .iter()
             .filter(|(key, value)| now.get(*key) != Some(value))

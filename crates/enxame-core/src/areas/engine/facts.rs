@@ -10,6 +10,21 @@ use crate::version::EngineVersion;
 pub struct EngineFacts {
     /// What of it is there.
     pub state: EngineState,
+    /// The flags that systemd starts dockerd with, or would.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub flags: Vec<EngineFlag>,
+}
+
+/// A flag of dockerd's.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EngineFlag {
+    /// Without dashes.
+    pub name: String,
+    /// Its value, of the few that are judged: others may be secrets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<String>,
+    /// The unit's file, or what is put on top of it, and the line.
+    pub place: String,
 }
 
 /// What of an engine is there.

@@ -1,6 +1,7 @@
 //! The container engine (manual 5.1).
 
 pub mod config;
+mod conflicts;
 pub mod docker_group;
 pub(crate) mod facts;
 pub mod package;

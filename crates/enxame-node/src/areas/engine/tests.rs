@@ -38,7 +38,15 @@ fn the_engine_gets_its_keys_and_the_users_stay() {
     done.unwrap();
     let text = content(&host, DAEMON).unwrap();
     assert!(text.contains("json-file") && text.contains("http-proxy"), "{text}");
-    assert_eq!(lines(&host), ["systemctl reset-failed docker.service", "systemctl restart docker.service"]);
+    assert_eq!(
+        lines(&host),
+        [
+            "dockerd --validate --config-file /run/enxame-daemon.json",
+            "systemctl reset-failed docker.service",
+            "systemctl restart docker.service"
+        ]
+    );
+    assert_eq!(content(&host, "/run/enxame-daemon.json"), None, "what was asked about is gone");
 }
 
 #[test]
@@ -49,7 +57,38 @@ fn an_engine_that_does_not_start_with_the_new_file_gets_the_old_one_back() {
         .answering("systemctl restart", refused("Job failed"));
     assert!(matches!(configured(log_driver(), &host), Err(ActuateError::Host(_))));
     assert_eq!(content(&host, DAEMON).as_deref(), Some(OLD));
-    assert_eq!(lines(&host).len(), 4, "started with the old file");
+    let restarts = lines(&host).into_iter().filter(|line| line.starts_with("systemctl restart"));
+    assert_eq!(restarts.count(), 2, "started with the old file");
+}
+
+#[test]
+fn what_dockerd_said_is_told_and_not_what_systemd_says_of_it() {
+    let said = "failed to start daemon: error initializing graphdriver: no such driver\n";
+    let host = FakeHost::default()
+        .with_file(DAEMON, OLD)
+        .answering("journalctl", Finished { stdout: said.to_owned(), ..fine() })
+        .answering("systemctl reset-failed", fine())
+        .answering("systemctl restart", refused("Job for docker.service failed"));
+    let error = configured(log_driver(), &host).unwrap_err().to_string();
+    assert!(error.ends_with(said.trim()) && !error.contains("Job for"), "{error}");
+}
+
+#[test]
+fn a_file_that_dockerd_refuses_is_not_written() {
+    let said = "unable to configure the Docker daemon with file /run/enxame-daemon.json: the following directives don't match any \
+                configuration option: log-opt\n";
+    let host = FakeHost::default().with_file(DAEMON, OLD).answering("dockerd --validate", refused(said));
+    let error = configured(log_driver(), &host).unwrap_err().to_string();
+    assert!(
+        error.contains("with file /etc/docker/daemon.json: the following directives don't match"),
+        "{error}"
+    );
+    assert_eq!(content(&host, DAEMON).as_deref(), Some(OLD));
+    assert_eq!(lines(&host).len(), 1, "nothing is restarted");
+    // 20.10 has no such flag.
+    let host = FakeHost::default().answering("dockerd --validate", refused("unknown flag: --validate\n"));
+    configured(config::Action { restart: false, ..log_driver() }, &host).unwrap();
+    assert!(content(&host, DAEMON).is_some());
 }
 
 #[test]

@@ -4,6 +4,7 @@
 //! dockerd runs.
 
 pub(crate) mod snap;
+pub(crate) mod unit;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

@@ -11,16 +11,16 @@ const MAX_BYTES: u64 = 1024 * 1024;
 
 /// One line of one file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Line {
+pub(crate) struct Line {
     /// The file and the line's number, as in `/etc/modprobe.d/local.conf:3`.
-    pub(super) place: String,
+    pub(crate) place: String,
     /// Without blanks at its ends.
-    pub(super) text: String,
+    pub(crate) text: String,
 }
 
 /// The lines of all `.conf` files in these directories below `root`, in the order in which they are read: by the files'
 /// names, of which the first directory that has one decides (sysctl.d(5), modprobe.d(5)).
-pub(super) fn lines(root: &Path, directories: &[&str]) -> Vec<Line> {
+pub(crate) fn lines(root: &Path, directories: &[&str]) -> Vec<Line> {
     let mut files = BTreeMap::<OsString, PathBuf>::new();
     for directory in directories {
         for entry in fs::read_dir(root.join(directory)).into_iter().flatten().flatten() {
@@ -34,7 +34,7 @@ pub(super) fn lines(root: &Path, directories: &[&str]) -> Vec<Line> {
 }
 
 /// The lines of one file but for comments; none where there is no such file. A backslash at a line's end goes on with the next.
-pub(super) fn lines_of(root: &Path, path: &Path) -> Vec<Line> {
+pub(crate) fn lines_of(root: &Path, path: &Path) -> Vec<Line> {
     let text = text(&root.join(path)).unwrap_or_default();
     let mut lines = Vec::new();
     let mut open: Option<Line> = None;

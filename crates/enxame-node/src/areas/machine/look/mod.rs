@@ -5,7 +5,7 @@ pub(crate) mod accounts;
 mod barred;
 pub(crate) mod clock;
 pub(crate) mod cloud_init;
-mod drop_ins;
+pub(crate) mod drop_ins;
 pub(crate) mod echo;
 pub(crate) mod esp;
 pub(crate) mod interfaces;
