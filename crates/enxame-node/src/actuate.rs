@@ -76,6 +76,18 @@ pub(crate) fn is_forbidden(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)
 }
 
+/// What an agent has of apt's package lists.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum PackageLists {
+    /// What was there before it came.
+    #[default]
+    NotFetched,
+    /// All of them, anew.
+    Fetched,
+    /// Those that could be fetched; the text says what apt said of the others.
+    Incomplete(String),
+}
+
 /// What a resource acts through.
 pub struct Context<'a> {
     /// Files and commands.
@@ -84,8 +96,8 @@ pub struct Context<'a> {
     pub handed: Option<&'a Secret>,
     /// Tells the operator what is going on.
     pub progress: &'a mut dyn FnMut(&str),
-    /// Whether this agent has fetched the package lists already.
-    pub package_lists_are_fresh: &'a mut bool,
+    /// What this agent has of the package lists.
+    pub package_lists: &'a mut PackageLists,
 }
 
 impl Context<'_> {

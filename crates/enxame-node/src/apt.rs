@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::actuate::{ActuateError, Context};
+use crate::actuate::{ActuateError, Context, PackageLists};
 use crate::host::{Command, Host, HostError};
 
 const LISTS_DEADLINE: Duration = Duration::from_secs(300);
@@ -24,22 +24,31 @@ fn apt_get(arguments: &[&str]) -> Command {
         .within(INSTALL_DEADLINE)
 }
 
-/// Fetches the package lists, once per agent.
+/// Fetches the package lists, once per agent. What could not be fetched of them is said, and kept for [`refused`].
 ///
 /// # Errors
-/// When apt refuses, e.g. because no mirror answers.
+/// When apt cannot be run, or another one keeps it from running.
 pub fn refresh_lists(on: &mut Context<'_>) -> Result<(), ActuateError> {
-    if !*on.package_lists_are_fresh {
+    if *on.package_lists == PackageLists::NotFetched {
         (on.progress)("fetching the package lists");
         let command = apt_get(&["-o", "APT::Update::Error-Mode=any", "update"]).within(LISTS_DEADLINE);
-        run_patiently(on, &command)?;
-        *on.package_lists_are_fresh = true;
+        *on.package_lists = match run_patiently(on, &command) {
+            Ok(_) => PackageLists::Fetched,
+            // A source that is down, expired or not signed may be of nothing that is needed: if it is, apt says so next.
+            Err(HostError::Refused { message, .. }) if !is_locked(&message) => {
+                (on.progress)(&format!(
+                    "warning: going on without some package lists, of which apt says: {message}"
+                ));
+                PackageLists::Incomplete(message)
+            }
+            Err(error) => return Err(error.into()),
+        };
     }
     Ok(())
 }
 
 /// Runs a command again while another one has its lock. `DPkg::Lock::Timeout` covers neither the lists' lock nor dpkg
-/// itself, and the first timers of a fresh server hold both for minutes.
+/// itself, nor the archives' (tried with apt 2.6), and the first timers of a fresh server hold them for minutes.
 fn run_patiently(on: &mut Context<'_>, command: &Command) -> Result<String, HostError> {
     let end = Instant::now() + LOCK_DEADLINE;
     loop {
@@ -109,7 +118,8 @@ fn rehearsed(on: &mut Context<'_>, old: &[String], new: &[String]) -> Result<Vec
     let removed = old.iter().map(|name| format!("{name}-"));
     let packages: Vec<String> = new.iter().cloned().chain(removed).collect();
     refresh_lists(on)?;
-    let rehearsal = on.host.run_ok(&apt_get(&transaction(&["--simulate"], &packages)))?;
+    let rehearsal = on.host.run_ok(&apt_get(&transaction(&["--simulate"], &packages)));
+    let rehearsal = rehearsal.map_err(|error| refused(on, error))?;
     let unplanned: Vec<&str> =
         removals(&rehearsal).filter(|name| !old.iter().any(|old| old == name)).collect();
     if !unplanned.is_empty() {
@@ -139,8 +149,19 @@ fn transact(on: &mut Context<'_>, options: &[&str], packages: &[String]) -> Resu
         on,
         &Command::new(configure).with("DEBIAN_FRONTEND", "noninteractive").within(INSTALL_DEADLINE),
     )?;
-    on.host.run_ok(&apt_get(&transaction(options, packages)))?;
-    Ok(())
+    run_patiently(on, &apt_get(&transaction(options, packages))).map(drop).map_err(|error| refused(on, error))
+}
+
+/// Why apt refused: where lists are missing, that may be why, and what is the matter with them is the thing to mend.
+fn refused(on: &Context<'_>, error: HostError) -> ActuateError {
+    match (&*on.package_lists, &error) {
+        (PackageLists::Incomplete(said), HostError::Refused { .. }) => ActuateError::wrong(
+            format!("{error}; and some package lists could not be fetched: {said}"),
+            "mend the sources of packages that apt names (below /etc/apt), or take them away; on the node, `apt-get update` tells \
+             whether all is well",
+        ),
+        _ => error.into(),
+    }
 }
 
 /// What apt would remove to install packages, by the lists that are there; nothing where they do not tell.
@@ -179,7 +200,14 @@ fn mark(on: &mut Context<'_>, how: &str, packages: &[String]) -> Result<(), Actu
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use enxame_core::facts::FileFacts;
+
     use super::*;
+    use crate::host::{FakeHost, Finished};
+    use crate::testing::acting::{fine, refused as refused_by_command};
 
     #[test]
     fn both_programs_words_for_a_lock_are_known() {
@@ -188,6 +216,101 @@ mod tests {
         ));
         assert!(is_locked("dpkg: error: dpkg frontend lock was locked by another process with pid 12"));
         assert!(!is_locked("E: Unable to locate package docker-ce"));
+    }
+
+    fn installed(host: &FakeHost) -> (Result<(), ActuateError>, Vec<String>) {
+        let mut told = Vec::new();
+        let mut context = Context {
+            host,
+            handed: None,
+            progress: &mut |words| told.push(words.to_owned()),
+            package_lists: &mut PackageLists::default(),
+        };
+        let outcome = install(&mut context, &["docker.io".to_owned()]);
+        (outcome, told)
+    }
+
+    const UPDATE: &str = "apt-get -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3 -q -y -o Dpkg::Options::=--force-confdef -o \
+                          Dpkg::Options::=--force-confold -o APT::Update::Error-Mode=any update";
+    const UNSIGNED: &str = "E: The repository 'https://panel.example stable InRelease' is not signed.";
+
+    #[test]
+    fn a_source_that_is_not_needed_and_cannot_be_fetched_is_said_and_keeps_nothing_from_being_installed() {
+        let host = FakeHost::default()
+            .answering(UPDATE, refused_by_command(UNSIGNED))
+            .answering("apt-get", fine())
+            .answering("dpkg", fine());
+        let (outcome, told) = installed(&host);
+        outcome.unwrap();
+        assert!(
+            told.iter().any(|words| words.starts_with("warning: ") && words.contains(UNSIGNED)),
+            "{told:?}"
+        );
+    }
+
+    #[test]
+    fn where_what_is_needed_is_not_there_the_source_that_failed_is_named_too() {
+        let host = FakeHost::default()
+            .answering(UPDATE, refused_by_command(UNSIGNED))
+            .answering("apt-get", refused_by_command("E: Unable to locate package docker.io"))
+            .answering("dpkg", fine());
+        let error = installed(&host).0.unwrap_err();
+        let message = error.to_string();
+        assert!(
+            message.contains("Unable to locate package docker.io") && message.contains(UNSIGNED),
+            "{message}"
+        );
+        assert!(error.failure().hint.is_some_and(|hint| hint.contains("/etc/apt")));
+    }
+
+    #[test]
+    fn the_archives_lock_is_waited_for() {
+        let locked = "E: Could not get lock /var/cache/apt/archives/lock. It is held by process 12 (apt-get)\n\
+                      E: Unable to lock directory /var/cache/apt/archives/";
+        let host = Locked {
+            host: FakeHost::default().answering("apt-get", fine()).answering("dpkg", fine()),
+            refusals: AtomicUsize::new(1),
+            words: locked,
+        };
+        let mut told = Vec::new();
+        let mut context = Context {
+            host: &host,
+            handed: None,
+            progress: &mut |words| told.push(words.to_owned()),
+            package_lists: &mut PackageLists::Fetched,
+        };
+        install(&mut context, &["docker.io".to_owned()]).unwrap();
+        assert!(told.contains(&"waiting for another apt to end".to_owned()), "{told:?}");
+    }
+
+    /// A node on which somebody else installs for a while.
+    struct Locked {
+        host: FakeHost,
+        refusals: AtomicUsize,
+        words: &'static str,
+    }
+
+    impl Host for Locked {
+        fn read(&self, path: &Path) -> FileFacts {
+            self.host.read(path)
+        }
+
+        fn write(&self, path: &Path, text: &str, mode: u32) -> Result<(), HostError> {
+            self.host.write(path, text, mode)
+        }
+
+        fn remove(&self, path: &Path) -> Result<(), HostError> {
+            self.host.remove(path)
+        }
+
+        fn run(&self, command: &Command) -> Result<Finished, HostError> {
+            let is_install = command.argv.iter().any(|word| word == "install");
+            let left = |count: usize| count.checked_sub(1);
+            if is_install && self.refusals.fetch_update(Ordering::SeqCst, Ordering::SeqCst, left).is_ok() {
+                return Ok(refused_by_command(self.words));
+            }
+            self.host.run(command)
+        }
     }
 
     #[test]

@@ -314,3 +314,20 @@ fn the_digest_moves_with_the_facts_and_not_with_time() {
     assert_eq!(digest(&still), digest(&later));
     assert_ne!(digest(&still), digest(&moved));
 }
+
+/// What is said of a machine that is otherwise well.
+fn said_of(change: impl Fn(&mut NodeFacts)) -> Vec<String> {
+    let config = config(3, 0);
+    let mut facts = facts(&config);
+    facts.values_mut().take(1).for_each(change);
+    let found = checks::all(&config, &facts).into_iter();
+    found.filter(|finding| finding.severity == Severity::Error).map(|finding| finding.message).collect()
+}
+
+#[test]
+fn what_was_sold_as_512_mib_is_enough_and_half_of_it_is_not() {
+    let with = |mib: u64| said_of(|node| node.hardware.memory_bytes = mib << 20);
+    assert_eq!(with(470), with(4096));
+    assert!(with(256).iter().any(|message| message == "has 256 MiB of memory"));
+    assert_eq!(with(0), with(4096), "what could not be read is not too little");
+}

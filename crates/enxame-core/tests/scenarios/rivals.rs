@@ -1,20 +1,25 @@
 //! Others who make the node's firewall, or stand in the way of its programs.
 
+use enxame_core::areas::{Action, engine};
 use enxame_core::config::Config;
 use enxame_core::declare::{Finding, Severity};
-use enxame_core::facts::{NodeFacts, RivalFacts};
-use enxame_core::plan;
+use enxame_core::facts::{NodeFacts, PackageFacts, RivalFacts};
+use enxame_core::plan::{self, Plan};
 
 use super::{directory, facts};
 
 /// What is said of the first node of a base, with something changed on it.
 fn said(base: &str, change: impl Fn(&mut NodeFacts)) -> Vec<Finding> {
+    planned(base, change).findings
+}
+
+fn planned(base: &str, change: impl Fn(&mut NodeFacts)) -> Plan {
     let folder = directory().join(base);
     let yaml = std::fs::read_to_string(folder.join("cluster.yaml")).unwrap();
     let config = Config::parse("cluster.yaml", &yaml).unwrap();
     let mut facts = facts::read(&directory(), &folder.join("facts.json"));
     change(facts.values_mut().next().unwrap());
-    plan::make(&config, &facts, None, enxame_core::areas::resources()).unwrap().findings
+    plan::make(&config, &facts, None, enxame_core::areas::resources()).unwrap()
 }
 
 fn rival(started_by: &str, is_sure: bool) -> RivalFacts {
@@ -66,4 +71,15 @@ fn what_apt_would_remove_for_ufw_is_told_before_and_only_where_ufw_is_missing() 
     assert!(told.message.starts_with("nftables and ufw cannot be"), "{told:?}");
     assert!(told.hint.contains("apt-get remove netfilter-persistent"), "{told:?}");
     assert_eq!(in_the_way("a_converged_cluster_needs_nothing"), None);
+}
+
+#[test]
+fn podmans_docker_gives_way_to_the_distributions_engine() {
+    let podman = PackageFacts { installed: Some("4.3.1".to_owned()), is_held: false };
+    let plan = planned("a_converged_cluster_needs_nothing", |node| {
+        node.packages.insert("podman-docker".to_owned(), podman.clone());
+    });
+    let [change] = &plan.changes[..] else { panic!("{:?}", plan.changes) };
+    let Action::Engine(engine::Action::Package(action)) = &change.action else { panic!("{change:?}") };
+    assert_eq!(action.remove, ["podman-docker"]);
 }

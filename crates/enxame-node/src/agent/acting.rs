@@ -11,7 +11,7 @@ use enxame_core::secret::Secret;
 use nix::fcntl::Flock;
 
 use super::lock;
-use crate::actuate::{ActuateError, Context};
+use crate::actuate::{ActuateError, Context, PackageLists};
 use crate::deadman::{self, When};
 use crate::host::Host;
 use crate::{areas, forget, journal};
@@ -22,12 +22,12 @@ pub(super) struct Acting {
     lock_path: PathBuf,
     lock: Option<Flock<File>>,
     operator: String,
-    package_lists_are_fresh: bool,
+    package_lists: PackageLists,
 }
 
 impl Acting {
     pub(super) fn locking(lock_path: PathBuf) -> Self {
-        Self { lock_path, lock: None, operator: "unknown".to_owned(), package_lists_are_fresh: false }
+        Self { lock_path, lock: None, operator: "unknown".to_owned(), package_lists: PackageLists::default() }
     }
 
     pub(super) fn unlock(&mut self) {
@@ -105,8 +105,7 @@ impl Acting {
             // Nothing was done; that the line may not be written changes nothing of it.
             drop(record(ChangeEvent::Failed(failure.causes.first().cloned().unwrap_or_default())));
         })?;
-        let mut context =
-            Context { host, handed, progress, package_lists_are_fresh: &mut self.package_lists_are_fresh };
+        let mut context = Context { host, handed, progress, package_lists: &mut self.package_lists };
         let outcome = areas::act(&mut context, action).map_err(|error| error.failure());
         let is_guarded = making.is_some();
         // From here on the dead-man switch may go back.

@@ -11,7 +11,7 @@ use enxame_core::names::NodeName;
 use enxame_core::plan::{self, Plan};
 
 use super::act;
-use crate::actuate::Context;
+use crate::actuate::{Context, PackageLists};
 use crate::before;
 use crate::host::{FakeHost, Finished, Host};
 
@@ -88,7 +88,7 @@ impl Node {
                 host: &self.host,
                 handed: None,
                 progress: &mut |_| (),
-                package_lists_are_fresh: &mut true,
+                package_lists: &mut PackageLists::Fetched,
             };
             act(&mut context, &harmless(change.action.clone())).unwrap();
         }

@@ -3,7 +3,7 @@
 use enxame_core::areas::Action;
 use enxame_core::secret::Secret;
 
-use crate::actuate::{ActuateError, Context};
+use crate::actuate::{ActuateError, Context, PackageLists};
 use crate::areas;
 use crate::host::{FakeHost, Finished};
 
@@ -23,7 +23,8 @@ pub(crate) fn act(
     handed: Option<&Secret>,
     action: impl Into<Action>,
 ) -> Result<(), ActuateError> {
-    let mut context = Context { host, handed, progress: &mut |_| (), package_lists_are_fresh: &mut false };
+    let mut context =
+        Context { host, handed, progress: &mut |_| (), package_lists: &mut PackageLists::default() };
     areas::act(&mut context, &action.into())
 }
 

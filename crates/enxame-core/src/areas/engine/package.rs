@@ -38,13 +38,15 @@ const NOT_BESIDE_DOCKER_CE: [&str; 10] = [
     "runc",
     "docker-engine",
 ];
-const NOT_BESIDE_DISTRIBUTION: [&str; 6] = [
+/// What the distribution's own conflicts with, or would run beside.
+const NOT_BESIDE_DISTRIBUTION: [&str; 7] = [
     "docker-ce",
     "docker-ce-cli",
     "containerd.io",
     "docker-buildx-plugin",
     "docker-compose-plugin",
     "docker-engine",
+    "podman-docker",
 ];
 /// What the engine needs and distributions only recommend: without `AppArmor`'s tools containers do not start where
 /// the kernel has it on.

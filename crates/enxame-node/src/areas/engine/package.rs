@@ -8,7 +8,7 @@ use std::time::Duration;
 use enxame_core::areas::engine::package::{Action, KEYRING, OTHER_SOURCES, Repository, SOURCES, UNIT};
 use enxame_core::facts::FileFacts;
 
-use crate::actuate::{ActuateError, Context};
+use crate::actuate::{ActuateError, Context, PackageLists};
 use crate::host::Command;
 use crate::{apt, swarm};
 
@@ -84,7 +84,7 @@ fn add_repository(on: &mut Context<'_>, repository: &Repository) -> Result<(), A
         let hint = "another file names Docker's repository with another key: take that line out (the message names it)";
         return Err(ActuateError::wrong(format!("apt refuses the repository: {error}"), hint));
     }
-    *on.package_lists_are_fresh = false;
+    *on.package_lists = PackageLists::NotFetched;
     Ok(())
 }
 

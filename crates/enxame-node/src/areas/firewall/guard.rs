@@ -92,6 +92,7 @@ fn list() -> Command {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::actuate::PackageLists;
     use crate::host::{FakeHost, Finished};
     use enxame_core::files::OwnedFile;
 
@@ -131,7 +132,7 @@ mod tests {
             closed: None,
         };
         let mut context =
-            Context { host, handed: None, progress: &mut |_| {}, package_lists_are_fresh: &mut true };
+            Context { host, handed: None, progress: &mut |_| {}, package_lists: &mut PackageLists::Fetched };
         act(&mut context, &action)
     }
 

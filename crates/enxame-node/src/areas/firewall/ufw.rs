@@ -203,6 +203,7 @@ fn follow(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::actuate::PackageLists;
     use crate::host::{FakeHost, Finished};
 
     fn answer(code: i32, stdout: &str, stderr: &str) -> Finished {
@@ -270,7 +271,7 @@ mod tests {
         }))
         .unwrap();
         let mut context =
-            Context { host, handed: None, progress: &mut |_| {}, package_lists_are_fresh: &mut true };
+            Context { host, handed: None, progress: &mut |_| {}, package_lists: &mut PackageLists::Fetched };
         act(&mut context, &action)
     }
 

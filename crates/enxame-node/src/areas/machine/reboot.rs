@@ -31,12 +31,12 @@ pub(super) fn act(on: &mut Context<'_>, action: &Action) -> Result<(), ActuateEr
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::actuate::PackageLists;
     use crate::host::{FakeHost, Finished};
 
     fn act_on(host: &FakeHost) {
-        let mut fresh = false;
         let mut context =
-            Context { host, handed: None, progress: &mut |_| (), package_lists_are_fresh: &mut fresh };
+            Context { host, handed: None, progress: &mut |_| (), package_lists: &mut PackageLists::Fetched };
         act(&mut context, &Action { boot_id: "before".to_owned() }).unwrap();
     }
 
