@@ -1,7 +1,7 @@
 //! The container engine, over its socket and never by starting it.
 //!
 //! `docker.socket` starts the daemon on the first connection, which would be a change: the socket is used only while a
-//! dockerd runs.
+//! dockerd holds it.
 
 pub(crate) mod snap;
 pub(crate) mod unit;
@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::future::Future;
 use std::net::IpAddr;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bollard::models::{ContainerSummary, PortSummaryTypeEnum, SystemInfo};
@@ -23,11 +24,13 @@ use tokio::time::timeout;
 
 use crate::areas::swarm::look::{self as swarm, workloads};
 use crate::engine::{Engine, EngineError, SOCKET};
-use crate::host::Host;
+use crate::host::{Host, PATH};
 use crate::swarm::LOOK;
 
-/// Where distributions, Docker and snapd put the daemon.
-const DAEMONS: [&str; 3] = ["/usr/bin/dockerd", "/usr/sbin/dockerd", "/snap/bin/docker"];
+/// Docker's snap, whose daemon is not where programs are.
+const SNAP: &str = "/snap/bin/docker";
+/// The socket by both its names: `/var/run` is a link.
+const SOCKETS: [&str; 2] = [SOCKET, "/run/docker.sock"];
 /// What the engine labels the containers of services with (moby, daemon/cluster/executor/container).
 const OF_A_SERVICE: &str = "com.docker.swarm.service.id";
 /// The deadline of each call.
@@ -60,35 +63,54 @@ pub(crate) fn look(host: &dyn Host) -> Seen {
 }
 
 fn answers(host: &dyn Host) -> Result<Answers, EngineState> {
-    if !host.exists(SOCKET) {
-        return if DAEMONS.iter().any(|daemon| host.exists(daemon)) {
-            Err(EngineState::NotAnswering(format!("{SOCKET} is not there")))
-        } else {
-            Err(EngineState::Absent)
-        };
+    let is_served = is_held_by(&SOCKETS, "dockerd");
+    // A socket alone is what a purged engine left behind, or podman's that is called so.
+    if !is_served && !is_installed(host) {
+        return Err(EngineState::Absent);
     }
-    if !daemon_runs(host) {
-        return Err(EngineState::NotAnswering("dockerd is not running".to_owned()));
+    if !host.exists(SOCKET) {
+        return Err(EngineState::NotAnswering(format!("{SOCKET} is not there")));
+    }
+    if !is_served {
+        return Err(EngineState::NotAnswering("no dockerd listens at its socket".to_owned()));
     }
     Engine::connect()
         .and_then(|engine| ask(&engine))
         .map_err(|error| EngineState::NotAnswering(chain(&error)))
 }
 
-/// Whether a dockerd runs: the one its pid file names or, where that is elsewhere (snap), any.
-fn daemon_runs(host: &dyn Host) -> bool {
-    let is_dockerd = |pid: &str| host.text(&format!("/proc/{pid}/comm")).trim() == "dockerd";
-    let named = host.text("/run/docker.pid");
-    let is_number = |pid: &str| !pid.is_empty() && pid.bytes().all(|byte| byte.is_ascii_digit());
-    if is_number(named.trim()) && is_dockerd(named.trim()) {
-        return true;
+/// Whether there is a daemon to run.
+fn is_installed(host: &dyn Host) -> bool {
+    let mut places = PATH.split(':').map(|directory| format!("{directory}/dockerd"));
+    places.any(|place| host.exists(&place)) || host.exists(SNAP)
+}
+
+/// Whether a running program of this name holds a socket that listens at one of these paths. systemd holds the engine's
+/// while it rests, and whoever connects wakes it; a dockerd of somebody's own, rootless or in a container, holds another.
+fn is_held_by(paths: &[&str], program: &str) -> bool {
+    let listening = fs::read_to_string("/proc/net/unix").unwrap_or_default();
+    let sockets: BTreeSet<PathBuf> = listening.lines().filter_map(|line| socket_at(line, paths)).collect();
+    if sockets.is_empty() {
+        return false;
     }
-    fs::read_dir("/proc").is_ok_and(|entries| {
-        entries.flatten().any(|entry| {
-            let pid = entry.file_name().to_string_lossy().into_owned();
-            is_number(&pid) && is_dockerd(&pid)
-        })
+    let holds = |process: &Path| {
+        let is_it = || fs::read_to_string(process.join("comm")).is_ok_and(|name| name.trim_end() == program);
+        let descriptors = || fs::read_dir(process.join("fd")).into_iter().flatten().flatten();
+        is_it()
+            && descriptors().any(|one| fs::read_link(one.path()).is_ok_and(|file| sockets.contains(&file)))
+    };
+    fs::read_dir("/proc").into_iter().flatten().flatten().any(|entry| {
+        let is_process = entry.file_name().as_encoded_bytes().iter().all(u8::is_ascii_digit);
+        is_process && holds(&entry.path())
     })
+}
+
+/// The socket of a line of `/proc/net/unix`, as the links in `/proc/PID/fd` name it: `Num: RefCount Protocol Flags Type St Inode
+/// Path`, of which one that listens has the flag `__SO_ACCEPTCON` (`proc_pid_net(5)`).
+fn socket_at(line: &str, paths: &[&str]) -> Option<PathBuf> {
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let [_, _, _, "00010000", _, _, inode, path] = words.as_slice() else { return None };
+    paths.contains(path).then(|| PathBuf::from(format!("socket:[{inode}]")))
 }
 
 struct Answers {
@@ -222,13 +244,39 @@ mod tests {
 
     #[test]
     fn a_daemon_without_its_socket_does_not_answer() {
-        let host = FakeHost::default().with_file("/usr/sbin/dockerd", "");
-        assert_eq!(look(&host).state, EngineState::NotAnswering(format!("{SOCKET} is not there")));
+        for place in ["/usr/sbin/dockerd", "/usr/local/bin/dockerd", SNAP] {
+            let host = FakeHost::default().with_file(place, "");
+            assert_eq!(look(&host).state, EngineState::NotAnswering(format!("{SOCKET} is not there")));
+        }
     }
 
     #[test]
     fn a_socket_whose_daemon_rests_is_left_alone() {
-        let host = FakeHost::default().with_file(SOCKET, "").with_file("/run/docker.pid", "");
-        assert_eq!(look(&host).state, EngineState::NotAnswering("dockerd is not running".to_owned()));
+        let host = FakeHost::default().with_file(SOCKET, "").with_file("/usr/bin/dockerd", "");
+        assert_eq!(
+            look(&host).state,
+            EngineState::NotAnswering("no dockerd listens at its socket".to_owned())
+        );
+    }
+
+    #[test]
+    fn a_socket_without_a_daemon_is_no_engine() {
+        let podman = FakeHost::default().with_file(SOCKET, "").with_file("/usr/bin/docker", "");
+        assert_eq!(look(&podman).state, EngineState::Absent);
+    }
+
+    #[test]
+    fn a_socket_is_used_only_where_the_program_itself_holds_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let socket = directory.path().join("docker.sock");
+        let path = socket.to_str().unwrap();
+        let own = fs::read_to_string("/proc/self/comm").unwrap();
+        assert!(!is_held_by(&[path], own.trim_end()), "nobody listens");
+        let listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        assert!(is_held_by(&["/run/other.sock", path], own.trim_end()));
+        assert!(!is_held_by(&[path], "dockerd"), "systemd's, or podman's");
+        assert!(!is_held_by(&["/run/other.sock"], own.trim_end()), "another socket");
+        drop(listener);
+        assert!(!is_held_by(&[path], own.trim_end()), "left behind");
     }
 }
