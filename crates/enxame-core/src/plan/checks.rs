@@ -286,6 +286,12 @@ fn of_node(
             "Debian 12 or 13, or Ubuntu 22.04 or 24.04 is safer",
         );
     }
+    if let Some(how) = &facts.kernel.shared {
+        let message = format!("is a container and no machine: {how}");
+        let hint = "take a server with a kernel of its own (KVM and its like): in a container no module can be loaded, and what is \
+                    set of its host's kernel is not this server's to set";
+        found.add(Severity::Error, (name, "2.2"), message, hint);
+    }
     if (1..MEMORY_MINIMUM_BYTES).contains(&facts.hardware.memory_bytes) {
         let message = format!("has {} MiB of memory", facts.hardware.memory_bytes / 1024 / 1024);
         found.add(Severity::Error, (name, "1.1"), message, "a manager needs a server with at least 512 MiB");

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use proptest::sample::{Index, subsequence};
 
 use super::*;
+use crate::areas::machine::kernel_modules::KernelModules;
 use crate::change::{Kind, Risk};
 use crate::declare::{Declaration, SwarmFate};
 use crate::facts::blank::blank;
@@ -330,4 +331,25 @@ fn what_was_sold_as_512_mib_is_enough_and_half_of_it_is_not() {
     assert_eq!(with(470), with(4096));
     assert!(with(256).iter().any(|message| message == "has 256 MiB of memory"));
     assert_eq!(with(0), with(4096), "what could not be read is not too little");
+}
+
+#[test]
+fn a_container_that_was_taken_for_a_machine_is_refused() {
+    let said = said_of(|node| node.kernel.shared = Some("CAP_SYS_MODULE is kept from its root".to_owned()));
+    assert!(said.iter().any(|message| message.starts_with("is a container and no machine: CAP_SYS_MODULE")));
+}
+
+#[test]
+fn a_kernel_whose_modules_are_gone_is_to_be_booted_anew_and_gets_no_package() {
+    let config = config(3, 0);
+    let all = facts(&config);
+    let node = &config.nodes[0];
+    for distribution in ["debian", "ubuntu"] {
+        let mut facts = all[&node.name].clone();
+        facts.os.id = distribution.to_owned();
+        facts.kernel.modules_are_gone = true;
+        let declared = KernelModules.declare(&View { config: &config, all: &all, node, facts: &facts });
+        let [finding] = &declared.findings[..] else { panic!("{declared:?}") };
+        assert!(declared.drafts.is_empty() && finding.hint.contains("reboot the server"), "{finding:?}");
+    }
 }

@@ -38,7 +38,7 @@ pub fn gather(host: &dyn Host, query: &FactsQuery) -> NodeFacts {
 
         let rivals = scope.spawn(|| if query.filter { rivals::look(Path::new("/")) } else { Vec::new() });
 
-        let kernel = system::kernel();
+        let kernel = system::kernel(host);
         let status = host.long_text(packages::STATUS);
         let known = packages::packages(&status, &query.packages);
         let is_missing = |name: &String| {

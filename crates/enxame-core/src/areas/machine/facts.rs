@@ -26,6 +26,13 @@ pub struct Kernel {
     pub release: String,
     /// The architecture, e.g. `x86_64`.
     pub architecture: String,
+    /// Whether it can load modules and those of its release are not on the disk: another one was installed in its place, and
+    /// the machine has not booted since.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub modules_are_gone: bool,
+    /// What tells that it is another machine's kernel, shared with a container that was taken for a machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shared: Option<String>,
 }
 
 /// Processors, memory, disk.

@@ -112,6 +112,9 @@ impl Declare for KernelModules {
         wanted.extend(view.node.address.is_ipv6().then_some(ESP6));
         let missing: Vec<&str> =
             wanted.iter().copied().filter(|name| state(name) == ModuleState::Missing).collect();
+        if !missing.is_empty() && view.facts.kernel.modules_are_gone {
+            return gone(view);
+        }
         let package = extra_package(view.facts, &missing);
         if !missing.is_empty() && package.is_none() {
             return refusal(view, format!("the kernel lacks the modules {}", missing.join(", ")));
@@ -177,6 +180,17 @@ fn barred(view: &View<'_>, wanted: &BTreeSet<&str>) -> Vec<Finding> {
         Some(Finding::error("2.2", message, hint).on(&view.node.name))
     };
     wanted.iter().filter_map(finding).collect()
+}
+
+/// A kernel that was upgraded under the running machine: no package brings its modules back.
+fn gone(view: &View<'_>) -> Declaration {
+    let release = &view.facts.kernel.release;
+    let message = format!(
+        "the modules of the running kernel, {release}, are gone: /lib/modules/{release} is not there"
+    );
+    let hint = "another kernel was installed in its place: reboot the server, then try again";
+    let finding = Finding::error("2.2", message, hint).on(&view.node.name);
+    Declaration { drafts: Vec::new(), findings: vec![finding] }
 }
 
 fn refusal(view: &View<'_>, message: String) -> Declaration {

@@ -20,7 +20,7 @@ const NEEDED: [&str; 3] = ["esp4", "xfrm_user", "seqiv"];
 
 /// Tries only while looking changes nothing.
 pub(crate) fn look(host: &dyn Host) -> Observed<bool> {
-    let release = system::kernel().release;
+    let release = system::release();
     let in_kernel = modules::in_kernel(host, &release, &["esp4", "xfrm_user", "seqiv", "gcm"]);
     if let Some(missing) = NEEDED.into_iter().find(|name| !in_kernel.contains(*name)) {
         return Observed::Unknown(format!("{missing} is not loaded"));
@@ -85,7 +85,7 @@ mod tests {
     fn nothing_is_tried_that_would_load_a_module() {
         let host = FakeHost::default()
             .with_file("/proc/modules", "esp4 32768 0 - Live 0x0\nxfrm_user 53248 0 - Live 0x0\n");
-        let release = system::kernel().release;
+        let release = system::release();
         if modules::in_kernel(&host, &release, &["seqiv"]).is_empty() {
             assert_eq!(look(&host), Observed::Unknown("seqiv is not loaded".to_owned()));
         }

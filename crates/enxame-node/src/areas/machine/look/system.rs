@@ -6,6 +6,10 @@ use nix::sys::utsname::uname;
 
 use crate::host::Host;
 
+/// Capabilities without which modules cannot be loaded, interfaces not be made and nothing be mounted (`linux/capability.h`).
+const OVER_THE_KERNEL: [(u32, &str); 3] =
+    [(12, "CAP_NET_ADMIN"), (16, "CAP_SYS_MODULE"), (21, "CAP_SYS_ADMIN")];
+
 /// Reads `os-release(5)`.
 pub(crate) fn operating_system(os_release: &str) -> OperatingSystem {
     let mut os = OperatingSystem::default();
@@ -37,15 +41,47 @@ fn unquoted(value: &str) -> String {
     text
 }
 
+/// The running kernel's release.
+pub(crate) fn release() -> String {
+    uname().map(|name| name.release().to_string_lossy().into_owned()).unwrap_or_default()
+}
+
 /// The running kernel.
-pub(crate) fn kernel() -> Kernel {
-    uname().map_or_else(
-        |_| Kernel::default(),
-        |name| Kernel {
-            release: name.release().to_string_lossy().into_owned(),
-            architecture: name.machine().to_string_lossy().into_owned(),
-        },
-    )
+pub(crate) fn kernel(host: &dyn Host) -> Kernel {
+    let Ok(name) = uname() else { return Kernel::default() };
+    let release = name.release().to_string_lossy().into_owned();
+    Kernel {
+        modules_are_gone: modules_are_gone(host, &release),
+        shared: shared(host),
+        architecture: name.machine().to_string_lossy().into_owned(),
+        release,
+    }
+}
+
+/// A kernel that is built without modules has no list of them either, and none are missed.
+fn modules_are_gone(host: &dyn Host, release: &str) -> bool {
+    host.exists("/proc/modules") && !host.exists(&format!("/lib/modules/{release}/modules.dep"))
+}
+
+/// What tells that the kernel is another machine's, whatever made the container: numbers of users that are translated, or
+/// capabilities over the kernel that not even root can have (capabilities(7)), or what it said of itself to systemd.
+fn shared(host: &dyn Host) -> Option<String> {
+    let users = host.text("/proc/self/uid_map");
+    let users: Vec<&str> = users.split_whitespace().collect();
+    // Where it cannot be read nothing is known; a machine maps all numbers to themselves.
+    if !users.is_empty() && users != ["0", "0", "4294967295"] {
+        return Some("its root is a plain user of the machine it runs on (/proc/self/uid_map)".to_owned());
+    }
+    let status = host.text("/proc/self/status");
+    let bounding = status.lines().find_map(|line| line.strip_prefix("CapBnd:"));
+    let bounding = bounding.and_then(|bits| u64::from_str_radix(bits.trim(), 16).ok());
+    let lacks = |(bit, _): &&(u32, &str)| bounding.is_some_and(|bits| bits & (1 << bit) == 0);
+    if let Some((_, name)) = OVER_THE_KERNEL.iter().find(lacks) {
+        return Some(format!("{name} is kept from its root (CapBnd in /proc/self/status)"));
+    }
+    let manager = host.text("/run/systemd/container");
+    let manager = manager.trim();
+    (!manager.is_empty()).then(|| format!("/run/systemd/container says `{manager}`"))
 }
 
 /// The host name the kernel has now.
@@ -112,6 +148,38 @@ fn meminfo_bytes(meminfo: &str, key: &str) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::host::FakeHost;
+
+    const MACHINE: &str = "         0          0 4294967295\n";
+    const ALL: &str = "Name:\tenxame\nCapBnd:\t000001ffffffffff\n";
+
+    fn shares(users: &str, status: &str, manager: &str) -> Option<String> {
+        let host =
+            FakeHost::default().with_file("/proc/self/uid_map", users).with_file("/proc/self/status", status);
+        shared(&host.with_file("/run/systemd/container", manager))
+    }
+
+    #[test]
+    fn a_container_is_told_from_a_machine_by_what_its_root_may_do() {
+        assert_eq!(shares(MACHINE, ALL, ""), None);
+        assert_eq!(shares("", "", ""), None, "what cannot be read tells nothing");
+        let unprivileged = shares("0 100000 65536\n", ALL, "").unwrap();
+        assert!(unprivileged.contains("uid_map"), "{unprivileged}");
+        let privileged = shares(MACHINE, "CapBnd:\t000001fffffeffff\n", "").unwrap();
+        assert!(privileged.starts_with("CAP_SYS_MODULE"), "{privileged}");
+        let with_all = shares(MACHINE, ALL, "lxc\n").unwrap();
+        assert!(with_all.contains("`lxc`"), "{with_all}");
+    }
+
+    #[test]
+    fn modules_are_gone_only_where_the_kernel_has_some_and_their_list_is_not_there() {
+        let gone = FakeHost::default().with_file("/proc/modules", "");
+        assert!(modules_are_gone(&gone, "6.1.0-9"));
+        let upgraded = gone.with_file("/lib/modules/6.1.0-10/modules.dep", "");
+        assert!(modules_are_gone(&upgraded, "6.1.0-9"));
+        assert!(!modules_are_gone(&upgraded, "6.1.0-10"));
+        assert!(!modules_are_gone(&FakeHost::default(), "6.1.0-9"), "a kernel without modules");
+    }
 
     #[test]
     fn os_release_is_read_with_and_without_quotes() {
