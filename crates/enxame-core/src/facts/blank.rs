@@ -18,6 +18,7 @@ pub(crate) fn blank() -> NodeFacts {
         hostname: String::new(),
         hardware: Hardware { processors: 2, memory_bytes: 4 << 30, disk_bytes: 40 << 30 },
         files: [].into(),
+        unwritable: [].into(),
         modules: [].into(),
         modules_barred: [].into(),
         esp: Observed::Unknown(String::new()),

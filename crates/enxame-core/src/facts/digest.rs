@@ -44,6 +44,7 @@ fn lasting(facts: &NodeFacts) -> impl Serialize {
         hostname,
         hardware,
         files,
+        unwritable,
         modules,
         modules_barred,
         esp,
@@ -68,7 +69,7 @@ fn lasting(facts: &NodeFacts) -> impl Serialize {
     } = facts;
     (
         (os, kernel, machine_id, hostname, hardware),
-        (files, modules, modules_barred, esp, sysctl, sysctl_set, packages, units),
+        (files, unwritable, modules, modules_barred, esp, sysctl, sysctl_set, packages, units),
         (engine, interfaces, routes, cloud_init, docker_snap),
         (upgrades_unattended, docker_group_members, ssh_session, ssh_answers_by, filter),
         (interrupted, not_put_back, before),

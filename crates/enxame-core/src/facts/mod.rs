@@ -22,8 +22,8 @@ use crate::areas::firewall::Service;
 pub use crate::areas::engine::facts::{EngineFacts, EngineFlag, EngineState};
 pub use crate::areas::firewall::facts::{FilterFacts, GuardState, Listener, RivalFacts, TableFacts};
 pub use crate::areas::machine::facts::{
-    Bar, CloudInitFacts, DockerSnap, Hardware, InterfaceFacts, Kernel, LinkFacts, ModuleState, Occupant,
-    OccupiedNetwork, OperatingSystem, PackageFacts, SetWhen, Setting, UnitFacts,
+    Bar, CloudInitFacts, DockerSnap, Hardware, InterfaceFacts, Kernel, LinkFacts, ModuleState, Obstacle,
+    Occupant, OccupiedNetwork, OperatingSystem, PackageFacts, SetWhen, Setting, UnitFacts,
 };
 pub use crate::areas::swarm::Workloads;
 pub use crate::areas::swarm::facts::{
@@ -191,6 +191,9 @@ pub struct NodeFacts {
     pub hardware: Hardware,
     /// The files that were asked for, by path.
     pub files: BTreeMap<String, FileFacts>,
+    /// Why those of them that cannot be replaced cannot.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub unwritable: BTreeMap<String, Obstacle>,
     /// The kernel modules that were asked for, by name.
     pub modules: BTreeMap<String, ModuleState>,
     /// What keeps those of them that are not built in from being loaded, now or at the next boot.

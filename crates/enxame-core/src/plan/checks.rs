@@ -2,6 +2,7 @@
 
 mod access;
 mod bridges;
+mod unwritable;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -70,7 +71,7 @@ pub(super) fn all(config: &Config, facts: &ClusterFacts) -> Vec<Finding> {
 
 /// What only the finished list of changes shows.
 pub(crate) fn of_changes(config: &Config, facts: &ClusterFacts, changes: &[Change]) -> Vec<Finding> {
-    let mut found = Findings(Vec::new());
+    let mut found = Findings(unwritable::findings(facts, changes));
     let is_locking = facts
         .values()
         .filter_map(|facts| facts.engine.swarm()?.settings.as_ref())

@@ -185,6 +185,7 @@ scenarios! {
     disruptions_go_one_by_one_and_the_founder_is_last: Whole,
     engines_that_cannot_talk_are_made_alike: Only(&[Engine]),
     engines_that_cannot_talk_are_refused: Only(&[Engine]),
+    files_that_cannot_be_written_are_named_where_they_would_be: Findings,
     of_those_who_do_not_answer_only_members_are_labelled: Only(&[Swarm]),
     rules_of_others_in_docker_user_are_kept_in_order: Only(&[Firewall]),
     rules_of_others_in_docker_user_are_removed_by_name: Only(&[Firewall]),

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use enxame_core::facts::{NotPutBack, WhatItWas};
@@ -42,6 +43,11 @@ impl Kept {
 
     /// Makes the file what it was. Can be done again at any point.
     pub(super) fn restore(&self) -> io::Result<()> {
+        // The change may not have come as far as this file, which then may stay what keeps it from being written.
+        if self.is_as_it_was() {
+            self.forget();
+            return Ok(());
+        }
         let outcome = match &self.copy {
             Some(copy) => fs::rename(copy, &self.path),
             None => fs::remove_file(&self.path),
@@ -62,6 +68,15 @@ impl Kept {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             Err(error) => Err(error),
         }
+    }
+
+    fn is_as_it_was(&self) -> bool {
+        let Some(copy) = &self.copy else { return !is_there(&self.path) };
+        let about = |path: &Path| {
+            let about = fs::symlink_metadata(path).ok().filter(fs::Metadata::is_file)?;
+            Some((about.mode(), fs::read(path).ok()?))
+        };
+        about(&self.path).is_some_and(|now| about(copy).as_ref() == Some(&now))
     }
 
     /// That it could not be restored, for whoever has to.
@@ -114,6 +129,24 @@ mod tests {
             old.restore().unwrap();
             assert_eq!(fs::read_to_string(path("old")).unwrap(), "before");
         }
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1, "no copy is left");
+    }
+
+    #[test]
+    fn a_file_that_is_as_it_was_is_put_back_although_it_cannot_be_written() {
+        use rustix::fs::{IFlags, ioctl_setflags};
+        let directory = tempfile::tempdir_in("/var/tmp").unwrap();
+        let path = directory.path().join("ufw");
+        fs::write(&path, "before").unwrap();
+        let kept = Kept::of(&path).unwrap();
+        let set = |flags| ioctl_setflags(File::open(&path).unwrap(), flags);
+        if let Err(error) = set(IFlags::IMMUTABLE) {
+            eprintln!("SKIPPED: this filesystem has no immutable files: {error}");
+            return;
+        }
+        let restored = kept.restore();
+        set(IFlags::empty()).unwrap();
+        restored.unwrap();
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1, "no copy is left");
     }
 

@@ -20,7 +20,7 @@ use enxame_core::facts::{
 use crate::areas::engine::look::{self as engine, snap, unit as engine_unit};
 use crate::areas::machine::look::{
     accounts, clock, cloud_init, esp, gave_up, interfaces, modules, occupied, packages, routes, sysctl,
-    system, units, upgrades,
+    system, units, unwritable, upgrades,
 };
 use crate::areas::machine::reboot::BOOT_ID;
 use crate::host::Host;
@@ -57,6 +57,7 @@ pub fn gather(host: &dyn Host, query: &FactsQuery) -> NodeFacts {
             hostname: system::hostname(),
             hardware: hardware.stable,
             files: query.files.iter().map(|path| (path.clone(), host.read(Path::new(path)))).collect(),
+            unwritable: unwritable::look(Path::new("/"), &query.files),
             esp: Observed::Unknown(String::new()),
             sysctl: sysctl::look(host, &query.sysctl),
             sysctl_set: sysctl::settings(Path::new("/"), &query.sysctl),

@@ -69,6 +69,16 @@ pub struct Bar {
     pub at_boot_only: bool,
 }
 
+/// Why a file cannot be replaced, although root asks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Obstacle {
+    /// This file or directory is immutable or append-only (chattr(1)).
+    Immutable(String),
+    /// What is mounted here is so read-only.
+    ReadOnly(String),
+}
+
 /// A value of a kernel parameter that a file sets.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Setting {

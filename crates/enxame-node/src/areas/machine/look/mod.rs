@@ -17,6 +17,7 @@ pub(crate) mod routes;
 pub(crate) mod sysctl;
 pub(crate) mod system;
 pub(crate) mod units;
+pub(crate) mod unwritable;
 pub(crate) mod upgrades;
 
 use enxame_core::facts::Observed;
