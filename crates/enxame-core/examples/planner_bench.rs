@@ -94,6 +94,7 @@ fn guard(facts: &mut NodeFacts, node: &NodeConfig, firewall: &Firewall<'_>) {
         data_path_port: 4789,
         plaintext_vnis: Vec::new(),
         addresses: firewall::lasting_addresses(node, facts),
+        tunnel: None,
     }
     .text();
     *file(facts, guard_table::PATH) = text;
@@ -101,7 +102,7 @@ fn guard(facts: &mut NodeFacts, node: &NodeConfig, firewall: &Firewall<'_>) {
 
 fn filter(facts: &mut NodeFacts, node: &NodeConfig, firewall: &Firewall<'_>, family: Family) {
     let openings = firewall.on_node(node, facts.ssh_session);
-    let rules = ufw_rules::rules(&openings, family);
+    let rules = ufw_rules::rules(&openings, family, None);
     let user = file(facts, &ufw::user_rules(family));
     *user = ufw_rules::composed(user, &rules, ForeignRules::Keep).unwrap();
     let published = docker_user::published(&firewall.to_containers(node), family);
@@ -114,7 +115,7 @@ fn filter(facts: &mut NodeFacts, node: &NodeConfig, firewall: &Firewall<'_>, fam
         Family::V6 => &mut facts.filter.ipv6,
     };
     let Observed::Known(live) = live else { panic!("the base has seen it") };
-    live.user_input = Some(ufw_rules::saved(&openings, family));
+    live.user_input = Some(ufw_rules::saved(&openings, family, None));
     live.published = Some(published);
 }
 

@@ -91,6 +91,11 @@ pub enum Handover {
         /// The manager to ask.
         from: NodeName,
     },
+    /// The public keys that these nodes have for the tunnels by then.
+    TunnelKeys {
+        /// The nodes to ask.
+        from: Vec<NodeName>,
+    },
 }
 
 /// A change's identity: `<node>/<kind>` and, where a kind has several, `/<item>`.

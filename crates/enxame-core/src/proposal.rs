@@ -5,9 +5,10 @@ use std::fmt::Write;
 use std::net::IpAddr;
 use std::path::Path;
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 
 use crate::areas::swarm::pools;
+use crate::areas::tunnel::checks::proposed_network;
 use crate::config::{default_bridge_pool, default_overlay_pool};
 use crate::facts::NodeFacts;
 use crate::names::NodeName;
@@ -82,6 +83,9 @@ pub fn propose(candidates: &[Candidate], ssh_config: Option<&Path>) -> Result<St
     }
     text.push_str("nodes:\n");
     let names = names(candidates);
+    let pool = pool(candidates);
+    let tunnel = tunnel(candidates, &addresses, pool);
+    let mut tunnelled = tunnel.iter().flat_map(Ipv4Net::hosts);
     for (index, ((one, at), name)) in candidates.iter().zip(&addresses).zip(&names).enumerate() {
         let hardware = &one.facts.hardware;
         write(
@@ -98,12 +102,21 @@ pub fn propose(candidates: &[Candidate], ssh_config: Option<&Path>) -> Result<St
         if one.host != at.to_string() {
             write(&mut text, &format!("    ssh_host: {}\n", scalar(&one.host)));
         }
+        if let Some(address) = tunnelled.next() {
+            write(&mut text, &format!("    # tunnel: {address}\n"));
+        }
         if Some(index) == largest {
             text.push_str("    # The largest: it holds the data, and the proxy beside its certificates.\n");
             text.push_str("    roles: [storage, db, proxy]\n    preferred_leader: true\n");
         }
     }
-    if let Some(pool) = pool(candidates) {
+    if let Some(network) = tunnel {
+        text.push_str(
+            "# WireGuard tunnels between the servers: take the marks away here and at each of them.\n",
+        );
+        write(&mut text, &format!("# tunnel: {{network: {network}}}\n"));
+    }
+    if let Some(pool) = pool {
         text.push_str(
             "swarm:\n  # The default, 10.0.0.0/8, is somebody's already; this is free on all of them.\n",
         );
@@ -117,6 +130,13 @@ fn pool(candidates: &[Candidate]) -> Option<IpNet> {
     let bridges = default_bridge_pool();
     let free = pools::free(candidates.iter().map(|one| &one.facts), &[bridges]);
     free.filter(|pool| *pool != default_overlay_pool())
+}
+
+/// A network for the tunnels that is free on every server, and beside whatever else is proposed.
+fn tunnel(candidates: &[Candidate], addresses: &[IpAddr], pool: Option<IpNet>) -> Option<Ipv4Net> {
+    let pools = [pool.unwrap_or_else(default_overlay_pool), default_bridge_pool()];
+    let others: Vec<IpNet> = addresses.iter().map(|address| IpNet::from(*address)).chain(pools).collect();
+    proposed_network(candidates.len(), candidates.iter().map(|one| &one.facts), &others)
 }
 
 fn write(text: &mut String, more: &str) {

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::areas::Action;
 use crate::change::ChangeId;
-use crate::facts::{FactsQuery, NodeFacts};
+use crate::facts::{FactsQuery, NodeFacts, PublicKey};
 use crate::probe::{ProbeReply, ProbeRequest};
 use crate::secret::Secret;
 
@@ -128,6 +128,8 @@ pub enum Request {
     Forget,
     /// Hand over the swarm's manager token.
     ManagerToken,
+    /// Tell the public half of the node's key for the tunnels.
+    TunnelKey,
     /// Take part in a proof.
     Probe(ProbeRequest),
 }
@@ -147,6 +149,8 @@ pub enum Reply {
     /// The manager token.
     #[serde(with = "in_the_channel")]
     ManagerToken(Secret),
+    /// The public half of the key.
+    TunnelKey(PublicKey),
     /// A part of a proof.
     Probe(ProbeReply),
     /// It did not work.

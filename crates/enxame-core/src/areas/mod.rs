@@ -13,6 +13,7 @@ pub mod firewall;
 pub mod machine;
 pub mod swarm;
 mod touched;
+pub mod tunnel;
 
 pub use touched::{Touched, Value};
 
@@ -28,6 +29,8 @@ pub enum Action {
     Engine(engine::Action),
     /// The swarm.
     Swarm(swarm::Action),
+    /// The tunnels between the nodes.
+    Tunnel(tunnel::Action),
 }
 
 impl Action {
@@ -41,7 +44,7 @@ impl Action {
             Self::Firewall(firewall::Action::Ufw(action)) => {
                 action.closed.as_ref().map(|closed| format!("ufw: {closed}"))
             }
-            Self::Firewall(_) | Self::Machine(_) | Self::Engine(_) | Self::Swarm(_) => None,
+            Self::Firewall(_) | Self::Machine(_) | Self::Engine(_) | Self::Swarm(_) | Self::Tunnel(_) => None,
         }
     }
 }
@@ -65,7 +68,7 @@ macro_rules! actions {
 use actions;
 
 /// Every resource; those of the cluster are carried out in this order.
-static RESOURCES: [&dyn Declare; 18] = [
+static RESOURCES: [&dyn Declare; 20] = [
     &machine::hostname::Hostname,
     &machine::cloud_init::CloudInit,
     &machine::hosts::Hosts,
@@ -75,6 +78,8 @@ static RESOURCES: [&dyn Declare; 18] = [
     &firewall::packages::FirewallPackages,
     &firewall::guard::GuardTable,
     &firewall::ufw::Ufw,
+    &tunnel::key::TunnelKey,
+    &tunnel::interface::TunnelInterface,
     &engine::config::EngineConfigFile,
     &engine::package::EnginePackage,
     &engine::docker_group::DockerGroup,

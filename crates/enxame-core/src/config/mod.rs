@@ -12,6 +12,7 @@ mod model;
 mod reference;
 mod reserved;
 mod stacks;
+mod tunnel;
 mod v1;
 mod validate;
 mod words;
@@ -20,7 +21,7 @@ pub use error::{ConfigError, Problem};
 pub use load::LoadedConfig;
 pub use model::{
     AddressPool, Config, EdgeConfig, EngineConfig, FirewallConfig, NetworksConfig, NodeConfig, OpeningConfig,
-    RepositoryConfig, SshConfig, SwarmConfig,
+    RepositoryConfig, SshConfig, SwarmConfig, TunnelConfig,
 };
 pub(crate) use reserved::{NFS_PORT, SSH_PORT};
 pub use reserved::{PROBE_PORT, SWARM_GOSSIP_PORT, SWARM_MANAGEMENT_PORT};

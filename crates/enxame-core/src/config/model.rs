@@ -3,11 +3,11 @@
 //! Invariant: a [`Config`] was checked whole, and is read-only from then on.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 
 use super::words::{EdgeProvider, EngineSource, ForeignRules, OpeningProtocol, PeerAccess, Role};
 use crate::names::{NodeName, ObjectName};
@@ -30,6 +30,8 @@ pub struct Config {
     pub networks: NetworksConfig,
     /// Who may reach the nodes.
     pub firewall: FirewallConfig,
+    /// The tunnels between the nodes; `None`: there are to be none.
+    pub tunnel: Option<TunnelConfig>,
     /// The compose files of the stacks; relative paths are relative to `cluster.yaml`.
     pub stacks: Vec<PathBuf>,
     /// Sysctl values beyond, or instead of, the manual's.
@@ -99,6 +101,8 @@ pub struct NodeConfig {
     pub address: IpAddr,
     /// What to give to `ssh`; the address, unless said otherwise.
     pub ssh_host: String,
+    /// Its address in the tunnels.
+    pub tunnel: Option<Ipv4Addr>,
     /// What it is for.
     pub roles: BTreeSet<Role>,
     /// Whether it founds the swarm and should lead it.
@@ -166,6 +170,16 @@ pub struct NetworksConfig {
     pub plaintext: Option<ObjectName>,
     /// The underlay's MTU in bytes; `None`: measured.
     pub underlay_mtu_bytes: Option<u32>,
+}
+
+/// The tunnels between the nodes, as far as they are written. What is missing is proposed by the plan, which makes none
+/// before all of it is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TunnelConfig {
+    /// The network of the nodes' addresses in them.
+    pub network: Option<Ipv4Net>,
+    /// The UDP port.
+    pub port: u16,
 }
 
 impl Config {

@@ -231,3 +231,113 @@ fn the_port_of_verifys_service_is_opened_to_nobody_at_all() {
     // The service speaks TCP: UDP is free.
     assert_eq!(told("{openings: [{protocol: udp, port: 29877}]}"), Ok(()));
 }
+
+/// Three nodes with these addresses in the tunnels, and this `tunnel`.
+fn tunnelled(addresses: [&str; 3], tunnel: &str) -> String {
+    let mut text = THREE.to_owned();
+    for (node, address) in ["12", "14", "18"].into_iter().zip(addresses) {
+        let line = format!("    address: 203.0.113.{node}\n");
+        let address = if address.is_empty() { String::new() } else { format!("    tunnel: {address}\n") };
+        text = text.replace(&line, &(line.clone() + &address));
+    }
+    text + tunnel
+}
+
+#[test]
+fn tunnels_are_wanted_as_soon_as_they_are_written_and_not_before() {
+    let tunnel = |text: &str| Config::parse("cluster.yaml", text).unwrap().tunnel;
+    assert_eq!(tunnel(THREE), None);
+    for text in ["tunnel:\n", "tunnel: {}\n"] {
+        assert_eq!(
+            tunnel(&tunnelled([""; 3], text)),
+            Some(TunnelConfig { network: None, port: 51_820 }),
+            "{text}"
+        );
+    }
+    let whole = tunnelled(
+        ["192.168.255.1", "192.168.255.2", "192.168.255.3"],
+        "tunnel: {network: 192.168.255.0/24, port: 4500}\n",
+    );
+    let config = Config::parse("cluster.yaml", &whole).unwrap();
+    assert_eq!(
+        config.tunnel,
+        Some(TunnelConfig { network: Some("192.168.255.0/24".parse().unwrap()), port: 4500 })
+    );
+    assert_eq!(config.nodes[1].tunnel, Some("192.168.255.2".parse().unwrap()));
+}
+
+#[test]
+fn tunnels_that_cannot_be_are_refused_with_their_place() {
+    let one = ["192.168.255.1", "", ""];
+    let network = "tunnel: {network: 192.168.255.0/24}\n";
+    for (addresses, tunnel, expected) in [
+        (one, "", "6:13: `kvm2-manager` has an address in the tunnels, and there are none"),
+        (one, "tunnel:\n", "6:13: 192.168.255.1 is of no network: `tunnel.network` is not written"),
+        (
+            ["192.168.255.1", "192.168.255.1", "192.168.255.3"],
+            network,
+            "9:13: the address 192.168.255.1 in the tunnels is taken by `kvm2-manager`",
+        ),
+        (
+            ["10.0.0.1", "192.168.255.2", "192.168.255.3"],
+            network,
+            "6:13: 10.0.0.1 is not of the tunnels' network 192.168.255.0/24",
+        ),
+        (
+            ["192.168.255.0", "192.168.255.2", "192.168.255.3"],
+            network,
+            "6:13: 192.168.255.0 is no node's: it stands for the whole network 192.168.255.0/24",
+        ),
+        (
+            [""; 3],
+            "tunnel: {network: 192.168.255.1/24}\n",
+            "12:19: 192.168.255.1/24 has bits beyond its prefix",
+        ),
+        (
+            [""; 3],
+            "tunnel: {network: 192.168.255.0/31}\n",
+            "12:19: 192.168.255.0/31 is no network for the tunnels of 3 nodes",
+        ),
+        (
+            [""; 3],
+            "tunnel: {network: 192.168.255.0/30}\n",
+            "12:19: 192.168.255.0/30 is no network for the tunnels of 3 nodes",
+        ),
+        (
+            [""; 3],
+            "tunnel: {network: 10.9.0.0/16}\n",
+            "12:19: 10.9.0.0/16 overlaps the swarm's address pool 10.0.0.0/8",
+        ),
+        (
+            [""; 3],
+            "tunnel: {network: 172.20.0.0/16}\n",
+            "12:19: 172.20.0.0/16 overlaps the engine's address pool 172.16.0.0/12",
+        ),
+        (
+            [""; 3],
+            "tunnel: {network: 198.51.100.0/24}\n",
+            "12:19: 198.51.100.0/24 has addresses of the Internet",
+        ),
+        ([""; 3], "tunnel: {port: 0}\n", "12:16: there is no port 0"),
+        (
+            [""; 3],
+            "tunnel: {port: 7946}\n",
+            "12:16: UDP 7946 is not free for the tunnels: the swarm's gossip",
+        ),
+        (
+            [""; 3],
+            "tunnel:\nfirewall: {openings: [{protocol: udp, port: 51820}]}\n",
+            "13:45: UDP 51820 is the port of the tunnels between the nodes",
+        ),
+    ] {
+        assert_eq!(problems(&tunnelled(addresses, tunnel)), [format!("cluster.yaml:{expected}")], "{tunnel}");
+    }
+    for bad in
+        ["tunnel: {network: no}\n", "tunnel: {network: 192.168.255.0}\n", "tunnel: {network: 'fd00::/64'}\n"]
+    {
+        let told = problems(&tunnelled([""; 3], bad));
+        assert!(told[0].starts_with("cluster.yaml:12:19: "), "{told:?}");
+    }
+    let told = problems(&tunnelled(["192.168.255.300", "", ""], "tunnel:\n"));
+    assert!(told[0].starts_with("cluster.yaml:6:13: "), "{told:?}");
+}

@@ -41,6 +41,10 @@ pub(super) struct ClusterFile {
     /// Who may reach the servers.
     #[serde(default)]
     pub(super) firewall: FirewallFile,
+    /// `WireGuard` tunnels between the servers. Where it is written, even empty, they are made.
+    #[serde(default, deserialize_with = "written")]
+    #[schemars(with = "Option<TunnelFile>", extend("default" = serde_json::Value::Null))]
+    pub(super) tunnel: Option<TunnelFile>,
     /// The compose files of your stacks; relative paths are relative to this file. Where there are any, every port
     /// that is written in `firewall.public_ports` must be published by one of them.
     #[serde(default)]
@@ -146,6 +150,9 @@ pub(super) struct NodeFile {
     /// What to give to `ssh`, when it is not the address: a name or an alias in your `ssh_config`.
     #[schemars(with = "Option<String>")]
     pub(super) ssh_host: Option<Spanned<String>>,
+    /// Its address in the tunnels: one of `tunnel.network`, its own for as long as it lives.
+    #[schemars(with = "Option<Ipv4Addr>")]
+    pub(super) tunnel: Option<Spanned<Ipv4Addr>>,
     /// What it is for.
     #[serde(default)]
     pub(super) roles: BTreeSet<Role>,
@@ -289,6 +296,32 @@ impl Default for FirewallFile {
             edge: EdgeFile::default(),
         }
     }
+}
+
+/// `WireGuard` tunnels between the servers.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct TunnelFile {
+    /// The IPv4 network of the nodes' addresses in the tunnels, which is nobody else's; without it, `enxame plan`
+    /// proposes one.
+    #[schemars(with = "Option<String>")]
+    pub(super) network: Option<Spanned<Ipv4Net>>,
+    /// The UDP port at which every node takes the others' packets.
+    #[schemars(with = "u16", range(min = 1))]
+    pub(super) port: Spanned<u16>,
+}
+
+impl Default for TunnelFile {
+    fn default() -> Self {
+        // The port of WireGuard's own documentation.
+        Self { network: None, port: unplaced(51_820) }
+    }
+}
+
+/// A key without a value is written all the same.
+fn written<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<TunnelFile>, D::Error> {
+    let tunnel: Option<TunnelFile> = Deserialize::deserialize(from)?;
+    Ok(Some(tunnel.unwrap_or_default()))
 }
 
 /// `10.0.0.0/8` is swarmkit's default pool; `/24` its subnets.

@@ -31,6 +31,7 @@ pub(super) fn check(name: &str, text: &str, file: ClusterFile) -> Result<Config,
     let reserved = Reserved::of(&file);
     check_pools(&file.swarm.address_pool, &file.engine.address_pools, &mut found);
     check_data_path_port(&file, &mut found);
+    let tunnel = super::tunnel::check(&file, &mut found);
     let edge = super::edge::check(&file.firewall.edge, &file.cluster, &mut found);
     let config = Config {
         cluster: file.cluster,
@@ -40,6 +41,7 @@ pub(super) fn check(name: &str, text: &str, file: ClusterFile) -> Result<Config,
         swarm: swarm(&file.swarm, &mut found),
         networks: networks(file.networks, &mut found),
         firewall: firewall(&file.firewall, edge, &reserved, &mut found),
+        tunnel,
         stacks: file.stacks,
         sysctl: file.sysctl.into_iter().map(|(key, value)| (key, value.value)).collect(),
     };
@@ -196,6 +198,7 @@ fn node(file: NodeFile) -> NodeConfig {
         name: file.name.value,
         address,
         ssh_host: file.ssh_host.map_or_else(|| address.to_string(), |host| host.value),
+        tunnel: file.tunnel.map(|tunnel| tunnel.value),
         roles: file.roles,
         is_preferred_leader: file.preferred_leader.is_some_and(|wish| wish.value),
         labels: file.labels.into_iter().map(|(key, value)| (key, value.value)).collect(),

@@ -2,7 +2,7 @@
 
 use super::{
     CloudInitFacts, DockerSnap, EngineFacts, EngineState, FilterFacts, Hardware, Kernel, NodeFacts, Observed,
-    OperatingSystem, VolatileFacts,
+    OperatingSystem, TunnelFacts, VolatileFacts,
 };
 
 /// A Debian with memory enough, and nothing else.
@@ -36,6 +36,7 @@ pub(crate) fn blank() -> NodeFacts {
         ssh_session: None,
         ssh_answers_by: None,
         filter: FilterFacts::default(),
+        tunnel: TunnelFacts::default(),
         interrupted: Vec::new(),
         not_put_back: Vec::new(),
         before: None,

@@ -29,6 +29,7 @@ pub use crate::areas::swarm::Workloads;
 pub use crate::areas::swarm::facts::{
     LocalSwarmState, NetworkFacts, SwarmFacts, SwarmNodeFacts, SwarmSettingsFacts,
 };
+pub use crate::areas::tunnel::facts::{DeviceFacts, KeyFacts, NoKey, PeerFacts, PublicKey, TunnelFacts};
 pub use before::{Before, Coverage};
 pub use cluster::{ClusterFacts, Look};
 pub use digest::{FactsDigest, digest_of};
@@ -232,6 +233,9 @@ pub struct NodeFacts {
     pub ssh_answers_by: Option<String>,
     /// What filters packets now.
     pub filter: FilterFacts,
+    /// The tunnels to its peers.
+    #[serde(default, skip_serializing_if = "TunnelFacts::is_nothing")]
+    pub tunnel: TunnelFacts,
     /// Changes that were begun and not ended.
     pub interrupted: Vec<InterruptedChange>,
     /// Files that the dead-man switch could not put back and that nobody has seen to.
@@ -282,6 +286,9 @@ pub struct VolatileFacts {
     /// What listens on other addresses than the loopback's.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub listening: BTreeSet<Listener>,
+    /// The peers in the tunnels, by their keys.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tunnel_peers: BTreeMap<PublicKey, PeerFacts>,
     /// What containers publish that are of no service, by container.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub containers: BTreeMap<String, BTreeSet<Service>>,

@@ -9,7 +9,7 @@ use std::net::IpAddr;
 
 use crate::areas::Action;
 use crate::areas::firewall::Firewall;
-use crate::areas::machine;
+use crate::areas::{machine, tunnel};
 use crate::change::{Change, Risk};
 use crate::config::{Config, EngineSource, NodeConfig};
 use crate::declare::{Finding, Severity};
@@ -60,6 +60,7 @@ pub(super) fn all(config: &Config, facts: &ClusterFacts) -> Vec<Finding> {
     clones(facts, &mut found);
     clocks(facts, &mut found);
     mixed_engines(config, facts, &mut found);
+    found.0.extend(tunnel::checks::findings(config, facts));
     let firewall = Firewall::of(config);
     for node in &config.nodes {
         if let Some(facts) = facts.get(&node.name) {

@@ -2,14 +2,15 @@
 //!
 //! A change *needs* others (`after`: they must be done) or only has its turn behind them (`behind`: they must have ended,
 //! whatever became of them), so that what fails holds up what needs it and nothing else. On one node a change needs those of
-//! the kinds its own kind comes after. A change of the cluster needs all changes of the node that acts and of the node it
+//! the kinds its own kind comes after, and whatever on another makes what it is handed. A change of the cluster needs all changes of the node that acts and of the node it
 //! is about, and the cluster's of the kinds before it that are about the same node or about none. Changes that disturb
 //! nodes have their turns one after the other, the founder's last, and so have the cluster's, in the registry's order.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::PlanError;
-use crate::change::{Change, ChangeId, Kind};
+use crate::areas::tunnel;
+use crate::change::{Change, ChangeId, Handover, Kind};
 use crate::config::Config;
 use crate::declare::{Declare, Scope};
 use crate::names::NodeName;
@@ -72,6 +73,12 @@ fn order_on_nodes(
         };
         change.after =
             others.iter().filter(|(kind, _)| before.contains(kind)).map(|(_, id)| id.clone()).collect();
+        // What is handed over is made before.
+        if let Some(Handover::TunnelKeys { from }) = &change.handover {
+            let made = from.iter().filter_map(|node| by_node.get(node)).flatten();
+            let made = made.filter(|(kind, _)| *kind == tunnel::key::KIND);
+            change.after.extend(made.map(|(_, id)| id.clone()));
+        }
     }
 }
 

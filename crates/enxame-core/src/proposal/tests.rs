@@ -197,3 +197,17 @@ fn a_pool_is_chosen_for_the_swarm_where_somebody_has_the_default_one() {
     assert_eq!(pool(std::slice::from_ref(&plain)), "10.0.0.0/8");
     assert_eq!(pool(&[plain, private]), "10.64.0.0/10");
 }
+
+#[test]
+fn tunnels_are_proposed_behind_marks_that_can_be_taken_away() {
+    let plain = candidate("a", "a", &["203.0.113.1"]);
+    let mut private = candidate("b", "b", &["203.0.113.2"]);
+    let network = "192.168.255.0/24".parse().unwrap();
+    private.facts.volatile.occupied = [OccupiedNetwork { network, by: Occupant::NameServer }].into();
+    let text = propose(&[plain, private], None).unwrap();
+    assert_eq!(Config::parse("proposed", &text).unwrap().tunnel, None);
+    let config = Config::parse("proposed", &text.replace("# tunnel:", "tunnel:")).unwrap();
+    assert_eq!(config.tunnel.unwrap().network, Some("192.168.254.0/24".parse().unwrap()));
+    let addresses = config.nodes.iter().map(|node| node.tunnel.unwrap().to_string());
+    assert_eq!(addresses.collect::<Vec<_>>(), ["192.168.254.1", "192.168.254.2"]);
+}

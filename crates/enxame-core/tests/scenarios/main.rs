@@ -11,6 +11,7 @@
 )]
 
 mod bans;
+mod between;
 mod facts;
 mod removal;
 mod rivals;
@@ -26,7 +27,7 @@ use enxame_core::facts::ClusterFacts;
 use enxame_core::plan::{self, Plan};
 use enxame_core::procedures;
 
-use crate::show::Area::{Engine, Firewall, Machine, Swarm};
+use crate::show::Area::{Engine, Firewall, Machine, Swarm, Tunnel};
 use crate::show::Show::{self, Findings, Nothing, Only, Whole};
 
 fn directory() -> PathBuf {
@@ -136,6 +137,7 @@ scenarios! {
     a_founder_that_stands_alone_goes_on: Only(&[Swarm]),
     a_freed_package_is_only_held: Only(&[Engine]),
     a_hosts_line_that_contradicts_is_named: Only(&[Machine]),
+    a_kernel_without_wireguard_is_refused: Findings,
     a_later_sysctl_file_is_named: Only(&[Machine]),
     a_leaking_engine_gives_way_to_dockers: Only(&[Engine]),
     a_lost_label_is_set_again: Only(&[Swarm]),
@@ -197,6 +199,10 @@ scenarios! {
     the_engine_moves_to_dockers_packages: Only(&[Engine]),
     the_manuals_own_apt_source_is_taken_away: Only(&[Engine]),
     the_users_own_engine_keys_stay: Only(&[Engine]),
+    tunnels_in_somebody_elses_network_or_port_are_refused: Findings,
+    tunnels_that_are_written_are_made_behind_the_firewall: Only(&[Firewall, Tunnel]),
+    tunnels_without_a_network_are_proposed_one_that_is_free: Findings,
+    tunnels_without_addresses_are_proposed: Findings,
     what_a_living_swarms_pool_and_bridges_hide_is_named: Findings,
     what_could_not_be_put_back_is_named: Findings,
     what_keeps_an_engine_from_starting_or_from_the_swarm_is_refused: Findings,

@@ -14,6 +14,7 @@ pub(crate) enum Area {
     Firewall,
     Engine,
     Swarm,
+    Tunnel,
 }
 
 impl Area {
@@ -23,6 +24,7 @@ impl Area {
             Action::Firewall(_) => Self::Firewall,
             Action::Engine(_) => Self::Engine,
             Action::Swarm(_) => Self::Swarm,
+            Action::Tunnel(_) => Self::Tunnel,
         }
     }
 }

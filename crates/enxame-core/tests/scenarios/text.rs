@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use enxame_core::change::{Change, Difference, Handover, Risk};
 use enxame_core::declare::Severity;
+use enxame_core::names::NodeName;
 use enxame_core::plan::Plan;
 use serde_json::Value;
 
@@ -47,8 +48,13 @@ fn change(out: &mut String, change: &Change) {
         Risk::Disruptive(what) => line(out, 1, &format!("DISRUPTIVE {what}")),
         Risk::MayCutSsh => line(out, 1, "MAY CUT SSH"),
     }
-    if let Some(Handover::ManagerToken { from }) = &change.handover {
-        line(out, 1, &format!("with the manager token from {from}"));
+    match &change.handover {
+        Some(Handover::ManagerToken { from }) => line(out, 1, &format!("with the manager token from {from}")),
+        Some(Handover::TunnelKeys { from }) => {
+            let from: Vec<&str> = from.iter().map(NodeName::as_str).collect();
+            line(out, 1, &format!("with the keys of {}", from.join(", ")));
+        }
+        None => {}
     }
     if !change.after.is_empty() {
         let after: Vec<String> = change.after.iter().map(ToString::to_string).collect();

@@ -77,7 +77,7 @@ impl Acting {
                 forget::forget(host).map_err(|error| error.failure())?;
                 Ok(Reply::Done)
             }
-            Request::Gather(_) | Request::ManagerToken | Request::Probe(_) => {
+            Request::Gather(_) | Request::ManagerToken | Request::TunnelKey | Request::Probe(_) => {
                 Err(failure("a look was taken for an act", "this is a defect of enxame"))
             }
         }

@@ -43,6 +43,7 @@ impl Lane {
         match request {
             Request::Gather(_)
             | Request::ManagerToken
+            | Request::TunnelKey
             | Request::Probe(ProbeRequest::Scan(_) | ProbeRequest::Paths(_)) => Self::Look,
             Request::Lock { .. }
             | Request::Execute { .. }

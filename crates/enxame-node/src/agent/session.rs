@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use enxame_core::facts::{NodeFacts, SshSession};
+use enxame_core::facts::{KeyFacts, NodeFacts, PublicKey, SshSession};
 use enxame_core::probe::ProbeRequest;
 use enxame_core::protocol::{Failure, Reply, Request};
 use enxame_core::secret::Secret;
@@ -11,6 +11,7 @@ use enxame_core::secret::Secret;
 use super::acting::Acting;
 use super::{Task, Work, lock};
 use crate::actuate::ActuateError;
+use crate::areas::tunnel;
 use crate::engine::Engine;
 use crate::host::Host;
 use crate::probes::{self, Probes};
@@ -46,6 +47,7 @@ impl Work for Session {
                 Ok(Reply::Facts(Box::new(NodeFacts { ssh_session: self.ssh, ssh_answers_by, ..facts })))
             }
             Request::ManagerToken => manager_token().map(Reply::ManagerToken),
+            Request::TunnelKey => tunnel_key(&*self.host).map(Reply::TunnelKey),
             Request::Probe(ProbeRequest::Scan(order)) => {
                 let reply = probes::scan(&order, task.cancel(), &mut progress);
                 reply.map(Reply::Probe).map_err(|error| Failure::of(&error))
@@ -67,6 +69,17 @@ impl Work for Session {
         drop(std::mem::take(&mut *held(&self.probes)));
         held(&self.acting).unlock();
     }
+}
+
+/// The public half of the node's key for the tunnels.
+fn tunnel_key(host: &dyn Host) -> Result<PublicKey, Failure> {
+    let why = match tunnel::look::key(host) {
+        KeyFacts::Usable { public, .. } => return Ok(public),
+        KeyFacts::Absent => "it has none".to_owned(),
+        KeyFacts::Unread(why) | KeyFacts::Unusable(why) => why,
+    };
+    let message = format!("the node has no key for the tunnels that can be handed over: {why}");
+    Err(ActuateError::wrong(message, "apply again: it makes one").failure())
 }
 
 /// The token that makes a manager of whoever shows it.

@@ -6,6 +6,7 @@ pub(crate) mod engine;
 pub(crate) mod firewall;
 pub(crate) mod machine;
 pub(crate) mod swarm;
+pub(crate) mod tunnel;
 
 use enxame_core::areas::Action;
 
@@ -25,6 +26,7 @@ pub fn act(on: &mut Context<'_>, action: &Action) -> Result<(), ActuateError> {
         Action::Firewall(action) => firewall::act(on, action),
         Action::Engine(action) => engine::act(on, action),
         Action::Swarm(action) => swarm::act(on, action),
+        Action::Tunnel(action) => tunnel::act(on, action),
     }
 }
 
@@ -39,6 +41,6 @@ mod round_trip;
 pub fn way_back(host: &dyn Host, action: &Action) -> Result<Option<WayBack>, ActuateError> {
     match action {
         Action::Firewall(action) => firewall::way_back(host, action),
-        Action::Machine(_) | Action::Engine(_) | Action::Swarm(_) => Ok(None),
+        Action::Machine(_) | Action::Engine(_) | Action::Swarm(_) | Action::Tunnel(_) => Ok(None),
     }
 }

@@ -14,7 +14,7 @@ use std::thread;
 
 use enxame_core::areas::firewall::packages::PACKAGES;
 use enxame_core::facts::{
-    EngineFacts, EngineState, FactsQuery, FilterFacts, NodeFacts, Observed, VolatileFacts,
+    EngineFacts, EngineState, FactsQuery, FilterFacts, NodeFacts, Observed, TunnelFacts, VolatileFacts,
 };
 
 use crate::areas::engine::look::{self as engine, snap, unit as engine_unit};
@@ -23,6 +23,7 @@ use crate::areas::machine::look::{
     system, units, unwritable, upgrades,
 };
 use crate::areas::machine::reboot::BOOT_ID;
+use crate::areas::tunnel::look as tunnel;
 use crate::host::Host;
 use crate::{apt, before, deadman, journal};
 
@@ -36,6 +37,7 @@ pub fn gather(host: &dyn Host, query: &FactsQuery) -> NodeFacts {
         let esp = scope.spawn(|| esp::look(host));
         let filter = scope.spawn(|| if query.filter { filter::look(host) } else { FilterFacts::default() });
 
+        let tunnel = scope.spawn(|| tunnel::look(host));
         let rivals = scope.spawn(|| if query.filter { rivals::look(Path::new("/")) } else { Vec::new() });
 
         let kernel = system::kernel(host);
@@ -73,6 +75,7 @@ pub fn gather(host: &dyn Host, query: &FactsQuery) -> NodeFacts {
             ssh_session: None,
             ssh_answers_by: None,
             filter: FilterFacts::default(),
+            tunnel: TunnelFacts::default(),
             interrupted: journal::interrupted(host),
             not_put_back: deadman::not_put_back(),
             before: query.departure.then(|| before::look(host)),
@@ -86,6 +89,7 @@ pub fn gather(host: &dyn Host, query: &FactsQuery) -> NodeFacts {
                 disk_available_bytes: hardware.disk_available_bytes,
                 round_trip_us: BTreeMap::new(),
                 listening: listening::look(host),
+                tunnel_peers: BTreeMap::new(),
                 containers: BTreeMap::new(),
             },
         };
@@ -94,6 +98,9 @@ pub fn gather(host: &dyn Host, query: &FactsQuery) -> NodeFacts {
         facts.filter = filter.join().unwrap_or_default();
         facts.filter.rivals = rivals.join().unwrap_or_default();
         facts.filter.installing_removes = removes.join().unwrap_or_default();
+        (facts.tunnel, facts.volatile.tunnel_peers) = tunnel.join().unwrap_or_else(|_| {
+            (TunnelFacts { interface: gave_up(), ..TunnelFacts::default() }, BTreeMap::new())
+        });
         facts.esp = esp.join().unwrap_or_else(|_| gave_up());
         let engine = engine.join().unwrap_or_else(|_| {
             engine::Seen::of(EngineState::NotAnswering("the look at it ended early".to_owned()))

@@ -8,16 +8,25 @@ const INSIDE: &str = "ENXAME_TEST_INSIDE_NAMESPACE";
 
 /// Runs the test of that path again in a namespace; says so where that is not possible.
 pub(crate) fn inside(test: &str) {
+    again(test, "-rn");
+}
+
+/// The same with mounts of its own.
+pub(crate) fn inside_with_mounts(test: &str) {
+    again(test, "-rmn");
+}
+
+fn again(test: &str, flags: &str) {
     let this = std::env::current_exe().unwrap();
     let can = |arguments: &[&str]| {
         Command::new("unshare").args(arguments).output().is_ok_and(|output| output.status.success())
     };
-    if !can(&["-rn", "nft", "add", "table", "inet", "trial"]) || !can(&["-rn", "ip", "link", "show"]) {
-        eprintln!("SKIPPED {test}: `unshare -rn` with nft and ip does not work here");
+    if !can(&[flags, "nft", "add", "table", "inet", "trial"]) || !can(&[flags, "ip", "link", "show"]) {
+        eprintln!("SKIPPED {test}: `unshare {flags}` with nft and ip does not work here");
         return;
     }
     let output = Command::new("unshare")
-        .arg("-rn")
+        .arg(flags)
         .arg(this)
         .args(["--exact", test, "--nocapture"])
         .env(INSIDE, "1")
@@ -26,6 +35,9 @@ pub(crate) fn inside(test: &str) {
     let told =
         String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && told.contains("1 passed"), "{told}");
+    for line in told.lines().filter(|line| line.starts_with("SKIPPED ")) {
+        eprintln!("{line}");
+    }
 }
 
 /// Whether this is the second half.

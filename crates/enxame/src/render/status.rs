@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use comfy_table::{Table, presets};
+use enxame_core::areas::tunnel::{self, Pair};
 use enxame_core::config::{Config, EdgeProvider};
 use enxame_core::declare::{Finding, Severity};
 use enxame_core::facts::{ClusterFacts, EngineState, NodeFacts, SwarmFacts};
@@ -18,6 +19,8 @@ pub(crate) struct Status {
     nodes: Vec<NodeStatus>,
     quorum: Option<Quorum>,
     networks: Vec<NetworkStatus>,
+    /// The pairs of nodes in the tunnels.
+    tunnels: Vec<Pair>,
     /// What differs on the nodes that were seen.
     drift: Vec<String>,
     /// The nodes that do not answer: what differs there is not known.
@@ -92,6 +95,7 @@ impl Status {
             nodes: nodes.collect(),
             quorum: leading.map(quorum),
             networks: leading.map(networks).unwrap_or_default(),
+            tunnels: tunnel::pairs(config, facts),
             drift: plan.changes.iter().map(|change| format!("{}: {}", change.node, change.summary)).collect(),
             unseen: facts.holes().map(|(node, _)| node.clone()).collect(),
             unfinished: plan.unfinished.clone(),
@@ -141,6 +145,13 @@ impl Status {
                 network.name, network.underlay_mtu_bytes
             );
         }
+        for Pair { nodes: [one, other], handshake_s_ago } in &self.tunnels {
+            let told = match handshake_s_ago {
+                Some(seconds) => format!("last handshake {} ago", length(*seconds)),
+                None => "no handshake yet".to_owned(),
+            };
+            let _ = writeln!(out, "tunnel    {one} - {other}: {told}");
+        }
         for line in &self.drift {
             let _ = writeln!(out, "drift     {line}");
         }
@@ -174,13 +185,16 @@ impl Status {
 /// How long ago, in the largest unit that is not nothing.
 fn ago(unix_s: u64) -> Option<String> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?.as_secs();
-    let seconds = now.checked_sub(unix_s)?;
-    Some(match seconds {
+    now.checked_sub(unix_s).map(length)
+}
+
+fn length(seconds: u64) -> String {
+    match seconds {
         0..120 => format!("{seconds} s"),
         120..7200 => format!("{} min", seconds / 60),
         7200..172_800 => format!("{} h", seconds / 3600),
         _ => format!("{} days", seconds / 86_400),
-    })
+    }
 }
 
 fn engine(facts: &NodeFacts) -> String {

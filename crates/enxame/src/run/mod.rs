@@ -89,7 +89,11 @@ impl Run<'_> {
 
 /// The nodes that a change keeps busy.
 fn needs(change: &Change) -> impl Iterator<Item = &NodeName> {
-    let from = change.handover.as_ref().map(|Handover::ManagerToken { from }| from);
+    let from = match &change.handover {
+        Some(Handover::ManagerToken { from }) => Some(from),
+        // Whatever else they do, their keys are what they are.
+        Some(Handover::TunnelKeys { .. }) | None => None,
+    };
     std::iter::once(&change.node).chain(from)
 }
 

@@ -1,10 +1,13 @@
 //! One step: its gates, the act and its confirmation, and what must come true after it.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use enxame_core::change::{Change, Handover, Risk};
+use enxame_core::facts::PublicKey;
 use enxame_core::gate::{Gate, Shut};
 use enxame_core::limits::DEAD_MAN;
+use enxame_core::names::NodeName;
 use enxame_core::protocol::{Failure, Reply, Request};
 use enxame_core::secret::Secret;
 use tokio::sync::watch;
@@ -133,16 +136,33 @@ impl Run<'_> {
         (self.tell)(&Event::Said { node: &change.node, text });
     }
 
-    async fn execute(&self, change: &Change) -> Result<Made, TransportError> {
-        let handed = match &change.handover {
+    /// What others hand over, for the node that is about to act.
+    async fn handed(&self, change: &Change) -> Result<Option<Secret>, TransportError> {
+        match &change.handover {
             Some(Handover::ManagerToken { from }) => {
                 match self.world.request(from, &Request::ManagerToken, QUICK_DEADLINE, &|_| ()).await? {
-                    Reply::ManagerToken(token) => Some::<Secret>(token),
-                    _ => return Err(TransportError::OutOfTurn),
+                    Reply::ManagerToken(token) => Ok(Some(token)),
+                    _ => Err(TransportError::OutOfTurn),
                 }
             }
-            None => None,
-        };
+            Some(Handover::TunnelKeys { from }) => {
+                let mut keys: BTreeMap<&NodeName, PublicKey> = BTreeMap::new();
+                for node in from {
+                    let reply = self.world.request(node, &Request::TunnelKey, QUICK_DEADLINE, &|_| ()).await;
+                    match reply.map_err(|error| of_node(node, error))? {
+                        Reply::TunnelKey(key) => keys.insert(node, key),
+                        _ => return Err(TransportError::OutOfTurn),
+                    };
+                }
+                // A map with keys of text: it serialises.
+                Ok(serde_json::to_string(&keys).ok().map(Secret::new))
+            }
+            None => Ok(None),
+        }
+    }
+
+    async fn execute(&self, change: &Change) -> Result<Made, TransportError> {
+        let handed = self.handed(change).await?;
         let request =
             Request::Execute { change: change.id.clone(), action: Box::new(change.action.clone()), handed };
         let deadline = if change.risk == Risk::MayCutSsh { CUTTING_DEADLINE } else { CHANGE_DEADLINE };
@@ -186,5 +206,16 @@ impl Run<'_> {
             )),
         }
         Ok(Made::CutSsh { causes: told })
+    }
+}
+
+/// Says whose failure it is, where that is not the node that acts.
+fn of_node(node: &NodeName, error: TransportError) -> TransportError {
+    match error {
+        TransportError::Failed(mut failure) => {
+            failure.causes.insert(0, format!("{node} hands over no key"));
+            TransportError::Failed(failure)
+        }
+        other => other,
     }
 }

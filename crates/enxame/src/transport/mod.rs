@@ -181,6 +181,7 @@ fn attempt(request: &Request) -> &'static str {
         Request::Settle => "close the journal",
         Request::Forget => "take away /var/lib/enxame",
         Request::ManagerToken => "fetch the join token",
+        Request::TunnelKey => "fetch the key for the tunnels",
         Request::Probe(_) => "take part in a proof",
     }
 }

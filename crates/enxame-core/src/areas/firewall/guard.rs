@@ -56,7 +56,7 @@ fn plaintext_vnis(view: &View<'_>) -> Vec<u32> {
     if vnis.is_empty() { vec![PLAINTEXT_VNI] } else { vnis }
 }
 
-fn table(view: &View<'_>, openings: &[Opening]) -> Option<OwnedFile> {
+fn table(view: &View<'_>, openings: &[Opening], tunnel: Option<&[Opening]>) -> Option<OwnedFile> {
     let interfaces = firewall::public_interfaces(view.node, view.facts);
     let guard = Guard {
         interfaces: interfaces.iter().map(|interface| interface.name.as_str()).collect(),
@@ -64,6 +64,7 @@ fn table(view: &View<'_>, openings: &[Opening]) -> Option<OwnedFile> {
         data_path_port: view.config.swarm.data_path_port,
         plaintext_vnis: plaintext_vnis(view),
         addresses: firewall::lasting_addresses(view.node, view.facts),
+        tunnel,
     };
     // Without one there is nothing to guard; that the node's address is nowhere is a finding of its own.
     (!guard.interfaces.is_empty()).then(|| OwnedFile { mode: 0o600, ..OwnedFile::new(PATH, guard.text()) })
@@ -106,7 +107,8 @@ impl Declare for GuardTable {
 
 fn declare(view: &View<'_>, firewall: &Firewall<'_>) -> Declaration {
     let openings = firewall.on_node(view.node, view.facts.ssh_session);
-    let Some(table) = table(view, &openings) else {
+    let tunnel = firewall.in_the_tunnel(view.node);
+    let Some(table) = table(view, &openings, tunnel.as_deref()) else {
         let finding = Finding::error(
             "3",
             format!("no interface carries {}: there is nothing to guard", view.node.address),

@@ -5,11 +5,10 @@
 //! ufw reloads and dockerd restarts. Owns the table's text and where it lives.
 
 use std::collections::BTreeSet;
-use std::fmt::Write;
 use std::net::IpAddr;
 
 use crate::areas::firewall::{Nodes, Opening, Service, Source};
-
+use crate::areas::tunnel::INTERFACE;
 use crate::files::HEADER;
 
 /// Where its text is.
@@ -34,6 +33,8 @@ pub struct Guard<'a> {
     pub plaintext_vnis: Vec<u32>,
     /// The node's addresses that are reached from outside, which are guarded also where their interface has got another name.
     pub addresses: BTreeSet<IpAddr>,
+    /// What is let in by the tunnels between the nodes; `None`: there are none.
+    pub tunnel: Option<&'a [Opening]>,
 }
 
 impl Guard<'_> {
@@ -52,13 +53,10 @@ impl Guard<'_> {
             format!("udp dport {} @th,96,24 != {{ {vnis} }}", self.data_path_port)
         };
         let own = self.own_addresses();
-        let mut openings = String::new();
-        for opening in self.openings {
-            for line in lines(opening) {
-                // Writing to a string does not fail.
-                let _ = writeln!(openings, "\t\t{line}");
-            }
-        }
+        let openings = rules(self.openings);
+        let from_tunnel =
+            self.tunnel.map(|_| format!("\t\tiifname \"{INTERFACE}\" goto tunnel\n")).unwrap_or_default();
+        let tunnel = self.tunnel.map(tunnel).unwrap_or_default();
         let peers = self.peers();
         format!(
             "{HEADER}{peers}table inet enxame\ndelete table inet enxame\n\ntable inet enxame {{\n\
@@ -67,6 +65,7 @@ impl Guard<'_> {
              \t\ttype filter hook prerouting priority -150; policy accept;\n\
              \t\tiifname \"lo\" accept\n\
              \t\t{clear} meta secpath missing counter drop\n\
+             {from_tunnel}\
              \t\tiifname {{ {interfaces} }} goto outside\n\
              \t\tiifname \"docker*\" accept\n\
              \t\tiifname \"br-*\" accept\n\
@@ -81,6 +80,7 @@ impl Guard<'_> {
              \t\tcounter drop\n\
              \t}}\n\n\
              \tchain openings {{\n{openings}\t}}\n\n\
+             {tunnel}\
              \tchain leaving {{\n\
              \t\t# Behind the mark that dockerd sets (mangle, -150) and the route that follows from it.\n\
              \t\ttype filter hook output priority 300; policy accept;\n\
@@ -114,6 +114,31 @@ impl Guard<'_> {
         };
         FAMILIES.iter().filter_map(of_family).collect()
     }
+}
+
+fn rules(openings: &[Opening]) -> String {
+    let lines = openings.iter().flat_map(lines);
+    lines.flat_map(|line| ["\t\t".to_owned(), line, "\n".to_owned()]).collect()
+}
+
+/// What comes by the tunnels, and what would go on by them: containers' packets leave under the node's own address, which is
+/// a key there.
+fn tunnel(openings: &[Opening]) -> String {
+    let openings = rules(openings);
+    format!(
+        "\tchain tunnel {{\n\
+         \t\tct state established,related accept\n\
+         \t\tmeta l4proto icmp accept\n\
+         \t\tfib daddr type local jump tunnel-openings\n\
+         \t\tcounter drop\n\
+         \t}}\n\n\
+         \tchain tunnel-openings {{\n{openings}\t}}\n\n\
+         \tchain passing {{\n\
+         \t\ttype filter hook forward priority -150; policy accept;\n\
+         \t\tiifname \"{INTERFACE}\" counter drop\n\
+         \t\toifname \"{INTERFACE}\" counter drop\n\
+         \t}}\n\n"
+    )
 }
 
 /// An address family in nft's words.
@@ -206,6 +231,7 @@ mod tests {
             data_path_port: 4789,
             plaintext_vnis: Vec::new(),
             addresses: ["203.0.113.18", "2001:db8::18"].map(|address| address.parse().unwrap()).into(),
+            tunnel: None,
         };
         insta::assert_snapshot!(guard.text());
     }
@@ -218,6 +244,7 @@ mod tests {
             data_path_port: 4800,
             plaintext_vnis: vec![0x00e0_0001, 0x1003],
             addresses: ["2001:db8::18".parse().unwrap()].into(),
+            tunnel: None,
         };
         let text = guard.text();
         assert!(
@@ -230,6 +257,25 @@ mod tests {
             text.contains("udp dport 4800 @th,96,24 != { 0xe00001, 0x1003 } rt ipsec missing counter drop"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn the_tunnels_let_in_what_is_served_there_and_pass_nothing_on() {
+        let text = "version: 1\ncluster: lab\ntunnel: {network: 192.168.255.0/24}\nfirewall: {mesh: full}\nnodes:\n\
+                    \x20 - {name: kvm2, address: 203.0.113.12, tunnel: 192.168.255.1}\n\
+                    \x20 - {name: kvm8, address: 203.0.113.18, tunnel: 192.168.255.2, roles: [storage]}\n";
+        let config = Config::parse("cluster.yaml", text).unwrap();
+        let tunnel = Firewall::of(&config).in_the_tunnel(&config.nodes[1]).unwrap();
+        let guard = Guard {
+            interfaces: ["ens2"].into(),
+            openings: &[],
+            data_path_port: 4789,
+            plaintext_vnis: Vec::new(),
+            addresses: ["203.0.113.18".parse().unwrap()].into(),
+            tunnel: Some(&tunnel),
+        };
+        insta::assert_snapshot!(guard.text());
+        assert_eq!(Firewall::of(&config).in_the_tunnel(&config.nodes[0]), Some(Vec::new()));
     }
 
     #[test]

@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use super::source::{Nodes, Source};
 use crate::config::{
-    Config, NFS_PORT, NodeConfig, OpeningProtocol, PeerAccess, Role, SWARM_GOSSIP_PORT, SWARM_MANAGEMENT_PORT,
+    Config, NFS_PORT, NodeConfig, OpeningProtocol, PeerAccess, Role, SWARM_GOSSIP_PORT,
+    SWARM_MANAGEMENT_PORT, TunnelConfig,
 };
 use crate::facts::SshSession;
 
@@ -126,8 +127,12 @@ impl<'a> Firewall<'a> {
             let service = Service::Udp(config.swarm.data_path_port);
             openings.push(Opening::new(service, nodes.clone(), "the overlay network declared plaintext"));
         }
-        if config.nodes.iter().any(|node| node.roles.contains(&Role::Storage)) {
-            openings.push(shared_files(nodes));
+        match config.tunnel {
+            Some(tunnel) => openings.push(tunnels(tunnel, nodes)),
+            None if config.nodes.iter().any(|node| node.roles.contains(&Role::Storage)) => {
+                openings.push(shared_files(nodes));
+            }
+            None => {}
         }
         openings
     }
@@ -152,10 +157,23 @@ impl<'a> Firewall<'a> {
         openings.extend(swarm(&peers));
         let service = Service::Udp(config.swarm.data_path_port);
         openings.push(Opening::new(service, peers.clone(), "overlay networks, decrypted"));
-        if node.roles.contains(&Role::Storage) {
-            openings.push(shared_files(peers));
+        match config.tunnel {
+            Some(tunnel) => openings.push(tunnels(tunnel, peers)),
+            None if node.roles.contains(&Role::Storage) => openings.push(shared_files(peers)),
+            None => {}
         }
         openings
+    }
+
+    /// What a node lets in from its peers by the tunnels, where there are to be any: what it serves to them there, and
+    /// nothing else, whatever `firewall.mesh` says.
+    #[must_use]
+    pub fn in_the_tunnel(&self, node: &NodeConfig) -> Option<Vec<Opening>> {
+        self.config.tunnel?;
+        let peers = self.config.peers_of(&node.name).filter_map(|peer| peer.tunnel);
+        let peers = Source::Networks(peers.map(|address| IpNet::from(IpAddr::V4(address))).collect());
+        let serves = node.roles.contains(&Role::Storage) && !peers.is_nobody();
+        Some(if serves { vec![shared_files(peers)] } else { Vec::new() })
     }
 
     /// What a node hands on to containers, through ports that Docker publishes: what is for everybody, what is declared, and
@@ -225,6 +243,10 @@ fn swarm(from: &Source) -> [Opening; 5] {
     .map(|(service, purpose)| Opening::new(service, from.clone(), purpose))
 }
 
+fn tunnels(tunnel: TunnelConfig, from: Source) -> Opening {
+    Opening::new(Service::Udp(tunnel.port), from, "tunnels between nodes")
+}
+
 fn shared_files(from: Source) -> Opening {
     Opening::new(Service::Tcp(NFS_PORT), from, "shared files")
 }
@@ -264,6 +286,33 @@ mod tests {
                 "ICMPv6 from any",
             ]
         );
+    }
+
+    #[test]
+    fn with_tunnels_their_port_is_let_in_from_nodes_and_files_are_shared_in_them_alone() {
+        let with = openings("tunnel: {port: 4500}");
+        assert!(with.contains(&"UDP/4500 from 203.0.113.12, 203.0.113.18".to_owned()), "{with:#?}");
+        assert!(!with.iter().any(|opening| opening.starts_with("TCP/2049")), "{with:#?}");
+        let peer: IpAddr = "203.0.113.12".parse().unwrap();
+        let stranger: IpAddr = "198.51.100.66".parse().unwrap();
+        let on_node = on("kvm8", "tunnel: {port: 4500}", None);
+        assert!(
+            admits(&on_node, peer, Service::Udp(4500)) && !admits(&on_node, stranger, Service::Udp(4500))
+        );
+        assert!(!admits(&on_node, peer, Service::Tcp(2049)));
+        // Whatever else the nodes let in from each other, an address in the tunnels opens nothing more.
+        let text = "version: 1\ncluster: lab\nfirewall: {mesh: full}\ntunnel: {network: 192.168.255.0/24}\nnodes:\n\
+                    \x20 - {name: kvm2, address: 203.0.113.12, tunnel: 192.168.255.1}\n\
+                    \x20 - {name: kvm8, address: 203.0.113.18, tunnel: 192.168.255.2, roles: [storage]}\n";
+        let config = Config::parse("cluster.yaml", text).unwrap();
+        let firewall = Firewall::of(&config);
+        let (client, server) =
+            (firewall.in_the_tunnel(&config.nodes[0]), firewall.in_the_tunnel(&config.nodes[1]));
+        assert_eq!(client, Some(Vec::new()));
+        let (peer, public): (IpAddr, IpAddr) = ("192.168.255.1".parse().unwrap(), peer);
+        let server = server.unwrap();
+        assert!(admits(&server, peer, Service::Tcp(2049)) && !admits(&server, public, Service::Tcp(2049)));
+        assert!(!admits(&server, peer, Service::Tcp(22)));
     }
 
     fn on(node: &str, more: &str, session: Option<SshSession>) -> Vec<Opening> {

@@ -42,6 +42,9 @@ pub struct Action {
     node: Vec<Allowed>,
     /// What it hands on to containers.
     containers: Vec<Allowed>,
+    /// What it lets in by the tunnels between the nodes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    tunnel: Vec<Allowed>,
     interfaces: Vec<String>,
     /// What becomes of rules that are not ours.
     pub foreign: ForeignRules,
@@ -58,6 +61,7 @@ impl Action {
         let wishes = Wishes {
             node: openings(&self.node)?,
             containers: openings(&self.containers)?,
+            tunnel: openings(&self.tunnel)?,
             interfaces: self.interfaces.clone(),
         };
         Ok(Family::ALL.map(|family| (family, wishes.wanted(family))))
@@ -276,6 +280,7 @@ fn declare(view: &View<'_>, firewall: &Firewall<'_>) -> Declaration {
         let action = Action {
             node: allowed(&wishes.node),
             containers: allowed(&wishes.containers),
+            tunnel: allowed(&wishes.tunnel),
             interfaces: wishes.interfaces,
             foreign: view.config.firewall.foreign,
             closed,

@@ -105,17 +105,22 @@ pub(super) fn sources(opening: &Opening, family: Family) -> Vec<Option<Cow<'_, s
     }
 }
 
-/// Our rules for one family as they stand in ufw's file, in order: each with its tuple, and what is loaded at boot.
+/// Our rules for one family as they stand in ufw's file, in order: each with its tuple, and what is loaded at boot. Of an
+/// interface they are for what comes in by it alone.
 #[must_use]
-pub fn rules(openings: &[Opening], family: Family) -> Vec<String> {
+pub fn rules(openings: &[Opening], family: Family, interface: Option<&str>) -> Vec<String> {
     let anywhere = family.anywhere();
     let of = |opening: &Opening| -> Vec<String> {
         let protocol = opening.service.protocol().to_lowercase();
         let port = opening.service.port().map(|port| port.to_string());
         let any_or_port = port.as_deref().unwrap_or("any");
         let tuple = format!("\n{TUPLE}allow {protocol} {any_or_port} {anywhere} any ");
-        let comment = format!(" in comment={}\n", hex::encode(format!("{TAG}{}", opening.purpose)));
+        let way = interface.map(|interface| format!("_{interface}")).unwrap_or_default();
+        let comment = format!(" in{way} comment={}\n", hex::encode(format!("{TAG}{}", opening.purpose)));
         let mut rule = format!("-A {}-user-input", family.prefix());
+        if let Some(interface) = interface {
+            let _ = write!(rule, " -i {interface}");
+        }
         if protocol != "any" {
             let _ = write!(rule, " -p {protocol}");
         }
@@ -133,11 +138,13 @@ pub fn rules(openings: &[Opening], family: Family) -> Vec<String> {
 
 /// The same as `iptables-save` shows them, without their chain.
 #[must_use]
-pub fn saved(openings: &[Opening], family: Family) -> Vec<String> {
+pub fn saved(openings: &[Opening], family: Family, interface: Option<&str>) -> Vec<String> {
+    let way = interface.map(|interface| format!("-i {interface} ")).unwrap_or_default();
     let of = |opening: &Opening| -> Vec<String> {
         let service = saved_service(opening.service);
-        let rule =
-            |source: Option<Cow<'_, str>>| saved_source(source.as_deref(), family) + &service + "-j ACCEPT";
+        let rule = |source: Option<Cow<'_, str>>| {
+            saved_source(source.as_deref(), family) + &way + &service + "-j ACCEPT"
+        };
         sources(opening, family).into_iter().map(rule).collect()
     };
     openings.iter().flat_map(of).collect()

@@ -65,10 +65,16 @@ impl WantedNetwork {
 /// The MTU that fits below every pair of nodes, in bytes, and what could not be measured.
 #[must_use]
 pub fn underlay_mtu(view: &View<'_>) -> (u32, Vec<Finding>) {
-    let is_v6 = view.node.address.is_ipv6();
-    let extra = if is_v6 { IPV6_EXTRA_BYTES } else { 0 };
+    let extra = if view.node.address.is_ipv6() { IPV6_EXTRA_BYTES } else { 0 };
+    let (smallest, findings) = smallest_path_mtu(view);
+    (smallest.saturating_sub(extra), findings)
+}
+
+/// The largest IP packet that passes between every pair of nodes, in bytes, and what could not be measured.
+#[must_use]
+pub(crate) fn smallest_path_mtu(view: &View<'_>) -> (u32, Vec<Finding>) {
     if let Some(mtu) = view.config.networks.underlay_mtu_bytes {
-        return (mtu.saturating_sub(extra), Vec::new());
+        return (mtu, Vec::new());
     }
     let mut smallest = None;
     let mut findings = Vec::new();
@@ -92,5 +98,5 @@ pub fn underlay_mtu(view: &View<'_>) -> (u32, Vec<Finding>) {
             smallest = Some(smallest.map_or(mtu, |least: u32| least.min(mtu)));
         }
     }
-    (smallest.unwrap_or(1500).saturating_sub(extra), findings)
+    (smallest.unwrap_or(1500), findings)
 }

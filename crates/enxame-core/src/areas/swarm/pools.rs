@@ -25,13 +25,13 @@ const SHORTEST: u8 = 8;
 
 /// Whether two networks share an address.
 #[must_use]
-fn overlap(one: &IpNet, other: &IpNet) -> bool {
+pub(crate) fn overlap(one: &IpNet, other: &IpNet) -> bool {
     one.contains(other) || other.contains(one)
 }
 
 /// Who has addresses as far as the node knows. What covers half of all addresses is a default route in two parts, as VPNs
 /// make it.
-fn known_to(facts: &NodeFacts) -> impl Iterator<Item = &OccupiedNetwork> {
+pub(crate) fn known_to(facts: &NodeFacts) -> impl Iterator<Item = &OccupiedNetwork> {
     facts.volatile.occupied.iter().filter(|one| one.network.prefix_len() >= SHORTEST)
 }
 
@@ -42,6 +42,33 @@ pub(crate) fn free<'a>(nodes: impl Iterator<Item = &'a NodeFacts>, others: &[IpN
     let taken: Vec<IpNet> = known.chain(others.iter().copied()).collect();
     let pools = SPACES.iter().flat_map(|(space, length)| space.subnets(*length).into_iter().flatten());
     pools.map(IpNet::V4).find(|pool| !taken.iter().any(|network| overlap(pool, network)))
+}
+
+/// Where a network for the tunnels is looked for: what the swarm and the bridges have by default comes last.
+const TUNNEL_SPACES: [Ipv4Net; 4] = [
+    Ipv4Net::new_assert(Ipv4Addr::new(192, 168, 0, 0), 16),
+    Ipv4Net::new_assert(Ipv4Addr::new(100, 64, 0, 0), 10),
+    Ipv4Net::new_assert(Ipv4Addr::new(172, 16, 0, 0), 12),
+    Ipv4Net::new_assert(Ipv4Addr::new(10, 0, 0, 0), 8),
+];
+
+/// A network of that prefix length that is nobody's, from the end of each space: people count from its beginning.
+#[must_use]
+pub(crate) fn free_network<'a>(
+    length: u8,
+    known: impl Iterator<Item = &'a OccupiedNetwork>,
+    others: &[IpNet],
+) -> Option<Ipv4Net> {
+    let taken: Vec<IpNet> = known.map(|one| one.network).chain(others.iter().copied()).collect();
+    let of_space = |space: &Ipv4Net| {
+        let count = 1_u32 << length.checked_sub(space.prefix_len())?;
+        let first = u32::from(space.network());
+        let step = 1_u32 << (32 - u32::from(length));
+        let networks =
+            (0..count).rev().map(|place| Ipv4Net::new_assert((first + place * step).into(), length));
+        networks.into_iter().find(|network| !taken.iter().any(|taken| overlap(&IpNet::V4(*network), taken)))
+    };
+    TUNNEL_SPACES.iter().find_map(of_space)
 }
 
 /// What of the pool is somebody's, a finding for each node: before there is a swarm it keeps from founding one, because

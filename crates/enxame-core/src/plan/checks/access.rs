@@ -186,8 +186,9 @@ pub(super) fn served(config: &Config, facts: &ClusterFacts, changes: &[Change], 
         let is_in = |openings: &[Opening], service: Service| {
             openings.iter().any(|opening| opening.service == service)
         };
-        let (to_containers, on_node) =
-            (firewall.to_containers(node), firewall.on_node(node, facts.ssh_session));
+        let to_containers = firewall.to_containers(node);
+        let mut on_node = firewall.on_node(node, facts.ssh_session);
+        on_node.extend(firewall.in_the_tunnel(node).into_iter().flatten());
         let mut warn = |what: String, ports: Vec<Service>| {
             let message = format!("{what} {}, which the firewall closes to everybody", told(&ports));
             let hint =

@@ -44,7 +44,11 @@ impl Concern {
             Action::Firewall(firewall::Action::Ufw(_)) => Self::Ufw,
             Action::Engine(engine::Action::Config(_)) => Self::EngineConfig,
             Action::Engine(engine::Action::Package(_)) => Self::EnginePackage,
-            Action::Machine(_) | Action::Firewall(_) | Action::Engine(_) | Action::Swarm(_) => return None,
+            Action::Machine(_)
+            | Action::Firewall(_)
+            | Action::Engine(_)
+            | Action::Swarm(_)
+            | Action::Tunnel(_) => return None,
         })
     }
 

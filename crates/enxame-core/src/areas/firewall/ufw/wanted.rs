@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::super::guard_table::PUBLISHED_CHAIN;
 use super::super::ufw_rules::{self as ufw, Family};
 use super::super::{Firewall, NoNetwork, Opening, Service, Source, docker_user, public_interfaces};
+use crate::areas::tunnel::INTERFACE;
 use crate::change::Difference;
 use crate::config::ForeignRules;
 use crate::declare::View;
@@ -60,6 +61,8 @@ pub(super) fn openings(allowed: &[Allowed]) -> Result<Vec<Opening>, NoNetwork> {
 pub(super) struct Wishes {
     pub(super) node: Vec<Opening>,
     pub(super) containers: Vec<Opening>,
+    /// By the tunnels between the nodes alone.
+    pub(super) tunnel: Vec<Opening>,
     pub(super) interfaces: Vec<String>,
 }
 
@@ -69,14 +72,20 @@ impl Wishes {
         Self {
             node: firewall.on_node(view.node, view.facts.ssh_session),
             containers: firewall.to_containers(view.node),
+            tunnel: firewall.in_the_tunnel(view.node).unwrap_or_default(),
             interfaces: interfaces.into_iter().map(|interface| interface.name.clone()).collect(),
         }
     }
 
     pub(super) fn wanted(&self, family: Family) -> Wanted {
+        let of_all = |of: fn(&[Opening], Family, Option<&str>) -> Vec<String>| {
+            let mut rules = of(&self.node, family, None);
+            rules.extend(of(&self.tunnel, family, Some(INTERFACE)));
+            rules
+        };
         Wanted {
-            rules: ufw::rules(&self.node, family),
-            saved: ufw::saved(&self.node, family),
+            rules: of_all(ufw::rules),
+            saved: of_all(ufw::saved),
             docker_user: docker_user::jumps(self.interfaces.iter().map(String::as_str), PUBLISHED_CHAIN),
             published: docker_user::published(&self.containers, family),
         }

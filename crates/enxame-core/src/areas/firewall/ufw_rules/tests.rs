@@ -23,7 +23,7 @@ fn opening(service: Service, sources: &[&str]) -> Opening {
 }
 
 fn ssh() -> Vec<String> {
-    rules(&[opening(Service::Tcp(22), &["203.0.113.1/32", "2001:db8::/32"])], Family::V4)
+    rules(&[opening(Service::Tcp(22), &["203.0.113.1/32", "2001:db8::/32"])], Family::V4, None)
 }
 
 #[test]
@@ -75,7 +75,7 @@ fn a_rule_is_known_again_in_the_kernels_words() {
         opening(Service::Udp(53), &[]),
         opening(Service::Any, &["203.0.113.14/32"]),
     ];
-    let saved = |family| saved(&openings, family);
+    let saved = |family| saved(&openings, family, None);
     assert_eq!(
         saved(Family::V4),
         [
@@ -88,6 +88,22 @@ fn a_rule_is_known_again_in_the_kernels_words() {
     assert_eq!(
         saved(Family::V6),
         ["-s 2001:db8::/32 -p tcp -m tcp --dport 22 -j ACCEPT", "-p udp -m udp --dport 53 -j ACCEPT"]
+    );
+}
+
+#[test]
+fn a_rule_of_one_interface_is_as_ufw_writes_it_and_is_known_again() {
+    let openings = [opening(Service::Tcp(2049), &["192.168.255.1/32"])];
+    let rules = rules(&openings, Family::V4, Some("enxame0"));
+    let text = composed(FRESH, &rules, ForeignRules::Keep).unwrap();
+    assert!(
+        text.contains("-A ufw-user-input -i enxame0 -p tcp --dport 2049 -s 192.168.255.1 -j ACCEPT\n"),
+        "{text}"
+    );
+    assert_eq!(all(&text).unwrap(), ["allow tcp 2049 from 192.168.255.1 in_enxame0 (enxame: a test)"]);
+    assert_eq!(
+        saved(&openings, Family::V4, Some("enxame0")),
+        ["-s 192.168.255.1/32 -i enxame0 -p tcp -m tcp --dport 2049 -j ACCEPT"]
     );
 }
 
