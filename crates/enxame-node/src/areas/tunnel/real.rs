@@ -14,7 +14,7 @@ use enxame_core::facts::{DeviceFacts, KeyFacts, Observed, PublicKey};
 use enxame_core::names::NodeName;
 
 use super::look;
-use crate::actuate::Context;
+use crate::actuate::{Context, PackageLists};
 use crate::host::{Host, RealHost};
 use crate::testing::namespace::{inside_with_mounts, is_inside, run};
 
@@ -83,8 +83,12 @@ impl End<'_> {
     /// Makes the end's key, as the node does; gives its public half.
     fn make_key(&self) -> PublicKey {
         let host = RealHost::rooted(self.root);
-        let mut context =
-            Context { host: &host, handed: None, progress: &mut |_| (), package_lists_are_fresh: &mut true };
+        let mut context = Context {
+            host: &host,
+            handed: None,
+            progress: &mut |_| (),
+            package_lists: &mut PackageLists::Fetched,
+        };
         super::key::act(&mut context, &key::Action { install: Vec::new() }).unwrap();
         match look::key(&host) {
             KeyFacts::Usable { public, mode: 0o600 } => public,
@@ -155,6 +159,22 @@ fn within(deadline: Duration, is_so: impl Fn() -> bool) -> bool {
     }
 }
 
+/// A place whose packets this end forwards under its own address.
+fn container_behind_this_end() -> Place {
+    let container = Place::new();
+    run(&format!("ip link add veth0 type veth peer name eth0 netns {}", container.id()));
+    run("ip address add 172.16.9.1/24 dev veth0");
+    run("ip link set veth0 up");
+    container.run(
+        "ip address add 172.16.9.2/24 dev eth0 && ip link set eth0 up && ip route add default via 172.16.9.1",
+    );
+    run("nft add table ip nat");
+    run("nft add chain ip nat post { type nat hook postrouting priority 100 ; }");
+    run("nft add rule ip nat post oifname enxame0 masquerade");
+    std::fs::write("/proc/sys/net/ipv4/ip_forward", "1").unwrap();
+    container
+}
+
 #[test]
 fn what_is_written_connects_two_ends_keeps_sessions_and_lets_in_what_is_served_alone() {
     const TEST: &str = "areas::tunnel::real::\
@@ -210,17 +230,7 @@ fn what_is_written_connects_two_ends_keeps_sessions_and_lets_in_what_is_served_a
     near.carry_out("ExecReload=", "192.168.255.1");
 
     // A container of this end would be taken for the end itself.
-    let container = Place::new();
-    run(&format!("ip link add veth0 type veth peer name eth0 netns {}", container.id()));
-    run("ip address add 172.16.9.1/24 dev veth0");
-    run("ip link set veth0 up");
-    container.run(
-        "ip address add 172.16.9.2/24 dev eth0 && ip link set eth0 up && ip route add default via 172.16.9.1",
-    );
-    run("nft add table ip nat");
-    run("nft add chain ip nat post { type nat hook postrouting priority 100 ; }");
-    run("nft add rule ip nat post oifname enxame0 masquerade");
-    std::fs::write("/proc/sys/net/ipv4/ip_forward", "1").unwrap();
+    let container = container_behind_this_end();
     assert!(container.reaches("192.168.255.2"), "without the guard it goes through");
 
     let config = Config::parse("cluster.yaml", CLUSTER).unwrap();
