@@ -24,7 +24,7 @@ fn apt_get(arguments: &[&str]) -> Command {
         .within(INSTALL_DEADLINE)
 }
 
-/// Fetches the package lists, once per agent. What could not be fetched of them is said, and kept for [`refused`].
+/// Fetches the package lists, once per agent. What could not be fetched of them is said, and kept for who is refused because of it.
 ///
 /// # Errors
 /// When apt cannot be run, or another one keeps it from running.
