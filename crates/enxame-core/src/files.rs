@@ -110,7 +110,7 @@ fn without_common_ends<'a>(old: &'a str, new: &'a str) -> (&'a str, &'a str) {
 /// Where the bytes 0x80 to 0xFF that are no UTF-8 stand in a text: private characters that nobody has a glyph for.
 const STRAY: std::ops::RangeInclusive<u32> = 0x10_FE80..=0x10_FEFF;
 
-/// The text of a file, whatever its encoding: bytes that are no UTF-8 become characters of [`STRAY`], one for one, so that
+/// The text of a file, whatever its encoding: bytes that are no UTF-8 become private characters, one for one, so that
 /// [`bytes_of`] gives every file back as it was. Where a file has such a character itself, its bytes do.
 #[must_use]
 pub fn text_of(bytes: &[u8]) -> String {
