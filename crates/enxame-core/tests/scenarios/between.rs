@@ -1,7 +1,9 @@
 //! Tunnels between the nodes, from the first apply on: what is planned is made in the facts, and planned again.
 
 use enxame_core::areas::tunnel::interface::How;
-use enxame_core::areas::tunnel::{self, CONF_PATH, INTERFACE, UNIT, UNIT_PATH, conf};
+use enxame_core::areas::tunnel::{
+    self, CONF_PATH, INTERFACE, NETWORK_PATH, UNIT, UNIT_PATH, conf, unmanaged,
+};
 use enxame_core::areas::{self, Action};
 use enxame_core::change::{Change, Handover, Risk};
 use enxame_core::config::Config;
@@ -138,6 +140,7 @@ impl World {
                 node.tunnel.interface = Observed::Known(Some(device));
                 write(node, &file);
                 write(node, &action.unit);
+                write(node, &unmanaged());
                 let unit =
                     UnitFacts { exists: true, active: "active".to_owned(), enabled: "enabled".to_owned() };
                 node.units.insert(UNIT.to_owned(), unit);
@@ -152,7 +155,7 @@ impl World {
             tunnel::Action::Removal(_) => {
                 let node = self.facts.get_mut(&change.node).unwrap();
                 node.tunnel = TunnelFacts::default();
-                for path in [CONF_PATH, UNIT_PATH] {
+                for path in [CONF_PATH, NETWORK_PATH, UNIT_PATH] {
                     node.files.insert(path.to_owned(), FileFacts::Absent);
                 }
                 node.interfaces.retain(|interface| interface.name != INTERFACE);
@@ -396,7 +399,7 @@ fn all_of_it_goes_with_the_key_in_cluster_yaml_and_with_enxame() {
     }
     let removed: Vec<String> =
         world.only_of("kvm2-manager").differences.iter().map(|one| one.field.to_string()).collect();
-    assert_eq!(removed, [UNIT_PATH, CONF_PATH, "/etc/enxame/tunnel.key", INTERFACE]);
+    assert_eq!(removed, [UNIT_PATH, CONF_PATH, NETWORK_PATH, "/etc/enxame/tunnel.key", INTERFACE]);
     world.apply();
     assert_eq!(world.ids(), [""; 0]);
 

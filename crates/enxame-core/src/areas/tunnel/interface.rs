@@ -7,7 +7,10 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::conf::{self, Peer};
-use super::{CONF_PATH, INTERFACE, UNIT, UNIT_PATH, Wanted, live, mtu, obstacle, removal, unit};
+use super::{
+    CONF_PATH, INTERFACE, NETWORK_PATH, UNIT, UNIT_PATH, Wanted, live, mtu, obstacle, removal, unit,
+    unmanaged,
+};
 use crate::change::{Difference, Handover, Kind, Risk};
 use crate::config::{Config, NodeConfig};
 use crate::declare::{Declaration, Declare, Draft, Finding, Scope, SwarmFate, View};
@@ -64,7 +67,7 @@ impl Declare for TunnelInterface {
 
     fn asks(&self, _: &Config, _: &NodeConfig) -> FactsQuery {
         FactsQuery {
-            files: [CONF_PATH, UNIT_PATH].map(str::to_owned).into(),
+            files: [CONF_PATH, NETWORK_PATH, UNIT_PATH].map(str::to_owned).into(),
             units: [UNIT.to_owned()].into(),
             ..FactsQuery::default()
         }
@@ -131,6 +134,7 @@ fn declare(view: &View<'_>, wanted: Wanted) -> Declaration {
     let unit = unit(address, wanted.network, mtu_bytes);
     let mut differences = conf::foretold(wanted.port, &peers).differences(view.facts);
     differences.extend(unit.differences(view.facts));
+    differences.extend(unmanaged().differences(view.facts));
     if let Some(seen) = view.facts.units.get(UNIT) {
         for (now, wanted) in [(&seen.enabled, "enabled"), (&seen.active, "active")] {
             if now != wanted && seen.exists {

@@ -21,7 +21,7 @@ use crate::config::Config;
 use crate::facts::{ModuleState, NodeFacts};
 
 pub use pairs::{Pair, pairs};
-pub use unit::{UNIT, UNIT_PATH, unit};
+pub use unit::{NETWORK_PATH, UNIT, UNIT_PATH, unit, unmanaged};
 
 /// The interface.
 pub const INTERFACE: &str = "enxame0";

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{CONF_PATH, INTERFACE, KEY_PATH, UNIT_PATH};
+use super::{CONF_PATH, INTERFACE, KEY_PATH, NETWORK_PATH, UNIT_PATH};
 use crate::change::Difference;
 use crate::declare::{Declaration, Draft, View};
 use crate::facts::{FileFacts, KeyFacts, Observed};
@@ -15,7 +15,7 @@ pub struct Action;
 /// What of it is there, and goes.
 pub(super) fn tunnel(view: &View<'_>, reason: &str) -> Declaration {
     let mut differences = Vec::new();
-    for path in [UNIT_PATH, CONF_PATH] {
+    for path in [UNIT_PATH, CONF_PATH, NETWORK_PATH] {
         let text = view.facts.files.get(path).and_then(FileFacts::content).filter(|text| is_owned(text));
         differences
             .extend(text.map(|text| Difference::removed(path, format!("{} lines", text.lines().count()))));

@@ -7,6 +7,16 @@ use ipnet::Ipv4Net;
 use super::{CONF_PATH, INTERFACE, KEY_PATH, MODULE};
 use crate::files::{HEADER, OwnedFile};
 
+/// What keeps systemd-networkd from the interface, before what netplan and cloud-init write: the name begins as those of Ethernet
+/// cards do, and a configuration for `en*` would give it the server's own address (systemd.network(5), `Unmanaged=`).
+pub const NETWORK_PATH: &str = "/etc/systemd/network/00-enxame-tunnel.network";
+
+/// See [`NETWORK_PATH`].
+#[must_use]
+pub fn unmanaged() -> OwnedFile {
+    OwnedFile::new(NETWORK_PATH, format!("{HEADER}[Match]\nName={INTERFACE}\n\n[Link]\nUnmanaged=yes\n"))
+}
+
 /// What makes the interface.
 pub const UNIT: &str = "enxame-tunnel.service";
 /// Its file.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use enxame_core::areas::tunnel::interface::{Action, How};
-use enxame_core::areas::tunnel::{UNIT, conf};
+use enxame_core::areas::tunnel::{UNIT, conf, unmanaged};
 use enxame_core::facts::PublicKey;
 use enxame_core::names::NodeName;
 
@@ -23,6 +23,9 @@ pub(super) fn act(on: &mut Context<'_>, action: &Action) -> Result<(), ActuateEr
         ActuateError::wrong(missing.to_string(), "apply again: it is asked for its key once more")
     })?;
     on.host.write_owned(&file)?;
+    on.host.write_owned(&unmanaged())?;
+    // Where networkd does not run there is nobody to tell.
+    drop(on.host.run(&Command::new(["networkctl", "reload"])));
     on.host.write_owned(&action.unit)?;
     // Reads the units again as well.
     on.host.run_ok(&Command::new(["systemctl", "enable", "--quiet", UNIT]).within(SYSTEMCTL))?;

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use enxame_core::areas::tunnel::{CONF_PATH, INTERFACE, KEY_PATH, UNIT, UNIT_PATH};
+use enxame_core::areas::tunnel::{CONF_PATH, INTERFACE, KEY_PATH, NETWORK_PATH, UNIT, UNIT_PATH};
 
 use super::look;
 use crate::actuate::{ActuateError, Context};
@@ -24,6 +24,7 @@ pub(super) fn act(on: &mut Context<'_>) -> Result<(), ActuateError> {
     if flags.is_some() {
         on.host.run_ok(&Command::new(["ip", "link", "delete", "dev", INTERFACE]))?;
     }
+    on.host.remove(Path::new(NETWORK_PATH))?;
     on.host.remove(Path::new(CONF_PATH))?;
     Ok(on.host.remove(Path::new(KEY_PATH))?)
 }

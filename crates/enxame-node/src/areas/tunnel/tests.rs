@@ -4,7 +4,7 @@ use std::path::Path;
 
 use enxame_core::areas::tunnel::conf::Peer;
 use enxame_core::areas::tunnel::interface::{self, How};
-use enxame_core::areas::tunnel::{CONF_PATH, KEY_PATH, UNIT_PATH, key, removal};
+use enxame_core::areas::tunnel::{CONF_PATH, KEY_PATH, NETWORK_PATH, UNIT_PATH, key, removal};
 use enxame_core::facts::PublicKey;
 use enxame_core::files::OwnedFile;
 use enxame_core::names::NodeName;
@@ -98,10 +98,13 @@ fn peers_are_written_with_the_keys_that_they_hand_over_and_the_unit_makes_the_re
     let (text, mode) = file(&host, CONF_PATH).unwrap();
     assert!(text.contains(&format!("PublicKey = {PUBLIC}\n")) && mode == 0o600, "{text}");
     let enable = "systemctl enable --quiet enxame-tunnel.service";
-    assert_eq!(lines(&host), [enable, "systemctl reload-or-restart enxame-tunnel.service"]);
+    let (text, _) = file(&host, NETWORK_PATH).unwrap();
+    assert!(text.contains("Name=enxame0") && text.contains("Unmanaged=yes"), "{text}");
+    let reload = "networkctl reload";
+    assert_eq!(lines(&host), [reload, enable, "systemctl reload-or-restart enxame-tunnel.service"]);
     let host = FakeHost::default().answering("systemctl", fine());
     act(&host, None, connecting(How::Restart, Some(PUBLIC))).unwrap();
-    assert_eq!(lines(&host), [enable, "systemctl restart enxame-tunnel.service"]);
+    assert_eq!(lines(&host), [reload, enable, "systemctl restart enxame-tunnel.service"]);
 }
 
 #[test]
@@ -130,6 +133,7 @@ fn all_of_it_goes_and_the_key_last() {
     let host = FakeHost::default()
         .with_file(UNIT_PATH, "[Unit]\n")
         .with_file(CONF_PATH, "[Interface]\n")
+        .with_file(NETWORK_PATH, "[Match]\n")
         .with_file(KEY_PATH, "[Interface]\n")
         .answering("systemctl", fine());
     act(&host, None, removal::Action).unwrap();
@@ -137,7 +141,7 @@ fn all_of_it_goes_and_the_key_last() {
         lines(&host),
         ["systemctl disable --now --quiet enxame-tunnel.service", "systemctl daemon-reload"]
     );
-    for path in [UNIT_PATH, CONF_PATH, KEY_PATH] {
+    for path in [UNIT_PATH, NETWORK_PATH, CONF_PATH, KEY_PATH] {
         assert_eq!(file(&host, path), None, "{path}");
     }
     // What is still up keeps its key, so that asking again finds it.
