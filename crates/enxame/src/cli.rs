@@ -39,6 +39,9 @@ pub(crate) enum Verb {
     Scan(ScanArgs),
     /// Show nodes, leader, quorum, networks and drift
     Status(CommonArgs),
+    /// Look at the files that the servers share
+    #[command(subcommand)]
+    Storage(StorageVerb),
     /// Show what the provider's firewall must let in; asks no server
     Edge(EdgeArgs),
     /// Print the JSON Schema of cluster.yaml
@@ -137,6 +140,12 @@ pub(crate) enum NodeVerb {
     Activate(NodeArgs),
     /// Drain a node, start the machine anew, wait until it is back whole, and give it tasks again
     Reboot(NodeArgs),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum StorageVerb {
+    /// Show what is shared, its space and its clients, and the entries that stacks mount it by
+    Status(CommonArgs),
 }
 
 #[derive(Debug, Args)]

@@ -11,6 +11,7 @@ use crate::declare::Declare;
 pub mod engine;
 pub mod firewall;
 pub mod machine;
+pub mod storage;
 pub mod swarm;
 mod touched;
 pub mod tunnel;
@@ -31,6 +32,8 @@ pub enum Action {
     Swarm(swarm::Action),
     /// The tunnels between the nodes.
     Tunnel(tunnel::Action),
+    /// The shared files.
+    Storage(storage::Action),
 }
 
 impl Action {
@@ -44,7 +47,12 @@ impl Action {
             Self::Firewall(firewall::Action::Ufw(action)) => {
                 action.closed.as_ref().map(|closed| format!("ufw: {closed}"))
             }
-            Self::Firewall(_) | Self::Machine(_) | Self::Engine(_) | Self::Swarm(_) | Self::Tunnel(_) => None,
+            Self::Firewall(_)
+            | Self::Machine(_)
+            | Self::Engine(_)
+            | Self::Swarm(_)
+            | Self::Tunnel(_)
+            | Self::Storage(_) => None,
         }
     }
 }
@@ -68,7 +76,7 @@ macro_rules! actions {
 use actions;
 
 /// Every resource; those of the cluster are carried out in this order.
-static RESOURCES: [&dyn Declare; 20] = [
+static RESOURCES: [&dyn Declare; 23] = [
     &machine::hostname::Hostname,
     &machine::cloud_init::CloudInit,
     &machine::hosts::Hosts,
@@ -80,6 +88,9 @@ static RESOURCES: [&dyn Declare; 20] = [
     &firewall::ufw::Ufw,
     &tunnel::key::TunnelKey,
     &tunnel::interface::TunnelInterface,
+    &storage::client::StorageClient,
+    &storage::filesystem::StorageFilesystem,
+    &storage::server::StorageServer,
     &engine::config::EngineConfigFile,
     &engine::package::EnginePackage,
     &engine::docker_group::DockerGroup,

@@ -12,6 +12,7 @@ mod model;
 mod reference;
 mod reserved;
 mod stacks;
+mod storage;
 mod tunnel;
 mod v1;
 mod validate;
@@ -20,14 +21,16 @@ mod words;
 pub use error::{ConfigError, Problem};
 pub use load::LoadedConfig;
 pub use model::{
-    AddressPool, Config, EdgeConfig, EngineConfig, FirewallConfig, NetworksConfig, NodeConfig, OpeningConfig,
-    RepositoryConfig, SshConfig, SwarmConfig, TunnelConfig,
+    AddressPool, Config, EdgeConfig, EngineConfig, ExportConfig, FirewallConfig, NetworksConfig, NodeConfig,
+    OpeningConfig, RepositoryConfig, SshConfig, StorageConfig, SwarmConfig, TunnelConfig,
 };
 pub(crate) use reserved::{NFS_PORT, SSH_PORT};
 pub use reserved::{PROBE_PORT, SWARM_GOSSIP_PORT, SWARM_MANAGEMENT_PORT};
 pub use stacks::Stack;
 pub(crate) use v1::{default_bridge_pool, default_overlay_pool};
-pub use words::{EdgeProvider, EngineSource, ForeignRules, OpeningProtocol, PeerAccess, Role};
+pub use words::{
+    EdgeProvider, EngineSource, ForeignRules, MountProfile, OpeningProtocol, PeerAccess, Role, Squash,
+};
 
 impl Config {
     /// The JSON Schema of `cluster.yaml`, as pretty-printed JSON.

@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use ipnet::{IpNet, Ipv4Net};
 
-use super::words::{EdgeProvider, EngineSource, ForeignRules, OpeningProtocol, PeerAccess, Role};
+use super::words::{
+    EdgeProvider, EngineSource, ForeignRules, MountProfile, OpeningProtocol, PeerAccess, Role, Squash,
+};
 use crate::names::{NodeName, ObjectName};
 use crate::version::EngineVersion;
 
@@ -32,6 +34,8 @@ pub struct Config {
     pub firewall: FirewallConfig,
     /// The tunnels between the nodes; `None`: there are to be none.
     pub tunnel: Option<TunnelConfig>,
+    /// The shared files; `None`: there are to be none.
+    pub storage: Option<StorageConfig>,
     /// The compose files of the stacks; relative paths are relative to `cluster.yaml`.
     pub stacks: Vec<PathBuf>,
     /// Sysctl values beyond, or instead of, the manual's.
@@ -182,6 +186,34 @@ pub struct TunnelConfig {
     pub port: u16,
 }
 
+/// The shared files, which the one node with the role `storage` holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StorageConfig {
+    /// How large the file system is that is made for them, in bytes, where none is mounted in their place.
+    pub size_bytes: Option<u64>,
+    /// How clients mount them.
+    pub profile: MountProfile,
+    /// What is shared, names unique.
+    pub exports: Vec<ExportConfig>,
+}
+
+/// One directory that is shared.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExportConfig {
+    /// Its name.
+    pub name: NodeName,
+    /// Whose it is.
+    pub uid: u32,
+    /// Whose group's it is.
+    pub gid: u32,
+    /// Its permission bits.
+    pub mode: u32,
+    /// Under whose ids what clients write is kept.
+    pub squash: Squash,
+    /// The nodes that may mount it; `None`: all.
+    pub clients: Option<BTreeSet<NodeName>>,
+}
+
 impl Config {
     /// The node that founds the swarm: the preferred leader or, where none is named, the first.
     #[must_use]
@@ -193,6 +225,13 @@ impl Config {
     #[must_use]
     pub fn node(&self, name: &NodeName) -> Option<&NodeConfig> {
         self.nodes.iter().find(|node| &node.name == name)
+    }
+
+    /// The node that holds the shared files, where there are to be any.
+    #[must_use]
+    pub fn storage_node(&self) -> Option<&NodeConfig> {
+        self.storage.as_ref()?;
+        self.nodes.iter().find(|node| node.roles.contains(&Role::Storage))
     }
 
     /// Every node but that one.

@@ -9,13 +9,15 @@ use serde_saphyr::Spanned;
 use super::error::Problems;
 use super::model::TunnelConfig;
 use super::reserved;
-use super::v1::ClusterFile;
+use super::v1::{ClusterFile, TunnelFile};
 use super::words::OpeningProtocol;
 use crate::areas::firewall;
 
 /// What is missing is no error: the plan proposes it.
 pub(super) fn check(file: &ClusterFile, found: &mut Problems<'_>) -> Option<TunnelConfig> {
-    let Some(tunnel) = &file.tunnel else {
+    // Files are shared in tunnels, with whatever of them is not written.
+    let implied = file.storage.as_ref().map(|_| TunnelFile::default());
+    let Some(tunnel) = file.tunnel.as_ref().or(implied.as_ref()) else {
         for node in &file.nodes.value {
             if let Some(address) = &node.tunnel {
                 let message =

@@ -10,7 +10,9 @@ use serde::{Deserialize, Serialize};
 use serde_saphyr::Spanned;
 
 use super::error::ConfigError;
-use super::words::{EdgeProvider, EngineSource, ForeignRules, OpeningProtocol, PeerAccess, Role};
+use super::words::{
+    EdgeProvider, EngineSource, ForeignRules, MountProfile, OpeningProtocol, PeerAccess, Role, Squash,
+};
 use crate::names::{NodeName, ObjectName};
 
 /// A swarm of a few servers, from one file.
@@ -45,6 +47,9 @@ pub(super) struct ClusterFile {
     #[serde(default, deserialize_with = "written")]
     #[schemars(with = "Option<TunnelFile>", extend("default" = serde_json::Value::Null))]
     pub(super) tunnel: Option<TunnelFile>,
+    /// Files that every server shares, over NFS in the tunnels, which come with it. The server with the role `storage` holds them.
+    #[schemars(with = "Option<StorageFile>")]
+    pub(super) storage: Option<Spanned<StorageFile>>,
     /// The compose files of your stacks; relative paths are relative to this file. Where there are any, every port
     /// that is written in `firewall.public_ports` must be published by one of them.
     #[serde(default)]
@@ -316,6 +321,50 @@ impl Default for TunnelFile {
         // The port of WireGuard's own documentation.
         Self { network: None, port: unplaced(51_820) }
     }
+}
+
+/// Files that every server shares.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct StorageFile {
+    /// The size of the file system that is made for them, where none is mounted at `/srv/nfs/swarm_data`; it can grow.
+    #[schemars(with = "Option<String>", extend("x-unit" = "bytes, in M, G or T"))]
+    pub(super) size: Option<Spanned<String>>,
+    /// How clients mount them.
+    #[serde(default)]
+    pub(super) profile: MountProfile,
+    /// What is shared: directories of that file system.
+    #[schemars(with = "Vec<ExportFile>", length(min = 1))]
+    pub(super) exports: Spanned<Vec<ExportFile>>,
+}
+
+/// A directory that is shared.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ExportFile {
+    /// Its name: the directory's, and what clients mount.
+    #[schemars(with = "NodeName")]
+    pub(super) name: Spanned<String>,
+    /// The user that it belongs to, by number: the one that the application runs as in its image.
+    #[schemars(with = "u32")]
+    pub(super) uid: Spanned<u32>,
+    /// Its group, by number; that of `uid` unless told otherwise.
+    #[schemars(with = "Option<u32>")]
+    pub(super) gid: Option<Spanned<u32>>,
+    /// Its permission bits, in octal digits.
+    #[serde(default = "default_mode")]
+    #[schemars(with = "String")]
+    pub(super) mode: Spanned<String>,
+    /// Under whose ids what clients write is kept.
+    #[serde(default)]
+    pub(super) squash: Squash,
+    /// The servers that may mount it; all, unless told otherwise.
+    #[schemars(with = "Option<Vec<NodeName>>")]
+    pub(super) clients: Option<Vec<Spanned<NodeName>>>,
+}
+
+fn default_mode() -> Spanned<String> {
+    unplaced("0750".to_owned())
 }
 
 /// A key without a value is written all the same.

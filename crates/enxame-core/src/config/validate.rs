@@ -32,6 +32,7 @@ pub(super) fn check(name: &str, text: &str, file: ClusterFile) -> Result<Config,
     check_pools(&file.swarm.address_pool, &file.engine.address_pools, &mut found);
     check_data_path_port(&file, &mut found);
     let tunnel = super::tunnel::check(&file, &mut found);
+    let storage = super::storage::check(&file, &mut found);
     let edge = super::edge::check(&file.firewall.edge, &file.cluster, &mut found);
     let config = Config {
         cluster: file.cluster,
@@ -42,6 +43,7 @@ pub(super) fn check(name: &str, text: &str, file: ClusterFile) -> Result<Config,
         networks: networks(file.networks, &mut found),
         firewall: firewall(&file.firewall, edge, &reserved, &mut found),
         tunnel,
+        storage,
         stacks: file.stacks,
         sysctl: file.sysctl.into_iter().map(|(key, value)| (key, value.value)).collect(),
     };

@@ -70,6 +70,30 @@ impl Role {
     }
 }
 
+/// Under whose ids what clients write is kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Squash {
+    /// Everybody's is the owner's.
+    #[default]
+    All,
+    /// Root's is nobody's; all others keep their ids.
+    Root,
+    /// Everybody keeps theirs, root too: for images that give their files away at start.
+    None,
+}
+
+/// How clients mount the shared files.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum MountProfile {
+    /// Whoever writes waits for a server that is away, and nothing is lost.
+    #[default]
+    Hard,
+    /// The manual's: after some seconds without an answer writes fail, and may be lost.
+    Manual,
+}
+
 /// Where the engine comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]

@@ -2,7 +2,7 @@
 
 use super::{
     CloudInitFacts, DockerSnap, EngineFacts, EngineState, FilterFacts, Hardware, Kernel, NodeFacts, Observed,
-    OperatingSystem, TunnelFacts, VolatileFacts,
+    OperatingSystem, StorageFacts, TunnelFacts, VolatileFacts,
 };
 
 /// A Debian with memory enough, and nothing else.
@@ -37,6 +37,7 @@ pub(crate) fn blank() -> NodeFacts {
         ssh_answers_by: None,
         filter: FilterFacts::default(),
         tunnel: TunnelFacts::default(),
+        storage: StorageFacts::default(),
         interrupted: Vec::new(),
         not_put_back: Vec::new(),
         before: None,

@@ -63,6 +63,7 @@ fn lasting(facts: &NodeFacts) -> impl Serialize {
         ssh_answers_by,
         filter,
         tunnel,
+        storage,
         interrupted,
         not_put_back,
         before,
@@ -72,7 +73,7 @@ fn lasting(facts: &NodeFacts) -> impl Serialize {
         (os, kernel, machine_id, hostname, hardware),
         (files, unwritable, modules, modules_barred, esp, sysctl, sysctl_set, packages, units),
         (engine, interfaces, routes, cloud_init, docker_snap),
-        (upgrades_unattended, docker_group_members, ssh_session, ssh_answers_by, filter, tunnel),
+        (upgrades_unattended, docker_group_members, ssh_session, ssh_answers_by, filter, tunnel, storage),
         (interrupted, not_put_back, before),
     )
 }

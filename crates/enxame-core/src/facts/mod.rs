@@ -25,6 +25,9 @@ pub use crate::areas::machine::facts::{
     Bar, CloudInitFacts, DockerSnap, Hardware, InterfaceFacts, Kernel, LinkFacts, ModuleState, Obstacle,
     Occupant, OccupiedNetwork, OperatingSystem, PackageFacts, SetWhen, Setting, UnitFacts,
 };
+pub use crate::areas::storage::facts::{
+    DirectoryFacts, ExportFacts, MountFacts, PlaceFacts, RoomFacts, ServerFacts, SharedState, StorageFacts, VolumeFacts,
+};
 pub use crate::areas::swarm::Workloads;
 pub use crate::areas::swarm::facts::{
     LocalSwarmState, NetworkFacts, SwarmFacts, SwarmNodeFacts, SwarmSettingsFacts,
@@ -236,6 +239,9 @@ pub struct NodeFacts {
     /// The tunnels to its peers.
     #[serde(default, skip_serializing_if = "TunnelFacts::is_nothing")]
     pub tunnel: TunnelFacts,
+    /// The shared files.
+    #[serde(default, skip_serializing_if = "StorageFacts::is_nothing")]
+    pub storage: StorageFacts,
     /// Changes that were begun and not ended.
     pub interrupted: Vec<InterruptedChange>,
     /// Files that the dead-man switch could not put back and that nobody has seen to.
@@ -286,6 +292,9 @@ pub struct VolatileFacts {
     /// What listens on other addresses than the loopback's.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub listening: BTreeSet<Listener>,
+    /// The shared files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shared: Option<SharedState>,
     /// The peers in the tunnels, by their keys.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub tunnel_peers: BTreeMap<PublicKey, PeerFacts>,

@@ -22,6 +22,9 @@ pub struct FactsQuery {
     pub peers: BTreeSet<IpAddr>,
     /// Whether to look at the kernel's packet filter.
     pub filter: bool,
+    /// Shared directories to look at, by name; and, where there are any, volumes that mount them.
+    #[serde(default)]
+    pub shared: BTreeSet<String>,
     /// Whether to look at what matters to whoever takes enxame off: what was there before, and what listens.
     #[serde(default)]
     pub departure: bool,
@@ -37,6 +40,7 @@ impl FactsQuery {
         self.units.extend(other.units);
         self.peers.extend(other.peers);
         self.filter |= other.filter;
+        self.shared.extend(other.shared);
         self.departure |= other.departure;
     }
 }

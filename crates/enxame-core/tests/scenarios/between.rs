@@ -1,177 +1,26 @@
 //! Tunnels between the nodes, from the first apply on: what is planned is made in the facts, and planned again.
 
 use enxame_core::areas::tunnel::interface::How;
-use enxame_core::areas::tunnel::{
-    self, CONF_PATH, INTERFACE, NETWORK_PATH, UNIT, UNIT_PATH, conf, unmanaged,
-};
+use enxame_core::areas::tunnel::{self, CONF_PATH, INTERFACE, NETWORK_PATH, UNIT, UNIT_PATH};
 use enxame_core::areas::{self, Action};
-use enxame_core::change::{Change, Handover, Risk};
-use enxame_core::config::Config;
-use enxame_core::declare::{Severity, SwarmFate};
-use enxame_core::facts::{
-    ClusterFacts, DeviceFacts, FileFacts, InterfaceFacts, KeyFacts, LinkFacts, NodeFacts, Observed,
-    PackageFacts, PeerFacts, PublicKey, TunnelFacts, UnitFacts,
-};
-use enxame_core::files::OwnedFile;
+use enxame_core::change::{Change, Risk};
+use enxame_core::declare::SwarmFate;
+use enxame_core::facts::{DeviceFacts, KeyFacts, NodeFacts, Observed};
 use enxame_core::names::NodeName;
-use enxame_core::plan::{self, Plan};
+use enxame_core::plan;
 
-use super::{directory, facts};
+use crate::world::{World, key};
 
-const WRITTEN: &str = "tunnels_that_are_written_are_made_behind_the_firewall";
-
-struct World {
-    yaml: String,
-    facts: ClusterFacts,
-    /// Keys that were made so far: each is another.
-    made: u8,
+/// Nothing of it is there yet.
+fn new() -> World {
+    World::of("tunnels_that_are_written_are_made_behind_the_firewall")
 }
 
-impl World {
-    /// Nothing of it is there yet.
-    fn new() -> Self {
-        let folder = directory().join(WRITTEN);
-        let yaml = std::fs::read_to_string(folder.join("cluster.yaml")).unwrap();
-        Self { yaml, facts: facts::read(&directory(), &folder.join("facts.json")), made: 0 }
-    }
-
-    /// All three are connected.
-    fn connected() -> Self {
-        let mut world = Self::new();
-        world.apply();
-        world
-    }
-
-    fn config(&self) -> Config {
-        Config::parse("cluster.yaml", &self.yaml).unwrap()
-    }
-
-    fn plan(&self) -> Plan {
-        plan::make(&self.config(), &self.facts, None, areas::resources()).unwrap()
-    }
-
-    /// What is planned of the tunnels.
-    fn changes(&self) -> Vec<Change> {
-        let changes = self.plan().changes.into_iter();
-        changes.filter(|change| matches!(change.action, Action::Tunnel(_))).collect()
-    }
-
-    fn ids(&self) -> Vec<String> {
-        self.changes().iter().map(|change| change.id.to_string()).collect()
-    }
-
-    fn only_change(&self) -> Change {
-        let mut changes = self.changes();
-        assert_eq!(changes.len(), 1, "{changes:?}");
-        changes.remove(0)
-    }
-
-    fn only_of(&self, node: &str) -> Change {
-        let mut changes = self.changes();
-        changes.retain(|change| change.node.as_str() == node);
-        assert_eq!(changes.len(), 1, "{changes:?}");
-        changes.remove(0)
-    }
-
-    fn errors(&self) -> Vec<String> {
-        let findings = self.plan().findings.into_iter();
-        findings.filter(|one| one.severity == Severity::Error).map(|one| one.message).collect()
-    }
-
-    fn node(&mut self, name: &str) -> &mut NodeFacts {
-        self.facts.get_mut(&NodeName::new(name).unwrap()).unwrap()
-    }
-
-    fn seen(&self, name: &str) -> &NodeFacts {
-        self.facts.get(&NodeName::new(name).unwrap()).unwrap()
-    }
-
-    fn key(&self, name: &str) -> PublicKey {
-        self.seen(name).tunnel.key.public().unwrap().clone()
-    }
-
-    fn conf(&self, name: &str) -> String {
-        self.seen(name).files.get(CONF_PATH).unwrap().content().unwrap().to_owned()
-    }
-
-    fn apply(&mut self) {
-        for change in self.changes() {
-            self.make(&change);
-        }
-    }
-
-    fn make(&mut self, change: &Change) {
-        let Action::Tunnel(action) = &change.action else { return };
-        match action {
-            tunnel::Action::Key(_) => {
-                let public = key(self.made);
-                self.made += 1;
-                let node = self.facts.get_mut(&change.node).unwrap();
-                node.tunnel.key = KeyFacts::Usable { public, mode: 0o600 };
-                let installed = PackageFacts { installed: Some("1.0".to_owned()), is_held: false };
-                node.packages.insert("wireguard-tools".to_owned(), installed);
-            }
-            tunnel::Action::Interface(action) => {
-                let from = match &change.handover {
-                    Some(Handover::TunnelKeys { from }) => from.as_slice(),
-                    _ => &[],
-                };
-                let handed = from.iter().map(|node| (node.clone(), self.key(node.as_str()))).collect();
-                let file = conf::file(action.port, &action.peers, &handed).unwrap();
-                let address = self.config().node(&change.node).unwrap().tunnel.unwrap();
-                let peers = action.peers.iter().map(|peer| {
-                    let key = peer.key.clone().or_else(|| handed.get(&peer.node).cloned()).unwrap();
-                    (key, [format!("{}/32", peer.address).parse().unwrap()].into())
-                });
-                let peers: std::collections::BTreeMap<_, _> = peers.collect();
-                let mtu = action.unit.content.split(" mtu ").nth(1).unwrap().split(' ').next().unwrap();
-                let node = self.facts.get_mut(&change.node).unwrap();
-                let device = DeviceFacts {
-                    public_key: node.tunnel.key.public().cloned(),
-                    port: action.port,
-                    is_up: true,
-                    peers,
-                };
-                let now = node.volatile.clock_unix_ms / 1000;
-                let talked = |key: &PublicKey| {
-                    (key.clone(), PeerFacts { endpoint: None, handshake_unix_s: Some(now - 40) })
-                };
-                node.volatile.tunnel_peers = device.peers.keys().map(talked).collect();
-                node.tunnel.interface = Observed::Known(Some(device));
-                write(node, &file);
-                write(node, &action.unit);
-                write(node, &unmanaged());
-                let unit =
-                    UnitFacts { exists: true, active: "active".to_owned(), enabled: "enabled".to_owned() };
-                node.units.insert(UNIT.to_owned(), unit);
-                node.interfaces.retain(|interface| interface.name != INTERFACE);
-                node.interfaces.push(InterfaceFacts {
-                    name: INTERFACE.to_owned(),
-                    mtu_bytes: mtu.parse().unwrap(),
-                    addresses: vec![address.into()],
-                    link: LinkFacts { hardware: 0xfffe, kind: "wireguard".to_owned() },
-                });
-            }
-            tunnel::Action::Removal(_) => {
-                let node = self.facts.get_mut(&change.node).unwrap();
-                node.tunnel = TunnelFacts::default();
-                for path in [CONF_PATH, NETWORK_PATH, UNIT_PATH] {
-                    node.files.insert(path.to_owned(), FileFacts::Absent);
-                }
-                node.interfaces.retain(|interface| interface.name != INTERFACE);
-            }
-        }
-    }
-}
-
-fn write(node: &mut NodeFacts, file: &OwnedFile) {
-    let text = FileFacts::Text { content: file.content.clone(), mode: file.mode, uid: 0, gid: 0 };
-    node.files.insert(file.path.clone(), text);
-}
-
-fn key(number: u8) -> PublicKey {
-    let digit = char::from(b'A' + number);
-    PublicKey::new(format!("{}A=", digit.to_string().repeat(42))).unwrap()
+/// All three are connected.
+fn connected() -> World {
+    let mut world = new();
+    world.apply();
+    world
 }
 
 fn of_nodes(kind: &str, nodes: &[&str]) -> Vec<String> {
@@ -182,7 +31,7 @@ const NODES: [&str; 3] = ["kvm2-manager", "kvm4-manager", "kvm8-core"];
 
 #[test]
 fn one_apply_makes_keys_hands_them_over_and_leaves_nothing_to_do() {
-    let world = World::new();
+    let world = new();
     assert_eq!(world.errors(), [""; 0]);
     for change in world.changes().iter().filter(|change| change.kind.0 == "tunnel") {
         // A peer's key is there before it is asked for, whatever else that peer is at.
@@ -192,7 +41,7 @@ fn one_apply_makes_keys_hands_them_over_and_leaves_nothing_to_do() {
         }
         assert_eq!(change.risk, Risk::Safe);
     }
-    let world = World::connected();
+    let world = connected();
     assert_eq!(world.ids(), [""; 0]);
     for node in NODES {
         assert_eq!(world.conf(node).matches("[Peer]").count(), 2, "{}", world.conf(node));
@@ -202,7 +51,7 @@ fn one_apply_makes_keys_hands_them_over_and_leaves_nothing_to_do() {
 
 #[test]
 fn a_node_that_leaves_is_cut_off_by_all_others_and_their_sessions_go_on() {
-    let mut world = World::connected();
+    let mut world = connected();
     let gone = world.key("kvm4-manager");
     let (before, rest) = world.yaml.split_once("  - name: kvm4-manager").unwrap();
     let rest = rest.split_once("  - name: kvm8-core").unwrap().1;
@@ -221,12 +70,12 @@ fn a_node_that_leaves_is_cut_off_by_all_others_and_their_sessions_go_on() {
 
 #[test]
 fn a_node_that_does_not_answer_keeps_its_key_and_one_that_never_did_is_named() {
-    let mut world = World::connected();
+    let mut world = connected();
     let away = NodeName::new("kvm4-manager").unwrap();
     world.facts.insert_hole(away.clone(), "no route to host");
     assert_eq!(world.ids(), [""; 0]);
 
-    let mut world = World::new();
+    let mut world = new();
     world.facts.insert_hole(away.clone(), "no route to host");
     world.apply();
     assert_eq!(world.ids(), [""; 0], "the others are connected");
@@ -237,7 +86,7 @@ fn a_node_that_does_not_answer_keeps_its_key_and_one_that_never_did_is_named() {
 
 #[test]
 fn a_key_that_is_lost_is_made_anew_and_every_peer_is_told() {
-    let mut world = World::connected();
+    let mut world = connected();
     let old = world.key("kvm8-core");
     world.node("kvm8-core").tunnel.key = KeyFacts::Unusable("there is no key in it".to_owned());
     let ids = world.ids();
@@ -250,7 +99,7 @@ fn a_key_that_is_lost_is_made_anew_and_every_peer_is_told() {
 
 #[test]
 fn a_key_that_others_may_read_is_shut_and_stays() {
-    let mut world = World::connected();
+    let mut world = connected();
     let public = world.key("kvm2-manager");
     world.node("kvm2-manager").tunnel.key = KeyFacts::Usable { public, mode: 0o644 };
     let change = world.only_change();
@@ -282,7 +131,7 @@ fn what_is_not_as_it_was_made_is_made_again() {
         (UNIT, |node| node.units.get_mut(UNIT).unwrap().enabled = "disabled".to_owned()),
     ];
     for (field, spoil) in spoils {
-        let mut world = World::connected();
+        let mut world = connected();
         spoil(world.node("kvm2-manager"));
         let change = world.only_change();
         assert_eq!(change.id.0, "kvm2-manager/tunnel", "{field}");
@@ -292,7 +141,7 @@ fn what_is_not_as_it_was_made_is_made_again() {
         assert_eq!(world.ids(), [""; 0], "{field}");
     }
     // Somebody's own peer, and one that may send from more than its address.
-    let mut world = World::connected();
+    let mut world = connected();
     let other = world.key("kvm4-manager");
     let peers = &mut device(world.node("kvm2-manager")).peers;
     peers.insert(key(20), ["192.168.255.99/32".parse().unwrap()].into());
@@ -303,7 +152,7 @@ fn what_is_not_as_it_was_made_is_made_again() {
 
 #[test]
 fn an_address_that_moves_starts_the_interface_anew_and_is_told_to_the_peers() {
-    let mut world = World::connected();
+    let mut world = connected();
     world.yaml = world.yaml.replace("tunnel: 192.168.255.2", "tunnel: 192.168.255.20");
     let how = |change: &Change| match &change.action {
         Action::Tunnel(tunnel::Action::Interface(action)) => action.how,
@@ -326,7 +175,7 @@ fn the_narrowest_path_decides_and_one_that_is_not_measured_makes_nothing_wider()
         let Observed::Known(route) = route else { panic!("{route:?}") };
         route.path_mtu_bytes = seen;
     };
-    let mut world = World::new();
+    let mut world = new();
     measure(&mut world, Observed::Known(1400));
     world.apply();
     assert_eq!(mtu(&world), 1320);
@@ -340,7 +189,7 @@ fn the_narrowest_path_decides_and_one_that_is_not_measured_makes_nothing_wider()
 
 #[test]
 fn two_nodes_with_one_key_are_refused() {
-    let mut world = World::connected();
+    let mut world = connected();
     let public = world.key("kvm2-manager");
     world.node("kvm8-core").tunnel.key = KeyFacts::Usable { public, mode: 0o600 };
     assert_eq!(
@@ -361,7 +210,7 @@ fn the_last_handshake_of_every_pair_is_told_and_pairs_that_do_not_talk_are_named
         let findings = world.plan().findings.into_iter().map(|finding| finding.message);
         findings.filter(|message| message.contains("have not talked")).collect::<Vec<_>>()
     };
-    let mut world = World::connected();
+    let mut world = connected();
     let of = |one: &str, other: &str, ago| (format!("{one} {other}"), ago);
     let [a, b, c] = NODES;
     assert_eq!(pairs(&world), [of(a, b, Some(40)), of(a, c, Some(40)), of(b, c, Some(40))]);
@@ -392,7 +241,7 @@ fn the_last_handshake_of_every_pair_is_told_and_pairs_that_do_not_talk_are_named
 
 #[test]
 fn all_of_it_goes_with_the_key_in_cluster_yaml_and_with_enxame() {
-    let mut world = World::connected();
+    let mut world = connected();
     world.yaml = world.yaml.replace("tunnel:\n  network: 192.168.255.0/24\n", "");
     for address in 1..4 {
         world.yaml = world.yaml.replace(&format!("    tunnel: 192.168.255.{address}\n"), "");
@@ -403,7 +252,7 @@ fn all_of_it_goes_with_the_key_in_cluster_yaml_and_with_enxame() {
     world.apply();
     assert_eq!(world.ids(), [""; 0]);
 
-    let mut world = World::connected();
+    let mut world = connected();
     let plan =
         plan::make_removal(&world.config(), &world.facts, SwarmFate::Stays, areas::resources()).unwrap();
     let removals: Vec<Change> =

@@ -15,10 +15,12 @@ mod between;
 mod facts;
 mod removal;
 mod rivals;
+mod shared;
 mod show;
 mod text;
 mod tunnels;
 mod variations;
+mod world;
 
 use std::path::{Path, PathBuf};
 
@@ -27,7 +29,7 @@ use enxame_core::facts::ClusterFacts;
 use enxame_core::plan::{self, Plan};
 use enxame_core::procedures;
 
-use crate::show::Area::{Engine, Firewall, Machine, Swarm, Tunnel};
+use crate::show::Area::{Engine, Firewall, Machine, Storage, Swarm, Tunnel};
 use crate::show::Show::{self, Findings, Nothing, Only, Whole};
 
 fn directory() -> PathBuf {
@@ -200,6 +202,7 @@ scenarios! {
     the_manuals_own_apt_source_is_taken_away: Only(&[Engine]),
     the_users_own_engine_keys_stay: Only(&[Engine]),
     tunnels_in_somebody_elses_network_or_port_are_refused: Findings,
+    shared_files_are_served_in_the_tunnels_alone: Only(&[Storage]),
     tunnels_that_are_written_are_made_behind_the_firewall: Only(&[Firewall, Tunnel]),
     tunnels_without_a_network_are_proposed_one_that_is_free: Findings,
     tunnels_without_addresses_are_proposed: Findings,

@@ -15,6 +15,7 @@ pub(crate) enum Area {
     Engine,
     Swarm,
     Tunnel,
+    Storage,
 }
 
 impl Area {
@@ -25,6 +26,7 @@ impl Area {
             Action::Engine(_) => Self::Engine,
             Action::Swarm(_) => Self::Swarm,
             Action::Tunnel(_) => Self::Tunnel,
+            Action::Storage(_) => Self::Storage,
         }
     }
 }

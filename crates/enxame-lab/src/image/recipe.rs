@@ -26,7 +26,7 @@ pub(crate) enum Release {
 pub(crate) enum Kind {
     /// What a provider's minimal server has: sshd and little else.
     Bare,
-    /// The same with Docker, the firewall's tools and time synchronisation installed, nothing configured.
+    /// The same with Docker, the firewall's tools, NFS and time synchronisation installed, nothing configured.
     Prepared,
     /// A bare one with what Ubuntu's images for clouds have and Debian's lack: see [`UBUNTU_LIKE`].
     #[serde(rename = "ubuntu-like")]
@@ -90,6 +90,8 @@ const PREPARED: &[&str] = &[
     "containerd",
     "docker.io",
     "iptables",
+    "nfs-common",
+    "nfs-kernel-server",
     "nftables",
     "runc",
     "systemd-timesyncd",
@@ -157,7 +159,8 @@ const UBUNTU_LIKE_FILES: &[Extra] = &[
 
 /// Units that do not start by themselves: timers that would fetch packages or scan the disk in the middle of a
 /// test, and the compilation of the distribution's AppArmor profiles, which takes an emulated node half a
-/// minute (measured). The kernel's AppArmor is on, and Docker loads its own profile without that unit.
+/// minute (measured). The kernel's AppArmor is on, and Docker loads its own profile without that unit. What serves files is
+/// there and rests, as on a server that nobody shares files on.
 const SILENCED: &[&str] = &[
     "apparmor.service",
     "apt-daily.timer",
@@ -165,6 +168,10 @@ const SILENCED: &[&str] = &[
     "dpkg-db-backup.timer",
     "e2scrub_all.timer",
     "fstrim.timer",
+    "nfs-client.target",
+    "nfs-server.service",
+    "rpcbind.service",
+    "rpcbind.socket",
 ];
 
 /// Everything an image is made from.

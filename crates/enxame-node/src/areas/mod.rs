@@ -5,6 +5,7 @@
 pub(crate) mod engine;
 pub(crate) mod firewall;
 pub(crate) mod machine;
+pub(crate) mod storage;
 pub(crate) mod swarm;
 pub(crate) mod tunnel;
 
@@ -27,6 +28,7 @@ pub fn act(on: &mut Context<'_>, action: &Action) -> Result<(), ActuateError> {
         Action::Engine(action) => engine::act(on, action),
         Action::Swarm(action) => swarm::act(on, action),
         Action::Tunnel(action) => tunnel::act(on, action),
+        Action::Storage(action) => storage::act(on, action),
     }
 }
 
@@ -41,6 +43,10 @@ mod round_trip;
 pub fn way_back(host: &dyn Host, action: &Action) -> Result<Option<WayBack>, ActuateError> {
     match action {
         Action::Firewall(action) => firewall::way_back(host, action),
-        Action::Machine(_) | Action::Engine(_) | Action::Swarm(_) | Action::Tunnel(_) => Ok(None),
+        Action::Machine(_)
+        | Action::Engine(_)
+        | Action::Swarm(_)
+        | Action::Tunnel(_)
+        | Action::Storage(_) => Ok(None),
     }
 }

@@ -23,6 +23,7 @@ use crate::areas::machine::look::{
     system, units, unwritable, upgrades,
 };
 use crate::areas::machine::reboot::BOOT_ID;
+use crate::areas::storage::look as storage;
 use crate::areas::tunnel::look as tunnel;
 use crate::host::Host;
 use crate::{apt, before, deadman, journal};
@@ -31,7 +32,7 @@ use crate::{apt, before, deadman, journal};
 #[must_use]
 pub fn gather(host: &dyn Host, query: &FactsQuery) -> NodeFacts {
     thread::scope(|scope| {
-        let engine = scope.spawn(|| engine::look(host));
+        let engine = scope.spawn(|| engine::look(host, !query.shared.is_empty()));
         let peers = scope.spawn(|| routes::look(&query.peers));
         let units = scope.spawn(|| units::look(host, &query.units));
         let esp = scope.spawn(|| esp::look(host));
@@ -76,6 +77,7 @@ pub fn gather(host: &dyn Host, query: &FactsQuery) -> NodeFacts {
             ssh_answers_by: None,
             filter: FilterFacts::default(),
             tunnel: TunnelFacts::default(),
+            storage: storage::look(host, &query.shared),
             interrupted: journal::interrupted(host),
             not_put_back: deadman::not_put_back(),
             before: query.departure.then(|| before::look(host)),
@@ -89,6 +91,7 @@ pub fn gather(host: &dyn Host, query: &FactsQuery) -> NodeFacts {
                 disk_available_bytes: hardware.disk_available_bytes,
                 round_trip_us: BTreeMap::new(),
                 listening: listening::look(host),
+                shared: storage::state(host),
                 tunnel_peers: BTreeMap::new(),
                 containers: BTreeMap::new(),
             },
@@ -108,6 +111,7 @@ pub fn gather(host: &dyn Host, query: &FactsQuery) -> NodeFacts {
         facts.engine.state = engine.state;
         facts.volatile.workloads = engine.workloads;
         facts.volatile.containers = engine.containers;
+        facts.storage.volumes = engine.volumes;
         let peers = peers.join().unwrap_or_default();
         facts.routes = peers.routes;
         facts.volatile.round_trip_us = peers.round_trip_us;

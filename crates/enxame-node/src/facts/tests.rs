@@ -22,6 +22,7 @@ fn gathering_on_this_machine_sees_what_is_true_on_any() {
         units: ["enxame-no-such.service".to_owned()].into(),
         peers: [nobody, myself].into(),
         filter: false,
+        shared: BTreeSet::new(),
         departure: true,
     };
     let started = Instant::now();

@@ -5,3 +5,4 @@ pub(crate) mod plan;
 pub(crate) mod progress;
 pub(crate) mod scan;
 pub(crate) mod status;
+pub(crate) mod storage;

@@ -188,7 +188,7 @@ fn ago(unix_s: u64) -> Option<String> {
     now.checked_sub(unix_s).map(length)
 }
 
-fn length(seconds: u64) -> String {
+pub(super) fn length(seconds: u64) -> String {
     match seconds {
         0..120 => format!("{seconds} s"),
         120..7200 => format!("{} min", seconds / 60),

@@ -6,6 +6,7 @@ mod edge;
 mod init;
 mod node;
 mod scan;
+mod storage;
 mod uninstall;
 mod verify;
 
@@ -34,6 +35,7 @@ pub(crate) async fn run(verb: Verb) -> anyhow::Result<Ending> {
         Verb::Node(verb) => node::node(&verb).await,
         Verb::Uninstall(arguments) => uninstall::uninstall(&arguments).await,
         Verb::Status(arguments) => status(&arguments).await,
+        Verb::Storage(verb) => storage::storage(&verb).await,
         Verb::Verify(arguments) => verify::verify(&arguments).await,
         Verb::Edge(_)
         | Verb::Scan(_)

@@ -48,7 +48,8 @@ impl Concern {
             | Action::Firewall(_)
             | Action::Engine(_)
             | Action::Swarm(_)
-            | Action::Tunnel(_) => return None,
+            | Action::Tunnel(_)
+            | Action::Storage(_) => return None,
         })
     }
 

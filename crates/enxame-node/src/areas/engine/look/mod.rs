@@ -13,12 +13,13 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use bollard::models::{ContainerSummary, PortSummaryTypeEnum, SystemInfo};
+use bollard::models::{ContainerSummary, PortSummaryTypeEnum, SystemInfo, Volume};
 use bollard::query_parameters::{
     ListContainersOptions, ListNetworksOptions, ListNodesOptions, ListServicesOptions, ListTasksOptions,
+    ListVolumesOptions,
 };
 use enxame_core::areas::firewall::Service;
-use enxame_core::facts::{EngineState, Workloads};
+use enxame_core::facts::{EngineState, VolumeFacts, Workloads};
 use enxame_core::version::EngineVersion;
 use tokio::time::timeout;
 
@@ -43,26 +44,28 @@ pub(crate) struct Seen {
     pub(crate) workloads: Option<Workloads>,
     /// What containers publish that are of no service.
     pub(crate) containers: BTreeMap<String, BTreeSet<Service>>,
+    /// Volumes that mount shared files, where they were asked for.
+    pub(crate) volumes: BTreeMap<String, VolumeFacts>,
 }
 
 impl Seen {
     /// Nothing but the state.
     pub(crate) fn of(state: EngineState) -> Self {
-        Self { state, workloads: None, containers: BTreeMap::new() }
+        Self { state, workloads: None, containers: BTreeMap::new(), volumes: BTreeMap::new() }
     }
 }
 
 /// Looks at the engine.
-pub(crate) fn look(host: &dyn Host) -> Seen {
-    match answers(host) {
-        Ok(Answers { api_version, info, swarm, workloads, containers }) => {
-            Seen { state: running(api_version, info, swarm), workloads, containers }
+pub(crate) fn look(host: &dyn Host, asks_volumes: bool) -> Seen {
+    match answers(host, asks_volumes) {
+        Ok(Answers { api_version, info, swarm, workloads, containers, volumes }) => {
+            Seen { state: running(api_version, info, swarm), workloads, containers, volumes }
         }
         Err(state) => Seen::of(state),
     }
 }
 
-fn answers(host: &dyn Host) -> Result<Answers, EngineState> {
+fn answers(host: &dyn Host, asks_volumes: bool) -> Result<Answers, EngineState> {
     let is_served = is_held_by(&SOCKETS, "dockerd");
     // A socket alone is what a purged engine left behind, or podman's that is called so.
     if !is_served && !is_installed(host) {
@@ -75,7 +78,7 @@ fn answers(host: &dyn Host) -> Result<Answers, EngineState> {
         return Err(EngineState::NotAnswering("no dockerd listens at its socket".to_owned()));
     }
     Engine::connect()
-        .and_then(|engine| ask(&engine))
+        .and_then(|engine| ask(&engine, asks_volumes))
         .map_err(|error| EngineState::NotAnswering(chain(&error)))
 }
 
@@ -119,10 +122,11 @@ struct Answers {
     swarm: swarm::Lists,
     workloads: Option<Workloads>,
     containers: BTreeMap<String, BTreeSet<Service>>,
+    volumes: BTreeMap<String, VolumeFacts>,
 }
 
 /// Two trips: what every engine tells, then what only a manager with quorum does.
-fn ask(engine: &Engine) -> Result<Answers, EngineError> {
+fn ask(engine: &Engine, asks_volumes: bool) -> Result<Answers, EngineError> {
     let api = engine.api();
     let overlays =
         ListNetworksOptions { filters: Some([("driver".to_owned(), vec!["overlay".to_owned()])].into()) };
@@ -132,6 +136,9 @@ fn ask(engine: &Engine) -> Result<Answers, EngineError> {
             // Without quorum the swarm's networks take as long as `/info`.
             within(LOOK, api.list_networks(Some(overlays))),
             within(LOOK, api.list_containers(None::<ListContainersOptions>)),
+            async {
+                if asks_volumes { within(LOOK, api.list_volumes(None::<ListVolumesOptions>)).await.ok() } else { None }
+            },
         ))
     })?;
     let info =
@@ -162,7 +169,17 @@ fn ask(engine: &Engine) -> Result<Answers, EngineError> {
     }
     // Only a warning comes of them.
     let containers = published(first.2.unwrap_or_default());
-    Ok(Answers { api_version: engine.api_version().to_owned(), info, swarm, workloads, containers })
+    let volumes = first.3.and_then(|told| told.volumes).unwrap_or_default();
+    let volumes = volumes.into_iter().filter_map(over_nfs).collect();
+    Ok(Answers { api_version: engine.api_version().to_owned(), info, swarm, workloads, containers, volumes })
+}
+
+/// A volume of the local driver that mounts something by NFS.
+fn over_nfs(volume: Volume) -> Option<(String, VolumeFacts)> {
+    let option = |key: &str| volume.options.get(key).cloned().unwrap_or_default();
+    let is_it = volume.driver == "local" && option("type").starts_with("nfs");
+    let facts = VolumeFacts { device: option("device"), options: option("o") };
+    is_it.then(|| (volume.name.clone(), facts))
 }
 
 /// What containers publish beyond this host, but for those of services.
@@ -224,7 +241,7 @@ mod tests {
 
     #[test]
     fn an_engine_is_absent_without_daemon_and_socket() {
-        assert_eq!(look(&FakeHost::default()).state, EngineState::Absent);
+        assert_eq!(look(&FakeHost::default(), false).state, EngineState::Absent);
     }
 
     #[test]
@@ -246,7 +263,7 @@ mod tests {
     fn a_daemon_without_its_socket_does_not_answer() {
         for place in ["/usr/sbin/dockerd", "/usr/local/bin/dockerd", SNAP] {
             let host = FakeHost::default().with_file(place, "");
-            assert_eq!(look(&host).state, EngineState::NotAnswering(format!("{SOCKET} is not there")));
+            assert_eq!(look(&host, false).state, EngineState::NotAnswering(format!("{SOCKET} is not there")));
         }
     }
 
@@ -254,7 +271,7 @@ mod tests {
     fn a_socket_whose_daemon_rests_is_left_alone() {
         let host = FakeHost::default().with_file(SOCKET, "").with_file("/usr/bin/dockerd", "");
         assert_eq!(
-            look(&host).state,
+            look(&host, false).state,
             EngineState::NotAnswering("no dockerd listens at its socket".to_owned())
         );
     }
@@ -262,7 +279,7 @@ mod tests {
     #[test]
     fn a_socket_without_a_daemon_is_no_engine() {
         let podman = FakeHost::default().with_file(SOCKET, "").with_file("/usr/bin/docker", "");
-        assert_eq!(look(&podman).state, EngineState::Absent);
+        assert_eq!(look(&podman, false).state, EngineState::Absent);
     }
 
     #[test]
