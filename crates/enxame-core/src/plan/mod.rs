@@ -87,6 +87,13 @@ impl Plan {
         self.changes.is_empty() && self.edge.is_none()
     }
 
+    /// Whether whatever was interrupted has been made good: every node was seen, and nothing is left to do on any. What is
+    /// withheld because of a node that does not answer is left, and may be just what was interrupted.
+    #[must_use]
+    pub fn leaves_nothing_open(&self, facts: &ClusterFacts) -> bool {
+        facts.is_whole() && self.is_empty() && self.withheld.is_empty()
+    }
+
     /// Whether everything is as it is to be: nothing is to be done, and nothing waits for anybody.
     #[must_use]
     pub fn is_settled(&self) -> bool {

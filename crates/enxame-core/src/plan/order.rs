@@ -4,13 +4,14 @@
 //! whatever became of them), so that what fails holds up what needs it and nothing else. On one node a change needs those of
 //! the kinds its own kind comes after, and whatever on another makes what it is handed. A change of the cluster needs all changes of the node that acts and of the node it
 //! is about, and the cluster's of the kinds before it that are about the same node or about none. Changes that disturb
-//! nodes have their turns one after the other, the founder's last, and so have the cluster's, in the registry's order.
+//! nodes have their turns one after the other, the founder's last, and so have the cluster's, in the registry's order. Nothing is
+//! asked of the swarm while an engine restarts.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::PlanError;
 use crate::areas::tunnel;
-use crate::change::{Change, ChangeId, Handover, Kind};
+use crate::change::{Change, ChangeId, Handover, Kind, Risk};
 use crate::config::Config;
 use crate::declare::{Declare, Scope};
 use crate::names::NodeName;
@@ -50,7 +51,42 @@ pub(super) fn in_order(
     let mut changes = sorted(changes)?;
     let disturbing = disturbing(config, &of_cluster, &changes);
     chain(&mut changes, &disturbing);
+    keep_apart(&of_cluster, &mut changes);
     sorted(changes)
+}
+
+/// A swarm of two managers does not answer while one of them is disturbed, so that what is asked of it meanwhile fails: the
+/// cluster's changes go before those that restart a member's engine, unless they come after them already.
+fn keep_apart(of_cluster: &BTreeSet<Kind>, changes: &mut [Change]) {
+    let ids = |changes: &[Change], is_it: &dyn Fn(&Change) -> bool| -> Vec<ChangeId> {
+        changes.iter().filter(|change| is_it(change)).map(|change| change.id.clone()).collect()
+    };
+    let of_nodes = |change: &Change| !of_cluster.contains(&change.kind);
+    let restarts = ids(changes, &|change| matches!(change.risk, Risk::Disruptive(_)) && of_nodes(change));
+    let asked = ids(changes, &|change| !of_nodes(change));
+    for restart in &restarts {
+        for asked in &asked {
+            let is_sequential = before(changes, asked).contains(restart) || before(changes, restart).contains(asked);
+            if let Some(change) = changes.iter_mut().find(|change| change.id == *restart && !is_sequential) {
+                change.behind.push(asked.clone());
+            }
+        }
+    }
+}
+
+/// All that a change waits for, and what these wait for, and so on.
+fn before(changes: &[Change], of: &ChangeId) -> BTreeSet<ChangeId> {
+    let mut found = BTreeSet::new();
+    let mut open = vec![of.clone()];
+    while let Some(next) = open.pop() {
+        let change = changes.iter().find(|change| change.id == next);
+        for one in change.into_iter().flat_map(|change| change.after.iter().chain(&change.behind)) {
+            if found.insert(one.clone()) {
+                open.push(one.clone());
+            }
+        }
+    }
+    found
 }
 
 pub(super) fn first_repeated(changes: &[Change]) -> Option<ChangeId> {

@@ -72,13 +72,13 @@ fn what_the_kernel_serves_counts_and_not_what_the_files_say() {
             let export = server(node).exports.iter_mut().find(|one| one.path.ends_with("/web")).unwrap();
             export.options.remove("all_squash");
         }),
-        ("export of /srv/nfs/swarm_data to * (live)", How::Reload, |node| {
+        ("export of /srv/nfs/swarm_data/web to * (live)", How::Reload, |node| {
             let mut export = server(node).exports[0].clone();
             export.client = "*".to_owned();
             server(node).exports.push(export);
         }),
-        ("/srv/nfs/swarm_data/web (live)", How::Reload, |node| {
-            node.storage.directories.get_mut("web").unwrap().is_mounted = false;
+        ("/srv/nfs/swarm_data/web", How::Reload, |node| {
+            node.storage.directories.get_mut("web").unwrap().mode = 0o777;
         }),
     ];
     for (field, expected, spoil) in spoils {
@@ -111,8 +111,6 @@ fn an_export_that_is_named_no_more_is_shut_and_its_files_stay() {
     let change = world.only_change();
     assert_eq!(how(&change), How::Reload);
     assert_eq!(warnings(&world), ["/srv/nfs/swarm_data/web is shared no more, and its files stay"]);
-    let Action::Storage(storage::Action::Server(action)) = &change.action else { panic!("{change:?}") };
-    assert_eq!(action.unmount, ["/srv/nfs/swarm_data/web"]);
     world.apply();
     assert_eq!((kinds(&world), warnings(&world)), (Vec::new(), Vec::new()));
 }
@@ -206,16 +204,16 @@ fn they_grow_by_what_is_written() {
 #[test]
 fn a_volume_with_other_options_is_named_because_the_engine_says_nothing() {
     let mut world = served();
-    let volume = |o: &str| VolumeFacts { device: ":/web".to_owned(), options: o.to_owned() };
+    let volume = |o: &str| VolumeFacts { device: ":/srv/nfs/swarm_data/web".to_owned(), options: o.to_owned() };
     let config = Config::parse("cluster.yaml", &world.yaml).unwrap();
-    let entry = storage::volumes::entries(&config).into_iter().find(|one| one.device == ":/web").unwrap();
+    let entry = storage::volumes::entries(&config).into_iter().find(|one| one.export.as_str() == "web").unwrap();
     let node = world.node("kvm4-manager");
     node.storage.volumes.insert("good".to_owned(), volume(&entry.options));
     assert_eq!(warnings(&world), [""; 0]);
     let node = world.node("kvm4-manager");
     node.storage.volumes.insert("site".to_owned(), volume("addr=203.0.113.18,nfsvers=4,soft"));
     let told = warnings(&world);
-    assert!(matches!(told.as_slice(), [one] if one.contains("the volume site mounts :/web with `addr=203.0.113.18")), "{told:?}");
+    assert!(matches!(told.as_slice(), [one] if one.contains("the volume site mounts :/srv/nfs/swarm_data/web with `addr=203.0.113.18")), "{told:?}");
 }
 
 #[test]

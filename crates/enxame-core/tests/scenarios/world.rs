@@ -209,7 +209,7 @@ fn make_storage(node: &mut NodeFacts, address: Ipv4Addr, action: &storage::Actio
             install(node, &action.install);
             action.files.iter().for_each(|file| write(node, file));
             for one in &action.directories {
-                let facts = DirectoryFacts { uid: one.uid, gid: one.gid, mode: one.mode, is_mounted: true };
+                let facts = DirectoryFacts { uid: one.uid, gid: one.gid, mode: one.mode };
                 let name = one.path.rsplit('/').next().unwrap();
                 node.storage.directories.insert(name.to_owned(), facts);
             }
@@ -226,9 +226,7 @@ fn make_storage(node: &mut NodeFacts, address: Ipv4Addr, action: &storage::Actio
                 addresses: [address.into()].into(),
                 exports: exports.collect(),
             });
-            for name in [storage::UNIT, storage::SERVER_UNIT] {
-                node.units.insert(name.to_owned(), unit("active", "enabled"));
-            }
+            node.units.insert(storage::SERVER_UNIT.to_owned(), unit("active", "enabled"));
             node.units.insert("nfsdcld.service".to_owned(), unit("active", "disabled"));
         }
         storage::Action::Removal(action) => {

@@ -103,7 +103,8 @@ impl StorageStatus {
             None => writeln!(out, "server    {}: unknown, it does not answer", self.server),
             Some(state) => {
                 let is = if state.runs { "serves" } else { "does NOT serve" };
-                let versions: Vec<String> = state.versions.iter().map(|version| format!("v{version}")).collect();
+                let minor = state.versions.iter().filter(|version| version.contains('.'));
+                let versions: Vec<String> = minor.map(|version| format!("v{version}")).collect();
                 let grace = if state.is_in_grace {
                     "; in grace: clients claim what they had open, and wait with all else"
                 } else {

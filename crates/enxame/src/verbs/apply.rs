@@ -46,7 +46,8 @@ pub(super) async fn apply(arguments: &ApplyArgs) -> anyhow::Result<Ending> {
         return Ok(Ending::Unproven);
     }
     if look.plan.is_empty() {
-        if look.facts.values().any(|facts| !facts.interrupted.is_empty()) {
+        let is_interrupted = look.facts.values().any(|facts| !facts.interrupted.is_empty());
+        if is_interrupted && look.plan.leaves_nothing_open(&look.facts) {
             settle(&look.fleet).await;
         }
         look.fleet.close().await;
@@ -80,7 +81,7 @@ pub(super) async fn apply(arguments: &ApplyArgs) -> anyhow::Result<Ending> {
         .await
         .map(|plan| if arguments.allow_ssh_cut { plan.waiving(Waiver::AllowSshCut) } else { plan });
     let is_interrupted = facts.values().any(|facts| !facts.interrupted.is_empty());
-    if is_interrupted && after.as_ref().is_ok_and(Plan::is_empty) {
+    if is_interrupted && after.as_ref().is_ok_and(|plan| plan.leaves_nothing_open(&facts)) {
         settle(&look.fleet).await;
     }
     look.fleet.close().await;

@@ -73,8 +73,6 @@ pub struct DirectoryFacts {
     pub gid: u32,
     /// Permission bits.
     pub mode: u32,
-    /// Whether it is mounted on itself, which is what the server takes for an export of its own.
-    pub is_mounted: bool,
 }
 
 /// The kernel's server.

@@ -17,7 +17,7 @@ use std::net::Ipv4Addr;
 use crate::config::{Config, ExportConfig, NodeConfig, StorageConfig};
 
 pub use texts::{
-    CONF_PATH, DROP_IN_PATH, EXPORTS_PATH, MOUNT_PATH, MOUNT_UNIT, UNIT, UNIT_PATH, directory,
+    CONF_PATH, DROP_IN_PATH, EXPORTS_PATH, MOUNT_PATH, MOUNT_UNIT, directory,
 };
 
 /// Where the shared files are, as in the manual.
@@ -66,10 +66,5 @@ impl<'a> Wanted<'a> {
     fn clients(self, export: &ExportConfig) -> impl Iterator<Item = Ipv4Addr> {
         let may = |node: &&NodeConfig| export.clients.as_ref().is_none_or(|some| some.contains(&node.name));
         self.config.nodes.iter().filter(may).filter_map(|node| node.tunnel)
-    }
-
-    /// The addresses of all nodes.
-    fn nodes(self) -> impl Iterator<Item = Ipv4Addr> {
-        self.config.nodes.iter().filter_map(|node| node.tunnel)
     }
 }

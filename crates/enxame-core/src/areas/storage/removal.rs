@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    CONF_PATH, DROP_IN_PATH, EXPORTS_PATH, IMAGE_PATH, MOUNT_UNIT, ROOT, SERVER_UNIT, UNIT_PATH, client, server,
+    CONF_PATH, DROP_IN_PATH, EXPORTS_PATH, IMAGE_PATH, MOUNT_UNIT, ROOT, SERVER_UNIT, client, server,
 };
 use crate::change::Difference;
 use crate::declare::{Declaration, Draft, Finding, View};
@@ -11,7 +11,7 @@ use crate::facts::FileFacts;
 use crate::files::is_owned;
 
 /// What goes.
-pub const FILES: [&str; 4] = [EXPORTS_PATH, UNIT_PATH, DROP_IN_PATH, CONF_PATH];
+pub const FILES: [&str; 3] = [EXPORTS_PATH, DROP_IN_PATH, CONF_PATH];
 
 /// What to do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

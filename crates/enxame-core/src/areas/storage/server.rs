@@ -8,13 +8,13 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    DROP_IN_PATH, EXPORTS_PATH, ROOT, SERVER_PACKAGE, SERVER_UNIT, TRACKING_UNIT, UNIT, UNIT_PATH, Wanted,
+    DROP_IN_PATH, EXPORTS_PATH, ROOT, SERVER_PACKAGE, SERVER_UNIT, TRACKING_UNIT, Wanted,
     client, directory, filesystem, removal, texts,
 };
 use crate::change::{Difference, Kind, Risk};
 use crate::config::{Config, NodeConfig};
 use crate::declare::{Declaration, Declare, Draft, Finding, Scope, SwarmFate, View};
-use crate::facts::{DirectoryFacts, ExportFacts, FactsQuery, PlaceFacts, ServerFacts};
+use crate::facts::{ExportFacts, FactsQuery, PlaceFacts, ServerFacts};
 use crate::files::OwnedFile;
 
 pub(crate) const KIND: Kind = Kind::of("storage_server");
@@ -28,9 +28,7 @@ pub struct Action {
     pub install: Vec<String>,
     /// The directories, there and theirs whose they are to be; what is in them is left alone.
     pub directories: Vec<Directory>,
-    /// Directories that are not served any more, mounted on themselves no more.
-    pub unmount: Vec<String>,
-    /// Units and exports.
+    /// When the server starts, and what it exports.
     pub files: Vec<OwnedFile>,
     /// How what runs becomes another.
     pub how: How,
@@ -85,7 +83,7 @@ impl Declare for StorageServer {
         let packages = is_server.then(|| SERVER_PACKAGE.to_owned());
         FactsQuery {
             files: removal::FILES.map(str::to_owned).into(),
-            units: [UNIT, SERVER_UNIT, TRACKING_UNIT].map(str::to_owned).into(),
+            units: [SERVER_UNIT, TRACKING_UNIT].map(str::to_owned).into(),
             packages: packages.into_iter().collect(),
             ..FactsQuery::default()
         }
@@ -136,10 +134,10 @@ fn declare(view: &View<'_>, wanted: Wanted<'_>) -> Declaration {
     let install = if is_missing { vec![SERVER_PACKAGE.to_owned()] } else { Vec::new() };
     let mut differences: Vec<Difference> =
         install.iter().map(|name| Difference::added(format!("packages.{name}"), "installed")).collect();
-    let files = [texts::unit(wanted), texts::drop_in(), texts::exports(wanted)];
+    let files = [texts::drop_in(), texts::exports(wanted)];
     differences.extend(files.iter().flat_map(|file| file.differences(view.facts)));
     let directories = directories(view, wanted, &mut differences);
-    for unit in [UNIT, SERVER_UNIT, TRACKING_UNIT] {
+    for unit in [SERVER_UNIT, TRACKING_UNIT] {
         let Some(seen) = view.facts.units.get(unit).filter(|seen| seen.exists) else { continue };
         if seen.active != "active" {
             differences.push(Difference::changed(unit, seen.active.as_str(), "active"));
@@ -151,7 +149,6 @@ fn declare(view: &View<'_>, wanted: Wanted<'_>) -> Declaration {
     }
     let mut how = How::Reload;
     let mut findings = Vec::new();
-    let mut unmount = Vec::new();
     match &seen.server {
         None => {
             differences.push(Difference::changed(format!("{SERVER_UNIT} (live)"), "does not run", "runs"));
@@ -164,8 +161,7 @@ fn declare(view: &View<'_>, wanted: Wanted<'_>) -> Declaration {
             }
             differences.extend(of_server);
             differences.extend(of_exports(server, wanted));
-            unmount = gone(server, wanted);
-            findings.extend(unmount.iter().map(|path| {
+            findings.extend(gone(server, wanted).iter().map(|path| {
                 let message = format!("{path} is shared no more, and its files stay");
                 let hint = format!("to share them again, name the export again; to be rid of them: rm -r {path}");
                 Finding::warning("4.1", message, hint).on(&view.node.name)
@@ -176,7 +172,7 @@ fn declare(view: &View<'_>, wanted: Wanted<'_>) -> Declaration {
         return Declaration { drafts: Vec::new(), findings };
     }
     let reason = "the shared files go by NFSv4 inside the tunnels, where an address is a key, and nowhere else";
-    let action = Action { install, directories, unmount, files: files.into(), how };
+    let action = Action { install, directories, files: files.into(), how };
     let mut draft = Draft::new("serve the shared files in the tunnels", reason, action).differing(differences);
     if how == How::Restart && seen.server.is_some() {
         draft = draft
@@ -197,14 +193,9 @@ fn directories(view: &View<'_>, wanted: Wanted<'_>, differences: &mut Vec<Differ
         match seen.directories.get(export.name.as_str()).filter(|_| is_mounted) {
             None => differences.push(Difference::added(path.clone(), is(uid, gid, mode))),
             Some(now) => {
-                let DirectoryFacts { is_mounted, .. } = now;
                 if (now.uid, now.gid, now.mode) != (uid, gid, mode) {
                     let old = is(now.uid, now.gid, now.mode);
                     differences.push(Difference::changed(path.clone(), old, is(uid, gid, mode)));
-                }
-                if !is_mounted {
-                    let field = format!("{path} (live)");
-                    differences.push(Difference::changed(field, "no mount of its own", "mounted on itself"));
                 }
             }
         }
@@ -271,4 +262,4 @@ fn gone(server: &ServerFacts, wanted: Wanted<'_>) -> Vec<String> {
 }
 
 /// The files that a server has and a client has not.
-pub(super) const OWN_FILES: [&str; 3] = [UNIT_PATH, DROP_IN_PATH, EXPORTS_PATH];
+pub(super) const OWN_FILES: [&str; 2] = [DROP_IN_PATH, EXPORTS_PATH];

@@ -1,11 +1,11 @@
-//! The files of the shared files: the server's settings, its exports, and the units that mount.
+//! The files of the shared files: the server's settings, its exports, and what mounts their file system.
 
 use std::fmt::Write;
 use std::net::Ipv4Addr;
 
 use sha2::{Digest, Sha256};
 
-use super::{IMAGE_PATH, ROOT, SERVER_UNIT, Wanted};
+use super::{IMAGE_PATH, ROOT, Wanted};
 use crate::areas::tunnel;
 use crate::config::{ExportConfig, NFS_PORT, Squash};
 use crate::files::{HEADER, OwnedFile};
@@ -17,10 +17,6 @@ pub const CONF_PATH: &str = "/etc/nfs.conf.d/enxame.conf";
 pub const EXPORTS_PATH: &str = "/etc/exports.d/enxame.exports";
 /// When the server starts.
 pub const DROP_IN_PATH: &str = "/etc/systemd/system/nfs-server.service.d/enxame.conf";
-/// What mounts each directory on itself.
-pub const UNIT: &str = "enxame-storage.service";
-/// Its file.
-pub const UNIT_PATH: &str = "/etc/systemd/system/enxame-storage.service";
 /// What mounts the file that holds them (`systemd-escape --path`).
 pub const MOUNT_UNIT: &str = "srv-nfs-swarm_data.mount";
 /// Its file.
@@ -50,7 +46,9 @@ pub(super) fn server_conf(address: Ipv4Addr) -> OwnedFile {
     OwnedFile { content: text, ..client }
 }
 
-/// Nothing is served while the file system is not mounted (`mp`). What is above the exports is there to be walked through.
+/// Nothing is served while the file system is not mounted (`mp`). What is above the exports is the kernel's own pseudo root,
+/// through which nobody gets to what is not exported to him. The manual's `fsid=0` on the directory above would let every node
+/// read in it what is exported to another alone (nfsd, `nfsd_cross_mnt`).
 pub(super) fn exports(wanted: Wanted<'_>) -> OwnedFile {
     let mut text = HEADER.to_owned();
     for (path, client, options) in lines(wanted) {
@@ -62,8 +60,7 @@ pub(super) fn exports(wanted: Wanted<'_>) -> OwnedFile {
 
 /// What is exported to whom, and how.
 pub(super) fn lines(wanted: Wanted<'_>) -> Vec<(String, Ipv4Addr, Vec<String>)> {
-    let root = || words(["ro", "fsid=0", "root_squash", "all_squash"]);
-    let mut lines: Vec<_> = wanted.nodes().map(|client| (ROOT.to_owned(), client, root())).collect();
+    let mut lines = Vec::new();
     for export in &wanted.storage.exports {
         let options = options(export);
         let clients = wanted.clients(export);
@@ -106,30 +103,10 @@ fn fsid(name: &NodeName) -> String {
 /// them; at shutdown the other way round.
 pub(super) fn drop_in() -> OwnedFile {
     let text = format!(
-        "{HEADER}[Unit]\nRequiresMountsFor={ROOT}\nWants={tunnel}\nRequires={UNIT}\nAfter={tunnel} {UNIT}\n\
-         Before=docker.service\n",
+        "{HEADER}[Unit]\nRequiresMountsFor={ROOT}\nWants={tunnel}\nAfter={tunnel}\nBefore=docker.service\n",
         tunnel = tunnel::UNIT
     );
     OwnedFile::new(DROP_IN_PATH, text)
-}
-
-/// Where a directory is not mounted on itself, a client that comes from above stays in the export above (nfsd, `vfs.c`).
-pub(super) fn unit(wanted: Wanted<'_>) -> OwnedFile {
-    let directories: Vec<String> = wanted.storage.exports.iter().map(|one| directory(&one.name)).collect();
-    let lines = |key: &str, step: &dyn Fn(&String) -> String| {
-        directories.iter().map(|one| format!("{key}={}\n", step(one))).collect::<String>()
-    };
-    let mount = |one: &String| format!("/bin/sh -c 'mountpoint -q {one} || mount --bind {one} {one}'");
-    let unmount = |one: &String| format!("-umount {one}");
-    let text = format!(
-        "{HEADER}[Unit]\nDescription=Shared files: a mount for each export\nRequiresMountsFor={ROOT}\n\
-         Before={SERVER_UNIT}\n\n[Service]\nType=oneshot\nRemainAfterExit=yes\n{}{}{}\n\
-         [Install]\nWantedBy=multi-user.target\n",
-        lines("ExecStart", &mount),
-        lines("ExecReload", &mount),
-        lines("ExecStop", &unmount),
-    );
-    OwnedFile::new(UNIT_PATH, text)
 }
 
 /// A file that is not there keeps nobody from booting.

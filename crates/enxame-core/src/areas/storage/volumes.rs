@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
-use super::Wanted;
+use super::{Wanted, directory};
 use crate::config::{Config, ExportConfig, MountProfile};
 use crate::declare::{Finding, View};
 use crate::names::NodeName;
@@ -31,7 +31,7 @@ pub fn entries(config: &Config) -> Vec<Entry> {
 fn entry(wanted: Wanted<'_>, export: &ExportConfig) -> Entry {
     Entry {
         export: export.name.clone(),
-        device: format!(":/{}", export.name.as_str()),
+        device: format!(":{}", directory(&export.name)),
         options: options(wanted.address, wanted.storage.profile),
     }
 }

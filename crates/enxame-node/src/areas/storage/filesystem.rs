@@ -27,7 +27,7 @@ pub(super) fn act(on: &mut Context<'_>, action: &Action) -> Result<(), ActuateEr
         run(on, &["mkdir", "--parents", "/srv/nfs"])?;
         run(on, &["fallocate", "--length", &bytes, PARTIAL])?;
         run(on, &["chmod", "0600", PARTIAL])?;
-        run(on, &["mkfs.ext4", "-q", "-F", "-m", "0", "-L", "enxame-files", PARTIAL])?;
+        run(on, &["mkfs.ext4", "-q", "-F", "-m", "0", "-E", "nodiscard", "-L", "enxame-files", PARTIAL])?;
         run(on, &["sync", PARTIAL])?;
         run(on, &["mv", "--no-clobber", "--no-target-directory", PARTIAL, IMAGE_PATH])?;
     }

@@ -33,7 +33,7 @@ pub(crate) fn look(host: &dyn Host, shared: &BTreeSet<String>) -> StorageFacts {
     StorageFacts {
         place: place(&mounts),
         image_bytes: fs::metadata(IMAGE_PATH).ok().filter(fs::Metadata::is_file).map(|about| about.len()),
-        directories: shared.iter().filter_map(|name| Some((name.clone(), directory(name, &mounts)?))).collect(),
+        directories: shared.iter().filter_map(|name| Some((name.clone(), directory(name)?))).collect(),
         server: server(host),
         foreign_exports: foreign_exports(host),
         old_mounts: mounts.iter().filter(|one| one.is_old_nfs()).map(|one| one.point.clone()).collect(),
@@ -136,11 +136,9 @@ fn place(mounts: &[Mount]) -> PlaceFacts {
     }
 }
 
-fn directory(name: &str, mounts: &[Mount]) -> Option<DirectoryFacts> {
-    let path = format!("{ROOT}/{name}");
-    let about = fs::symlink_metadata(&path).ok().filter(fs::Metadata::is_dir)?;
-    let is_mounted = mounts.iter().any(|mount| mount.point == path);
-    Some(DirectoryFacts { uid: about.uid(), gid: about.gid(), mode: about.mode() & 0o7777, is_mounted })
+fn directory(name: &str) -> Option<DirectoryFacts> {
+    let about = fs::symlink_metadata(format!("{ROOT}/{name}")).ok().filter(fs::Metadata::is_dir)?;
+    Some(DirectoryFacts { uid: about.uid(), gid: about.gid(), mode: about.mode() & 0o7777 })
 }
 
 /// The server's own file system is mounted where its unit was started once.

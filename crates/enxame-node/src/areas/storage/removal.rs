@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use enxame_core::areas::storage::removal::{Action, FILES};
-use enxame_core::areas::storage::{EXPORTS_PATH, SERVER_UNIT, UNIT};
+use enxame_core::areas::storage::{EXPORTS_PATH, SERVER_UNIT};
 
 use super::systemctl;
 use crate::actuate::{ActuateError, Context};
@@ -17,7 +17,6 @@ pub(super) fn act(on: &mut Context<'_>, action: &Action) -> Result<(), ActuateEr
         } else {
             on.host.run_ok(&Command::new(["exportfs", "-r"]))?;
         }
-        systemctl(on, &["disable", "--now", "--quiet", UNIT])?;
     }
     for path in FILES {
         on.host.remove(Path::new(path))?;

@@ -1,7 +1,7 @@
 //! The kernel's server: directories, exports, and the unit that starts it.
 
 use enxame_core::areas::storage::server::{Action, How};
-use enxame_core::areas::storage::{ROOT, SERVER_UNIT, UNIT};
+use enxame_core::areas::storage::{ROOT, SERVER_UNIT};
 
 use super::{bring_up, systemctl};
 use crate::actuate::{ActuateError, Context};
@@ -25,20 +25,12 @@ pub(super) fn act(on: &mut Context<'_>, action: &Action) -> Result<(), ActuateEr
     }
     systemctl(on, &["daemon-reload"])?;
     apt::install(on, &action.install)?;
-    systemctl(on, &["enable", "--quiet", UNIT, SERVER_UNIT])?;
-    // Starts it, where it is not.
-    bring_up(on, "reload-or-restart", UNIT)?;
+    systemctl(on, &["enable", "--quiet", SERVER_UNIT])?;
     match action.how {
         How::Restart => bring_up(on, "restart", SERVER_UNIT)?,
         How::Reload => {
             bring_up(on, "start", SERVER_UNIT)?;
             run(on, &["exportfs", "-r"])?;
-        }
-    }
-    for path in &action.unmount {
-        // Where it is mounted on itself; whoever has a file open there keeps it until they close it.
-        if run(on, &["mountpoint", "--quiet", path]).is_ok() {
-            run(on, &["umount", "--lazy", "--", path])?;
         }
     }
     Ok(())

@@ -49,7 +49,6 @@ fn serving(how: server::How) -> server::Action {
     server::Action {
         install: Vec::new(),
         directories: vec![server::Directory { path, uid: 1000, gid: 1001, mode: 0o2750 }],
-        unmount: Vec::new(),
         files: vec![OwnedFile::new(EXPORTS_PATH, HEADER)],
         how,
     }

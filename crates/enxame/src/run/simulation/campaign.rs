@@ -395,7 +395,7 @@ impl Campaign {
             return;
         }
         let after = plan::make(&config, &facts, None, enxame_core::areas::resources());
-        if after.is_ok_and(|plan| plan.is_empty()) {
+        if after.is_ok_and(|plan| plan.leaves_nothing_open(&facts)) {
             for name in &names {
                 operator.settle(name).await;
             }

@@ -209,8 +209,9 @@ impl Node {
 
     /// The power goes away and comes back.
     pub(super) fn power_off(&mut self, lasts: Duration, heard_after: Duration) {
-        self.up_at = self.up_at.max(Instant::now() + lasts);
+        // While it is still known whether it was there.
         self.engine_away(lasts + Duration::from_secs(5), heard_after);
+        self.up_at = self.up_at.max(Instant::now() + lasts);
         self.boots += 1;
         self.kill();
         self.has_read_config = true;
