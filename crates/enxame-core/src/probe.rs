@@ -6,11 +6,15 @@
 mod marker;
 mod request;
 mod scan;
+mod shared;
 mod wire;
 
 pub use marker::{Marker, MarkerError};
 pub use request::{Deployment, Echoes, Exchange, MeshTraffic, PeerTask, ProbedNetwork, Traffic, Watch};
 pub use scan::{Scan, Scanned, UdpAnswer};
+pub use shared::{
+    COUNTS_OF_EACH, Door, Doors, DoorsTried, ProbedExport, Shared, SharedOutcome, Sharing, SharingStep,
+};
 pub use wire::{Association, Capture, Counts, Direction, PeerCounts};
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -71,6 +75,10 @@ pub enum ProbeRequest {
     Clean,
     /// Try the ports of an address: [`ProbeReply::Scanned`]. Needs no engine.
     Scan(Scan),
+    /// Write, read or erase on shared files: [`ProbeReply::Shared`]. Needs no engine.
+    Share(Sharing),
+    /// Try ways to the shared files that are to be shut: [`ProbeReply::Doors`]. Needs no engine.
+    Doors(Doors),
 }
 
 /// What an agent saw.
@@ -98,6 +106,10 @@ pub enum ProbeReply {
     Cleaned,
     /// How the ports answered.
     Scanned(Scanned),
+    /// What came of it on each export.
+    Shared(Shared),
+    /// Which ways answered.
+    Doors(DoorsTried),
 }
 
 /// How echo requests to a peer fared.

@@ -6,6 +6,7 @@
 
 pub mod exposure;
 mod observations;
+mod shared;
 mod subject;
 
 use std::collections::BTreeMap;
@@ -14,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use observations::on;
 pub use observations::{LoadOutcome, Observations, PerNode, Phase, WireObservations, unanswered};
+pub use shared::{SharedExport, SharedObservations, SharedSubject, SharedSubjectNode};
 pub use subject::{Subject, SubjectError, SubjectNetwork, SubjectNode};
 
 use crate::names::NodeName;
@@ -58,6 +60,16 @@ pub enum ProofId {
     NothingElseOpen,
     /// What is declared open gets through.
     DeclaredOpen,
+    /// Every pair of nodes reaches each other in the tunnels.
+    TunnelsCarry,
+    /// What one node writes to shared files, every other reads; locks hold between them.
+    FilesShared,
+    /// Files belong to whom cluster.yaml says.
+    FilesOwned,
+    /// Of what goes through the tunnels nothing is visible on the wire.
+    FilesHidden,
+    /// The server of shared files answers no other way than the one that is declared.
+    FilesShut,
 }
 
 /// From which node to which.

@@ -191,6 +191,8 @@ pub(crate) enum Subset {
     Wire,
     /// That nothing but what is declared can be reached
     Exposure,
+    /// That the tunnels carry, and that shared files are written, read and locked by those who may, and by nobody else
+    Storage,
 }
 
 #[derive(Debug, Args)]

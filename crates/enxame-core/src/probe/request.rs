@@ -16,6 +16,8 @@ pub struct Echoes {
     pub count: u16,
     /// From one to the next, in milliseconds.
     pub interval_ms: u64,
+    /// What they carry; nothing where it is none.
+    pub marker: Option<Marker>,
 }
 
 /// What to watch.

@@ -30,6 +30,8 @@ pub enum Part {
     Wire,
     /// Who reaches which ports.
     Exposure,
+    /// What goes through the tunnels between the nodes.
+    Storage,
 }
 
 /// Something to be done before a proof can be judged.
@@ -47,6 +49,8 @@ pub enum Need {
     MeshLoad,
     /// The operator tries the nodes' ports, and nodes each other's.
     Scan,
+    /// Nodes talk to each other in the tunnels and use the shared files, while the wire is watched.
+    Shared,
 }
 
 /// The sums of what proofs counted.

@@ -12,6 +12,10 @@ mod bulk_tcp;
 mod declared_encrypted;
 mod declared_open;
 mod esp_seen;
+mod files_hidden;
+mod files_owned;
+mod files_shared;
+mod files_shut;
 mod judgement;
 mod kind;
 mod link;
@@ -23,6 +27,7 @@ mod nothing_else_open;
 mod path_quality;
 mod place;
 mod strangers;
+mod tunnels_carry;
 mod udp_echo;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -61,6 +66,11 @@ registry! {
     MeshReaches => mesh_reaches,
     NothingElseOpen => nothing_else_open,
     DeclaredOpen => declared_open,
+    TunnelsCarry => tunnels_carry,
+    FilesShared => files_shared,
+    FilesOwned => files_owned,
+    FilesHidden => files_hidden,
+    FilesShut => files_shut,
 }
 
 /// What must be done so that these can be judged.

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::Subject;
+use super::{SharedObservations, Subject};
 use super::exposure::Sighting;
 use crate::facts::Observed;
 use crate::names::NodeName;
@@ -23,6 +23,8 @@ pub struct Observations {
     pub wire: Option<WireObservations>,
     /// Who reached which ports of whom.
     pub sightings: Vec<Sighting>,
+    /// What was seen of the tunnels and the shared files; `None` where nobody looked.
+    pub shared: Option<SharedObservations>,
 }
 
 /// All that was seen in a run of probes. What is absent was not observed.

@@ -56,6 +56,14 @@ impl Work for Session {
                 let reply = probes::paths(&order, task.cancel(), &mut progress);
                 reply.map(Reply::Probe).map_err(|error| Failure::of(&error))
             }
+            Request::Probe(ProbeRequest::Share(order)) => {
+                let reply = probes::share(&order, task.cancel(), &mut progress);
+                reply.map(Reply::Probe).map_err(|error| Failure::of(&error))
+            }
+            Request::Probe(ProbeRequest::Doors(order)) => {
+                let reply = probes::doors(&order, task.cancel(), &mut progress);
+                reply.map(Reply::Probe).map_err(|error| Failure::of(&error))
+            }
             Request::Probe(request) => {
                 let reply = held(&self.probes).handle(&request, task.cancel(), &mut progress);
                 reply.map(Reply::Probe).map_err(|error| Failure::of(&error))

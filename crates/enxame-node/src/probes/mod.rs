@@ -3,6 +3,7 @@
 //! Owns everything a proof makes on a node (watches, service, image) and takes it away again: on request, and when
 //! [`Probes`] is dropped because the operator's side went away. Judges nothing.
 
+mod doors;
 mod error;
 mod exchange;
 mod image;
@@ -11,10 +12,11 @@ mod namespace;
 mod paths;
 pub mod responder;
 mod service;
+mod shared;
 mod traffic;
 mod watch;
 
-use enxame_core::probe::{Echoes, ProbeReply, ProbeRequest, Scan};
+use enxame_core::probe::{Doors, Echoes, ProbeReply, ProbeRequest, Scan, Sharing, SharingStep};
 
 pub use error::ProbeError;
 
@@ -100,6 +102,8 @@ impl Probes {
                 Ok(ProbeReply::Cleaned)
             }
             ProbeRequest::Scan(order) => Ok(scan(order, cancel, progress)?),
+            ProbeRequest::Share(order) => share(order, cancel, progress),
+            ProbeRequest::Doors(order) => doors(order, cancel, progress),
         }
     }
 
@@ -146,6 +150,36 @@ pub fn paths(
 ) -> Result<ProbeReply, ProbeError> {
     progress(&format!("sending {} echo requests to {} peers", order.count, order.peers.len()));
     unless(cancel, ProbeReply::Paths(paths::measure(order, cancel)))
+}
+
+/// Writes, reads or erases on shared files. Nothing stays mounted, and no engine is asked.
+///
+/// # Errors
+/// [`ProbeError::Cancelled`].
+pub fn share(
+    order: &Sharing,
+    cancel: &Cancel,
+    progress: &mut dyn FnMut(&str),
+) -> Result<ProbeReply, ProbeError> {
+    progress(match order.step {
+        SharingStep::Write => "writing to shared files",
+        SharingStep::Read(_) => "reading what others wrote",
+        SharingStep::Erase => "removing what was written",
+    });
+    unless(cancel, ProbeReply::Shared(shared::share(order, cancel)))
+}
+
+/// Tries ways to shared files that are to be shut. Nothing is left of it, and no engine is asked.
+///
+/// # Errors
+/// [`ProbeError::Cancelled`].
+pub fn doors(
+    order: &Doors,
+    cancel: &Cancel,
+    progress: &mut dyn FnMut(&str),
+) -> Result<ProbeReply, ProbeError> {
+    progress("trying other ways to the shared files");
+    unless(cancel, ProbeReply::Doors(doors::try_all(order)))
 }
 
 /// Tries the ports of an address from this node. Nothing is left of it, and no engine is asked.

@@ -5,11 +5,13 @@ use std::net::IpAddr;
 use std::thread;
 use std::time::Duration;
 
-use enxame_core::probe::{Echoes, PathQuality};
+use enxame_core::probe::{Echoes, Marker, PathQuality};
 
 use crate::areas::machine::look::echo::EchoSocket;
 use crate::cancel::Cancel;
 
+/// Holds a marker whole, wherever it begins.
+const MARKED_BYTES: usize = 4 * Marker::BLOCK_BYTES;
 /// How long after the last request an answer still counts.
 const LAST_ANSWER: Duration = Duration::from_secs(2);
 
@@ -19,8 +21,10 @@ pub(super) fn measure(order: &Echoes, cancel: &Cancel) -> BTreeMap<IpAddr, Resul
     thread::scope(|scope| {
         let series = |peer: IpAddr| {
             move || {
+                let payload = order.marker.map(|marker| marker.payload(0, MARKED_BYTES));
                 let mut socket = EchoSocket::open(peer)
-                    .map_err(|error| format!("cannot send echo requests to {peer}: {error}"))?;
+                    .map_err(|error| format!("cannot send echo requests to {peer}: {error}"))?
+                    .carrying(payload.unwrap_or_default());
                 Ok(quality(&socket.series((order.count, interval), LAST_ANSWER, cancel)))
             }
         };
@@ -67,7 +71,7 @@ mod tests {
 
     #[test]
     fn every_echo_to_the_loopback_comes_back() {
-        let order = Echoes { peers: [[127, 0, 0, 1].into()].into(), count: 20, interval_ms: 1 };
+        let order = Echoes { peers: [[127, 0, 0, 1].into()].into(), count: 20, interval_ms: 1, marker: None };
         // Raw sockets are root's.
         if let Some(Ok(found)) = measure(&order, &Cancel::new()).into_values().next() {
             assert_eq!((found.sent, found.returned), (20, 20));

@@ -10,7 +10,7 @@ use enxame_core::facts::ClusterFacts;
 use enxame_core::probe::Marker;
 use enxame_core::proofs::{self, Need, Part, ProofKind, REGISTRY, judge};
 use enxame_core::report::exposure::Sighting;
-use enxame_core::report::{Observations, Report, Subject, SubjectError, Verdict};
+use enxame_core::report::{Observations, Report, SharedSubject, Subject, SubjectError, Verdict};
 use serde::Serialize;
 use tokio::sync::watch;
 
@@ -19,7 +19,9 @@ use crate::cli::{Subset, VerifyArgs};
 use crate::fleet::{Fleet, Locking};
 use crate::new_file::NewFile;
 use crate::render::progress::Progress;
-use crate::verify::{Course, FleetProbing, FromHere, RunIdentity, Scene, look_around, observe, render};
+use crate::verify::{
+    Course, FleetProbing, FromHere, Look, RunIdentity, Scene, look_around, observe, observe_shared, render,
+};
 use crate::{Ending, output};
 
 /// What `--evidence` writes and `--json` prints.
@@ -62,6 +64,13 @@ pub(super) async fn verify(arguments: &VerifyArgs) -> anyhow::Result<Ending> {
     // Before anybody is asked: a run takes minutes, and its evidence must have a place.
     let file = arguments.evidence.as_deref().map(NewFile::make).transpose()?;
     let config = load(&arguments.common.config)?;
+    if arguments.only == Some(Subset::Storage) && SharedSubject::of(&config).is_none() {
+        anyhow::bail!(
+            "{} has no tunnels and shares no files: there is nothing to prove\nhint: write `storage:` or `tunnel:` there: \
+             docs/cluster-yaml.md",
+            arguments.common.config.display()
+        );
+    }
     let progress = Progress::new(&config, arguments.common.quiet);
     let directory = directory_of(&arguments.common.config);
     // Under the lock of apply: a change in the middle of a proof would make it say nothing.
@@ -123,6 +132,7 @@ fn chosen(only: Option<Subset>) -> Vec<&'static ProofKind> {
     let part = only.map(|subset| match subset {
         Subset::Wire => Part::Wire,
         Subset::Exposure => Part::Exposure,
+        Subset::Storage => Part::Storage,
     });
     REGISTRY.iter().copied().filter(|kind| part.is_none_or(|part| kind.part == part)).collect()
 }
@@ -140,7 +150,7 @@ impl Cluster<'_> {
         };
         let needs = proofs::needs(&self.kinds);
         let (mut leftovers, mut error) = (Vec::new(), None);
-        if needs.iter().any(|need| *need != Need::Scan) {
+        if needs.iter().any(|need| !matches!(need, Need::Scan | Need::Shared)) {
             match Subject::of(self.config, self.facts) {
                 Ok(subject) => {
                     let unreachable = &observations.unreachable;
@@ -150,6 +160,20 @@ impl Cluster<'_> {
                 }
                 Err(why) => error = Some(why),
             }
+        }
+        if needs.contains(&Need::Shared)
+            && !*stop.borrow()
+            && let Some(subject) = SharedSubject::of(self.config)
+        {
+            let run = new_run()?;
+            let look = Look {
+                run: &run,
+                data_path_port: self.config.swarm.data_path_port,
+                unreachable: &observations.unreachable,
+            };
+            let (seen, left) = observe_shared(&self.probing, subject, &look, pin!(interrupted())).await;
+            observations.shared = Some(seen);
+            leftovers.extend(left);
         }
         if needs.contains(&Need::Scan) {
             // After the load: a scan would be among the packets that are counted.

@@ -11,6 +11,7 @@ mod load;
 mod lookout;
 pub(crate) mod render;
 mod run;
+mod shared;
 #[cfg(test)]
 mod tests;
 
@@ -24,6 +25,7 @@ pub(crate) use exposure::{Scene, look_around};
 pub(crate) use fleet::FleetProbing;
 pub(crate) use lookout::FromHere;
 pub(crate) use run::{Course, RunIdentity, observe};
+pub(crate) use shared::{Look, observe_shared};
 
 /// The agents, as a run needs them. Requests go on at the same time; one that is dropped is ended on its node.
 pub(crate) trait Probing {

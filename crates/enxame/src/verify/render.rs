@@ -52,12 +52,16 @@ enum Section<'a> {
     Ways,
     Network(&'a str),
     Ports,
+    Tunnels,
+    Files(&'a str),
 }
 
 impl<'a> Section<'a> {
     fn of(proof: &'a Proof) -> Self {
         match (kind_of(proof.id).part, &proof.network) {
             (Part::Exposure, _) => Self::Ports,
+            (Part::Storage, None) => Self::Tunnels,
+            (Part::Storage, Some(export)) => Self::Files(export),
             (Part::Wire, Some(network)) => Self::Network(network),
             (Part::Wire, None) => Self::Ways,
         }
@@ -68,6 +72,8 @@ impl<'a> Section<'a> {
             Self::Ways => "between the nodes",
             Self::Network(network) => network,
             Self::Ports => "ports, from outside and between the nodes",
+            Self::Tunnels => "in the tunnels",
+            Self::Files(export) => export,
         }
     }
 }

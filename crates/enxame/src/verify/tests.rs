@@ -7,18 +7,20 @@ use std::net::IpAddr;
 use std::pin::pin;
 use std::time::Duration;
 
+use enxame_core::config::Config;
 use enxame_core::facts::Observed;
 use enxame_core::names::NodeName;
 use enxame_core::probe::{
-    Capture, Deployed, Marker, MeshOutcome, ProbeReply, ProbeRequest, ProbeTask, TrafficOutcome,
+    Capture, Deployed, DoorsTried, Marker, MeshOutcome, ProbeReply, ProbeRequest, ProbeTask, ProbedExport,
+    SharedOutcome, Sharing, SharingStep, TrafficOutcome,
 };
 use enxame_core::proofs::{self, Need, Part, ProofKind, REGISTRY};
 use enxame_core::report::{
-    Observations, Report, Subject, SubjectNetwork, SubjectNode, Verdict, WireObservations,
+    Observations, Report, SharedObservations, SharedSubject, Subject, SubjectNetwork, SubjectNode, Verdict, WireObservations,
 };
 
 use super::run::{Course, RunIdentity, RunOutcome, observe};
-use super::{Probing, render};
+use super::{Look, Probing, observe_shared, render};
 
 const NODES: [&str; 2] = ["kvm2", "kvm4"];
 
@@ -53,6 +55,10 @@ fn step(request: &ProbeRequest) -> &'static str {
         ProbeRequest::RemoveService { .. } => "remove",
         ProbeRequest::Clean => "clean",
         ProbeRequest::Scan(_) => "scan",
+        ProbeRequest::Share(Sharing { step: SharingStep::Write, .. }) => "write",
+        ProbeRequest::Share(Sharing { step: SharingStep::Read(_), .. }) => "read files",
+        ProbeRequest::Share(Sharing { step: SharingStep::Erase, .. }) => "erase",
+        ProbeRequest::Doors(_) => "doors",
     }
 }
 
@@ -134,6 +140,11 @@ impl Scripted {
             }
             ProbeRequest::RemoveService { .. } | ProbeRequest::Clean => ProbeReply::Cleaned,
             ProbeRequest::Scan(_) => unreachable!("a run on the wire scans nothing"),
+            ProbeRequest::Share(order) => {
+                let outcome = |export: &ProbedExport| (export.name.clone(), Ok(SharedOutcome::default()));
+                ProbeReply::Shared(order.exports.iter().map(outcome).collect())
+            }
+            ProbeRequest::Doors(_) => ProbeReply::Doors(DoorsTried { control: Ok(()), open: BTreeMap::new() }),
         }
     }
 }
@@ -346,4 +357,44 @@ async fn only_what_the_proofs_need_is_done() {
     assert_eq!(steps(&[Need::TaskLoad]).await, ["image", "locate", "traffic", "clean"]);
     let watched = [Need::MeshLoad, Need::Watch];
     assert_eq!(steps(&watched).await, ["image", "watch", "locate", "mesh", "read", "stop", "clean"]);
+}
+
+async fn look_at_files(
+    agents: &Scripted,
+    cancelled: impl Future<Output = ()>,
+) -> (SharedObservations, Vec<String>) {
+    let yaml = "version: 1\ncluster: lab\nnodes:\n  \
+                - {name: kvm2, address: 203.0.113.12, tunnel: 192.168.255.1, roles: [storage]}\n  \
+                - {name: kvm4, address: 203.0.113.14, tunnel: 192.168.255.2}\n\
+                tunnel: {network: 192.168.255.0/24}\nstorage: {size: 2G, exports: [{name: web, uid: 1000}]}\n";
+    let subject = SharedSubject::of(&Config::parse("cluster.yaml", yaml).unwrap()).unwrap();
+    let run = RunIdentity { name: "test".to_owned(), marker: Marker::new([7; 32]) };
+    let look = Look { run: &run, data_path_port: 4789, unreachable: &agents.away };
+    observe_shared(agents, subject, &look, pin!(cancelled)).await
+}
+
+#[tokio::test]
+async fn files_are_written_and_read_while_the_wire_is_watched_and_erased_whatever_happens() {
+    let whole = ["watch", "paths", "write", "read files", "doors", "stop", "erase"];
+    let agents = Scripted::default();
+    let (seen, leftovers) = look_at_files(&agents, pending()).await;
+    assert_eq!((steps_of(&agents, "kvm2"), steps_of(&agents, "kvm4")), (whole.map(str::to_owned).into(), whole.map(str::to_owned).into()));
+    assert_eq!((seen.watched.len(), leftovers.len()), (2, 0));
+
+    for step in ["watch", "paths", "write", "read files", "doors", "stop"] {
+        let agents = Scripted::failing(&[&format!("kvm2 {step}"), &format!("kvm4 {step}")]);
+        let (seen, _) = look_at_files(&agents, pending()).await;
+        assert_eq!(steps_of(&agents, "kvm4").last().map(String::as_str), Some("erase"), "{step}");
+        let kinds: Vec<_> = REGISTRY.iter().copied().filter(|kind| kind.part == Part::Storage).collect();
+        let report = proofs::judge(&Observations { shared: Some(seen), ..Observations::default() }, &kinds);
+        assert_ne!(report.verdict(), Verdict::Pass, "{step}");
+    }
+
+    let agents = Scripted::default();
+    let (seen, _) = look_at_files(&agents, ready(())).await;
+    assert_eq!(steps_of(&agents, "kvm4"), ["erase"]);
+    assert!(seen.watched.is_empty());
+    let agents = Scripted::failing(&["kvm4 erase"]);
+    let (_, leftovers) = look_at_files(&agents, pending()).await;
+    assert_eq!(leftovers, ["files of the proof may be left: kvm4: scripted"]);
 }

@@ -179,7 +179,7 @@ pub(super) fn judged(wire: &WireObservations) -> Report {
 pub(super) fn judged_without(wire: &WireObservations, absent: &[&str]) -> Report {
     let kinds: Vec<_> = REGISTRY.iter().copied().filter(|kind| kind.part == Part::Wire).collect();
     let unreachable = absent.iter().map(|node| (name(node), "no route to host".to_owned())).collect();
-    judge(&Observations { unreachable, wire: Some(wire.clone()), sightings: Vec::new() }, &kinds)
+    judge(&Observations { unreachable, wire: Some(wire.clone()), ..Observations::default() }, &kinds)
 }
 
 /// The proofs that are not passed, as `id network from>to`.

@@ -4,4 +4,5 @@ mod absent;
 mod exposure;
 mod healthy;
 mod registry;
+mod shared;
 mod spoilt;

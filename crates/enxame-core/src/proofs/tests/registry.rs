@@ -25,6 +25,7 @@ fn every_proof_has_a_title_of_its_own_a_section_and_something_it_needs() {
         // `--only exposure` works without a swarm, and `--only wire` scans nothing.
         let scans = kind.needs == [Need::Scan];
         assert_eq!(scans, kind.part == Part::Exposure, "{:?}", kind.id);
+        assert_eq!(kind.needs == [Need::Shared], kind.part == Part::Storage, "{:?}", kind.id);
     }
 }
 
@@ -47,6 +48,11 @@ fn ids_keep_their_names_in_evidence_files() {
         "mesh_reaches",
         "nothing_else_open",
         "declared_open",
+        "tunnels_carry",
+        "files_shared",
+        "files_owned",
+        "files_hidden",
+        "files_shut",
     ];
     assert_eq!(names, expected);
 }

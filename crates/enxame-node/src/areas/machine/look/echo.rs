@@ -26,6 +26,7 @@ pub(crate) struct EchoSocket {
     version: IpVersion,
     identifier: u16,
     sequence: u16,
+    payload: Vec<u8>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,7 +72,12 @@ impl EchoSocket {
         // The low half of the process id is unlike that of its neighbours, which is all that is needed.
         let process = u16::try_from(std::process::id() & 0xffff).unwrap_or_default();
         let identifier = process ^ NEXT_SOCKET.fetch_add(1, Ordering::Relaxed).rotate_left(8);
-        Ok(Self { socket, version, identifier, sequence: 0 })
+        Ok(Self { socket, version, identifier, sequence: 0, payload: Vec::new() })
+    }
+
+    /// What the small requests carry, in the place of zeros.
+    pub(crate) fn carrying(self, payload: Vec<u8>) -> Self {
+        Self { payload, ..self }
     }
 
     /// Sends small requests at an interval and gives the round-trip time of each that came back, in the order they were
@@ -82,6 +88,7 @@ impl EchoSocket {
         patience: Duration,
         cancel: &Cancel,
     ) -> Vec<Option<Duration>> {
+        let payload_bytes = u32::try_from(self.payload.len()).unwrap_or_default();
         let mut buffer = vec![0; 65_536];
         let mut sent = Vec::new();
         let mut times = Vec::new();
@@ -91,7 +98,8 @@ impl EchoSocket {
                 break;
             }
             // What cannot be sent does not come back.
-            sent.push((self.send(self.smallest_bytes()).ok(), Instant::now()));
+            let size = self.smallest_bytes().max(self.version.header_bytes() + 8 + payload_bytes);
+            sent.push((self.send(size).ok(), Instant::now()));
             times.push(None);
             let wait = if number == count { patience } else { Duration::ZERO };
             let next = begun + interval * u32::from(number) + wait;
@@ -116,7 +124,7 @@ impl EchoSocket {
         self.sequence = self.sequence.wrapping_add(1);
         let length =
             usize::try_from(size_bytes.saturating_sub(self.version.header_bytes())).unwrap_or_default();
-        let request = echo_request(self.version, self.identifier, self.sequence, length);
+        let request = echo_request(self.version, self.identifier, self.sequence, length, &self.payload);
         // An ICMP error about an earlier packet waits on the socket and would be this send's result.
         drop(self.socket.take_error());
         self.socket.send(&request)?;
@@ -178,8 +186,14 @@ fn never_fragment(socket: &Socket, version: IpVersion) -> io::Result<()> {
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// An echo request of `length` bytes, header and all.
-fn echo_request(version: IpVersion, identifier: u16, sequence: u16, length: usize) -> Vec<u8> {
+/// An echo request of `length` bytes, header and all, with as much of the payload as it takes.
+fn echo_request(
+    version: IpVersion,
+    identifier: u16,
+    sequence: u16,
+    length: usize,
+    payload: &[u8],
+) -> Vec<u8> {
     let [identifier_high, identifier_low] = identifier.to_be_bytes();
     let [sequence_high, sequence_low] = sequence.to_be_bytes();
     let header = |sum: [u8; 2]| {
@@ -195,6 +209,7 @@ fn echo_request(version: IpVersion, identifier: u16, sequence: u16, length: usiz
         ]
     };
     let mut message = header([0, 0]).to_vec();
+    message.extend_from_slice(payload);
     message.resize(length.max(ECHO_HEADER_BYTES), 0);
     // For ICMPv6 the kernel puts its own checksum (ipv6(7)).
     let sum = header(checksum(&message).to_be_bytes());
@@ -236,7 +251,7 @@ mod tests {
     #[test]
     fn a_request_has_its_length_and_a_checksum_that_sums_to_zero() {
         for length in [8, 9, 64, 1472] {
-            let request = echo_request(IpVersion::V4, 0xabcd, 7, length);
+            let request = echo_request(IpVersion::V4, 0xabcd, 7, length, &[]);
             assert_eq!(request.len(), length);
             assert_eq!(checksum(&request), 0, "{length}");
         }
@@ -255,7 +270,13 @@ mod tests {
         fn run(&self) -> (usize, Duration) {
             let (ours, mut peer) = Socket::pair(Domain::UNIX, Type::DGRAM, None).unwrap();
             peer.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-            let mut socket = EchoSocket { socket: ours, version: IpVersion::V6, identifier: 1, sequence: 0 };
+            let mut socket = EchoSocket {
+                socket: ours,
+                version: IpVersion::V6,
+                identifier: 1,
+                sequence: 0,
+                payload: Vec::new(),
+            };
             let (cancel, what) = (Cancel::new(), (self.count, self.interval));
             std::thread::scope(|scope| {
                 let series = scope.spawn(|| socket.series(what, Duration::from_secs(5), &cancel).len());
