@@ -21,6 +21,8 @@ pub fn is_owned(text: &str) -> bool {
 
 const BLOCK_BEGIN: &str = "# BEGIN enxame (changes in this block are undone by the next `enxame apply`)";
 const BLOCK_END: &str = "# END enxame";
+/// The last line of a block.
+pub(crate) const BLOCK_END_LINE: &str = "# END enxame\n";
 
 /// A file that enxame owns whole.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -159,6 +161,14 @@ pub fn with_block(text: &str, lines: &str) -> Result<String, BrokenBlock> {
         before.push('\n');
     }
     Ok(format!("{before}{BLOCK_BEGIN}\n{lines}{BLOCK_END}\n{after}"))
+}
+
+/// The numbers, from 1, of the lines of the marked block; none where there is none.
+pub(crate) fn block_lines(text: &str) -> std::ops::Range<usize> {
+    let place = |is_it: fn(&str) -> bool| text.lines().position(is_it).map(|place| place + 1);
+    let begin = place(|line| line.starts_with("# BEGIN enxame"));
+    let end = place(|line| line.trim_end() == BLOCK_END);
+    begin.zip(end).map_or(0..0, |(begin, end)| begin..end + 1)
 }
 
 /// The text without its marked block; `None` where it has none.

@@ -23,11 +23,19 @@ pub(super) fn check(file: &ClusterFile, found: &mut Problems<'_>) -> Option<Stor
         [_] => {}
         [] => {
             let hint = "give the one with the most room `roles: [storage]`";
-            found.add(at.referenced, "no node has the role `storage`, so nobody holds the shared files", hint);
+            found.add(
+                at.referenced,
+                "no node has the role `storage`, so nobody holds the shared files",
+                hint,
+            );
         }
         several => {
             let message = format!("{} have the role `storage`", several.join(" and "));
-            found.add(at.referenced, message, "one node holds the shared files: take the role from the others");
+            found.add(
+                at.referenced,
+                message,
+                "one node holds the shared files: take the role from the others",
+            );
         }
     }
     if storage.exports.value.is_empty() {
@@ -91,9 +99,9 @@ fn export(file: &ClusterFile, one: &ExportFile, found: &mut Problems<'_>) -> Opt
 fn bytes(size: &Spanned<String>, found: &mut Problems<'_>) -> Option<u64> {
     let text = size.value.trim();
     let unit = [('M', 20), ('G', 30), ('T', 40)];
-    let parsed = unit.into_iter().find_map(|(letter, shift)| {
-        text.strip_suffix(letter)?.parse::<u64>().ok()?.checked_mul(1 << shift)
-    });
+    let parsed = unit
+        .into_iter()
+        .find_map(|(letter, shift)| text.strip_suffix(letter)?.parse::<u64>().ok()?.checked_mul(1 << shift));
     let parsed = parsed.filter(|bytes| *bytes >= SMALLEST_BYTES);
     if parsed.is_none() {
         found.add(size.referenced, format!("`{text}` is no size of a file system"), "64M or more, e.g. 20G");

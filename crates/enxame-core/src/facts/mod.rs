@@ -26,7 +26,8 @@ pub use crate::areas::machine::facts::{
     Occupant, OccupiedNetwork, OperatingSystem, PackageFacts, SetWhen, Setting, UnitFacts,
 };
 pub use crate::areas::storage::facts::{
-    DirectoryFacts, ExportFacts, MountFacts, PlaceFacts, RoomFacts, ServerFacts, SharedState, StorageFacts, VolumeFacts,
+    DirectoryFacts, ExportFacts, MountFacts, PlaceFacts, RoomFacts, ServerFacts, SharedState, StorageFacts,
+    VolumeFacts,
 };
 pub use crate::areas::swarm::Workloads;
 pub use crate::areas::swarm::facts::{

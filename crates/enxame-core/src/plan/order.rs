@@ -66,7 +66,8 @@ fn keep_apart(of_cluster: &BTreeSet<Kind>, changes: &mut [Change]) {
     let asked = ids(changes, &|change| !of_nodes(change));
     for restart in &restarts {
         for asked in &asked {
-            let is_sequential = before(changes, asked).contains(restart) || before(changes, restart).contains(asked);
+            let is_sequential =
+                before(changes, asked).contains(restart) || before(changes, restart).contains(asked);
             if let Some(change) = changes.iter_mut().find(|change| change.id == *restart && !is_sequential) {
                 change.behind.push(asked.clone());
             }

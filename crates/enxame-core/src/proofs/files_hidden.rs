@@ -20,9 +20,8 @@ pub(super) const KIND: ProofKind = ProofKind {
 
 fn judge(observations: &Observations) -> Vec<Proof> {
     let Some(seen) = &observations.shared else { return Vec::new() };
-    let proof = |node: &NodeName| {
-        judged(seen, node).unwrap_or_else(|why| Judgement::unknown(ID, why)).on(None, node)
-    };
+    let proof =
+        |node: &NodeName| judged(seen, node).unwrap_or_else(|why| Judgement::unknown(ID, why)).on(None, node);
     seen.subject.nodes.keys().map(proof).collect()
 }
 
@@ -40,10 +39,14 @@ fn judged(seen: &SharedObservations, node: &NodeName) -> Result<Judgement, Strin
         return Ok(Judgement { id: ID, verdict: Verdict::Fail, numbers, text });
     }
     let went = went(seen, node);
-    let (verdict, text) = match blind(capture).or_else(|| (went == 0).then(|| "nothing went through the tunnels".to_owned())) {
-        Some(why) => (Verdict::Unknown, why),
-        None => (Verdict::Pass, format!("visible in none of {} packets, while {went} bytes of it went", capture.packets)),
-    };
+    let (verdict, text) =
+        match blind(capture).or_else(|| (went == 0).then(|| "nothing went through the tunnels".to_owned())) {
+            Some(why) => (Verdict::Unknown, why),
+            None => (
+                Verdict::Pass,
+                format!("visible in none of {} packets, while {went} bytes of it went", capture.packets),
+            ),
+        };
     Ok(Judgement { id: ID, verdict, numbers, text })
 }
 

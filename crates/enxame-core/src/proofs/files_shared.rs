@@ -79,10 +79,15 @@ fn judged(
     // All have counted by the time anybody reads.
     let expected = COUNTS_OF_EACH * u32::try_from(writers.len()).unwrap_or(u32::MAX);
     if read.count != expected {
-        let text = format!("{} nodes counted to {} under a lock, and not to {expected}", writers.len(), read.count);
+        let text =
+            format!("{} nodes counted to {} under a lock, and not to {expected}", writers.len(), read.count);
         return failed(text);
     }
     let read_bytes: u64 = read.read_from.values().flatten().sum();
     let numbers = vec![("written_bytes", written.written_bytes), ("read_bytes", read_bytes)];
-    said(Verdict::Pass, numbers, format!("wrote {} bytes, read {read_bytes} of the others", written.written_bytes))
+    said(
+        Verdict::Pass,
+        numbers,
+        format!("wrote {} bytes, read {read_bytes} of the others", written.written_bytes),
+    )
 }

@@ -23,9 +23,8 @@ fn judge(observations: &Observations) -> Vec<Proof> {
     if seen.subject.server.is_none() {
         return Vec::new();
     }
-    let proof = |node: &NodeName| {
-        judged(seen, node).unwrap_or_else(|why| Judgement::unknown(ID, why)).on(None, node)
-    };
+    let proof =
+        |node: &NodeName| judged(seen, node).unwrap_or_else(|why| Judgement::unknown(ID, why)).on(None, node);
     seen.subject.nodes.keys().map(proof).collect()
 }
 

@@ -45,7 +45,10 @@ fn judged(seen: &SharedObservations, from: &NodeName, to: &NodeName) -> Result<J
         );
         (Verdict::Fail, text)
     } else {
-        (Verdict::Pass, format!("{} of {} echoes came back through the tunnel", quality.returned, quality.sent))
+        (
+            Verdict::Pass,
+            format!("{} of {} echoes came back through the tunnel", quality.returned, quality.sent),
+        )
     };
     Ok(Judgement { id: ID, verdict, numbers, text })
 }

@@ -5,8 +5,8 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{SharedObservations, Subject};
 use super::exposure::Sighting;
+use super::{SharedObservations, Subject};
 use crate::facts::Observed;
 use crate::names::NodeName;
 use crate::probe::{Capture, MeshOutcome, PathQuality, ProbeTask, TrafficOutcome};

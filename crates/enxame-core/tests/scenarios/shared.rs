@@ -28,7 +28,10 @@ fn kinds(world: &World) -> Vec<String> {
 
 fn warnings(world: &World) -> Vec<String> {
     let findings = world.plan().findings.into_iter().filter(|one| one.severity == Severity::Warning);
-    findings.map(|one| one.message).filter(|message| message.contains("/srv/") || message.contains("volume")).collect()
+    findings
+        .map(|one| one.message)
+        .filter(|message| message.contains("/srv/") || message.contains("volume"))
+        .collect()
 }
 
 fn server(node: &mut NodeFacts) -> &mut ServerFacts {
@@ -63,10 +66,16 @@ fn one_apply_serves_them_and_leaves_nothing_to_do() {
 fn what_the_kernel_serves_counts_and_not_what_the_files_say() {
     type Spoil = fn(&mut NodeFacts);
     let spoils: [(&str, How, Spoil); 8] = [
-        ("nfsd versions (live)", How::Restart, |node| assert!(server(node).versions.insert("4.0".to_owned()))),
+        ("nfsd versions (live)", How::Restart, |node| {
+            assert!(server(node).versions.insert("4.0".to_owned()));
+        }),
         ("nfsd versions (live)", How::Restart, |node| assert!(server(node).versions.insert("3".to_owned()))),
-        ("nfsd protocols (live)", How::Restart, |node| assert!(server(node).protocols.insert("udp".to_owned()))),
-        ("nfsd addresses (live)", How::Restart, |node| server(node).addresses = ["0.0.0.0".parse().unwrap()].into()),
+        ("nfsd protocols (live)", How::Restart, |node| {
+            assert!(server(node).protocols.insert("udp".to_owned()));
+        }),
+        ("nfsd addresses (live)", How::Restart, |node| {
+            server(node).addresses = ["0.0.0.0".parse().unwrap()].into();
+        }),
         ("nfs-server.service (live)", How::Restart, |node| node.storage.server = None),
         ("export of /srv/nfs/swarm_data/web to 192.168.255.1 (live)", How::Reload, |node| {
             let export = server(node).exports.iter_mut().find(|one| one.path.ends_with("/web")).unwrap();
@@ -89,7 +98,11 @@ fn what_the_kernel_serves_counts_and_not_what_the_files_say() {
         assert!(change.differences.iter().any(|one| one.field == field), "{field}: {:?}", change.differences);
         assert_eq!(how(&change), expected, "{field}");
         let disturbs = matches!(change.risk, Risk::Restarts(_));
-        assert_eq!(disturbs, expected == How::Restart && world.seen(SERVER).storage.server.is_some(), "{field}");
+        assert_eq!(
+            disturbs,
+            expected == How::Restart && world.seen(SERVER).storage.server.is_some(),
+            "{field}"
+        );
         world.apply();
         assert_eq!(kinds(&world), [""; 0], "{field}");
     }
@@ -127,17 +140,22 @@ fn nothing_is_made_over_files_or_beyond_the_disk_and_each_refusal_says_what_to_d
             place(world, PlaceFacts::Other("it is no directory".to_owned()));
         }),
         ("is mounted read-only", |world| {
-            place(world, PlaceFacts::Mounted(MountFacts {
-                source: "/dev/vdb".to_owned(),
-                filesystem: "xfs".to_owned(),
-                size_bytes: 1 << 30,
-                is_read_only: true,
-            }));
+            place(
+                world,
+                PlaceFacts::Mounted(MountFacts {
+                    source: "/dev/vdb".to_owned(),
+                    filesystem: "xfs".to_owned(),
+                    size_bytes: 1 << 30,
+                    is_read_only: true,
+                }),
+            );
         }),
         ("how large the shared files may grow is not written", |world| {
             world.yaml = world.yaml.replace("  size: 2G\n", "");
         }),
-        ("`storage.size` is 12G, and 10G are free", |world| world.yaml = world.yaml.replace("size: 2G", "size: 12G")),
+        ("`storage.size` is 12G, and 10G are free", |world| {
+            world.yaml = world.yaml.replace("size: 2G", "size: 12G");
+        }),
         ("the shared files have 4G, and `storage.size` says 2G", |world| {
             world.node(SERVER).storage.image_bytes = Some(4 << 30);
         }),
@@ -149,10 +167,10 @@ fn nothing_is_made_over_files_or_beyond_the_disk_and_each_refusal_says_what_to_d
         }),
         ("gives the role `storage` to kvm4-manager", |world| {
             world.apply();
-            world.yaml = world.yaml.replace("roles: [storage, db, proxy]", "roles: [db, proxy]").replace(
-                "    tunnel: 192.168.255.2\n",
-                "    tunnel: 192.168.255.2\n    roles: [storage]\n",
-            );
+            world.yaml = world
+                .yaml
+                .replace("roles: [storage, db, proxy]", "roles: [db, proxy]")
+                .replace("    tunnel: 192.168.255.2\n", "    tunnel: 192.168.255.2\n    roles: [storage]\n");
         }),
     ];
     for (words, spoil) in spoils {
@@ -193,7 +211,10 @@ fn they_grow_by_what_is_written() {
     let mut world = served();
     world.yaml = world.yaml.replace("size: 2G", "size: 3G");
     let change = world.only_change();
-    assert_eq!((change.differences[0].old.as_deref(), change.differences[0].new.as_deref()), (Some("2G"), Some("3G")));
+    assert_eq!(
+        (change.differences[0].old.as_deref(), change.differences[0].new.as_deref()),
+        (Some("2G"), Some("3G"))
+    );
     world.apply();
     assert_eq!(kinds(&world), [""; 0]);
     // Without a size they stay as they are.
@@ -204,16 +225,21 @@ fn they_grow_by_what_is_written() {
 #[test]
 fn a_volume_with_other_options_is_named_because_the_engine_says_nothing() {
     let mut world = served();
-    let volume = |o: &str| VolumeFacts { device: ":/srv/nfs/swarm_data/web".to_owned(), options: o.to_owned() };
+    let volume =
+        |o: &str| VolumeFacts { device: ":/srv/nfs/swarm_data/web".to_owned(), options: o.to_owned() };
     let config = Config::parse("cluster.yaml", &world.yaml).unwrap();
-    let entry = storage::volumes::entries(&config).into_iter().find(|one| one.export.as_str() == "web").unwrap();
+    let entry =
+        storage::volumes::entries(&config).into_iter().find(|one| one.export.as_str() == "web").unwrap();
     let node = world.node("kvm4-manager");
     node.storage.volumes.insert("good".to_owned(), volume(&entry.options));
     assert_eq!(warnings(&world), [""; 0]);
     let node = world.node("kvm4-manager");
     node.storage.volumes.insert("site".to_owned(), volume("addr=203.0.113.18,nfsvers=4,soft"));
     let told = warnings(&world);
-    assert!(matches!(told.as_slice(), [one] if one.contains("the volume site mounts :/srv/nfs/swarm_data/web with `addr=203.0.113.18")), "{told:?}");
+    assert!(
+        matches!(told.as_slice(), [one] if one.contains("the volume site mounts :/srv/nfs/swarm_data/web with `addr=203.0.113.18")),
+        "{told:?}"
+    );
 }
 
 #[test]
@@ -232,7 +258,8 @@ fn taken_away_they_are_served_no_more_and_stay_where_they_are() {
     let mut world = served();
     let other = FileFacts::Text { content: "[nfsd]\n".to_owned(), mode: 0o644, uid: 0, gid: 0 };
     world.node("kvm2-manager").files.insert("/etc/nfs.conf.d/enxame.conf".to_owned(), other);
-    let plan = plan::make_removal(&world.config(), &world.facts, SwarmFate::Stays, areas::resources()).unwrap();
+    let plan =
+        plan::make_removal(&world.config(), &world.facts, SwarmFate::Stays, areas::resources()).unwrap();
     let nodes: Vec<&str> = plan
         .changes
         .iter()

@@ -2,14 +2,17 @@
 
 use std::net::Ipv4Addr;
 
-use enxame_core::areas::tunnel::{self, CONF_PATH, INTERFACE, NETWORK_PATH, UNIT, UNIT_PATH, conf, unmanaged};
+use enxame_core::areas::tunnel::{
+    self, CONF_PATH, INTERFACE, NETWORK_PATH, UNIT, UNIT_PATH, conf, unmanaged,
+};
 use enxame_core::areas::{self, Action, storage};
 use enxame_core::change::{Change, Handover};
 use enxame_core::config::Config;
 use enxame_core::declare::Severity;
 use enxame_core::facts::{
-    ClusterFacts, DeviceFacts, DirectoryFacts, ExportFacts, FileFacts, InterfaceFacts, KeyFacts, LinkFacts, MountFacts,
-    NodeFacts, Observed, PackageFacts, PeerFacts, PlaceFacts, PublicKey, ServerFacts, TunnelFacts, UnitFacts,
+    ClusterFacts, DeviceFacts, DirectoryFacts, ExportFacts, FileFacts, InterfaceFacts, KeyFacts, LinkFacts,
+    MountFacts, NodeFacts, Observed, PackageFacts, PeerFacts, PlaceFacts, PublicKey, ServerFacts,
+    TunnelFacts, UnitFacts,
 };
 use enxame_core::files::OwnedFile;
 use enxame_core::names::NodeName;
@@ -173,7 +176,6 @@ pub(crate) fn key(number: u8) -> PublicKey {
     let digit = char::from(b'A' + number);
     PublicKey::new(format!("{}A=", digit.to_string().repeat(42))).unwrap()
 }
-
 
 fn unit(active: &str, enabled: &str) -> UnitFacts {
     UnitFacts { exists: true, active: active.to_owned(), enabled: enabled.to_owned() }

@@ -272,7 +272,8 @@ fn a_scan_that_is_cancelled_says_so_at_once_and_holds_up_nothing_else() {
 #[test]
 fn echoes_that_are_cancelled_end_at_once() {
     let mut served = Served::begin();
-    let echoes = Echoes { peers: [Ipv4Addr::LOCALHOST.into()].into(), count: 60_000, interval_ms: 20, marker: None };
+    let echoes =
+        Echoes { peers: [Ipv4Addr::LOCALHOST.into()].into(), count: 60_000, interval_ms: 20, marker: None };
     served.ask(1, Request::Probe(ProbeRequest::Paths(echoes)));
     drop(served.hear());
     let said = Instant::now();

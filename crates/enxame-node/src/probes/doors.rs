@@ -163,7 +163,8 @@ mod tests {
 
     #[test]
     fn an_answer_that_is_none_is_none() {
-        for words in [&[][..], &[TRANSACTION], &[1, REPLY, 0, 0, 0, 0, 0], &[TRANSACTION, REPLY, 1, 0, 0, 0]] {
+        for words in [&[][..], &[TRANSACTION], &[1, REPLY, 0, 0, 0, 0, 0], &[TRANSACTION, REPLY, 1, 0, 0, 0]]
+        {
             assert_eq!(status(&bytes(words)), None, "{words:?}");
         }
     }

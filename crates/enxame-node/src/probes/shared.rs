@@ -74,7 +74,12 @@ fn step(order: &Sharing, export: &ProbedExport, place: &Path, cancel: &Cancel) -
             let payload = order.marker.payload(0, PAYLOAD_BYTES);
             let written_bytes = write(&files, &order.node, &payload)?;
             let count = count(&files, COUNTS_OF_EACH, cancel)?;
-            Ok(SharedOutcome { written_bytes, roots_file: Some(roots_file), count, ..SharedOutcome::default() })
+            Ok(SharedOutcome {
+                written_bytes,
+                roots_file: Some(roots_file),
+                count,
+                ..SharedOutcome::default()
+            })
         }
         SharingStep::Read(nodes) => {
             become_owner(export);
@@ -146,7 +151,8 @@ impl Files<'_> {
 fn roots_file(files: &Files<'_>, node: &NodeName) -> Result<u32, String> {
     let path = files.named(&format!("root-{}", node.as_str()));
     let made = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path);
-    let about = made.and_then(|file| file.metadata()).map(|about| about.uid()).map_err(|error| error.to_string());
+    let about =
+        made.and_then(|file| file.metadata()).map(|about| about.uid()).map_err(|error| error.to_string());
     if about.is_ok() {
         drop(fs::remove_file(&path));
     }

@@ -64,21 +64,20 @@ struct NodeStatus {
 
 impl StorageStatus {
     /// The state out of the facts, and the drift out of the plan.
-    pub(crate) fn of(config: &Config, facts: &ClusterFacts, plan: &Plan) -> Self {
-        let server = config.storage_node().map(|node| node.name.clone());
-        // A file without a server was refused.
-        let server = server.unwrap_or_else(|| config.nodes[0].name.clone());
-        let seen = facts.get(&server);
+    pub(crate) fn of(config: &Config, server: &NodeName, facts: &ClusterFacts, plan: &Plan) -> Self {
+        let seen = facts.get(server);
         let pairs = tunnel::pairs(config, facts);
         let nodes = config.nodes.iter().map(|node| {
             let shared = seen.and_then(|seen| seen.volatile.shared.as_ref());
             let address = node.tunnel.map(std::net::IpAddr::V4);
             let volumes = facts.get(&node.name).into_iter().flat_map(|facts| facts.storage.volumes.keys());
-            let pair = pairs.iter().find(|pair| pair.nodes.contains(&node.name) && pair.nodes.contains(&server));
+            let pair =
+                pairs.iter().find(|pair| pair.nodes.contains(&node.name) && pair.nodes.contains(server));
             NodeStatus {
                 name: node.name.clone(),
-                is_connected: shared.map(|shared| address.is_some_and(|address| shared.clients.contains(&address))),
-                handshake_s_ago: pair.filter(|_| node.name != server).and_then(|pair| pair.handshake_s_ago),
+                is_connected: shared
+                    .map(|shared| address.is_some_and(|address| shared.clients.contains(&address))),
+                handshake_s_ago: pair.filter(|_| node.name != *server).and_then(|pair| pair.handshake_s_ago),
                 volumes: volumes.cloned().collect(),
             }
         });
@@ -91,7 +90,7 @@ impl StorageStatus {
             drift: of_storage.map(|change| format!("{}: {}", change.node, change.summary)).collect(),
             findings: plan.findings.iter().filter(|one| one.section.starts_with('4')).cloned().collect(),
             entries: volumes::entries(config),
-            server,
+            server: server.clone(),
         }
     }
 
@@ -129,7 +128,14 @@ impl StorageStatus {
                 Some(false) => "NOT exported",
                 None => "unknown",
             };
-            table.add_row([export.name.as_str(), &export.owner, &export.mode, export.squash, &clients, state]);
+            table.add_row([
+                export.name.as_str(),
+                &export.owner,
+                &export.mode,
+                export.squash,
+                &clients,
+                state,
+            ]);
         }
         let _ = write!(out, "\n{table}\n\n");
         let mut nodes = self::table(["NODE", "MOUNTS", "TUNNEL", "VOLUMES"]);
@@ -152,7 +158,10 @@ impl StorageStatus {
         }
         super::plan::findings(&self.findings, &mut out);
         if !self.entries.is_empty() {
-            let _ = writeln!(out, "In a stack's file (`nocopy`, so that the engine copies nothing of the image into it):\n");
+            let _ = writeln!(
+                out,
+                "In a stack's file (`nocopy`, so that the engine copies nothing of the image into it):\n"
+            );
             let _ = write!(out, "{}", volumes::yaml(&self.entries));
         }
         out

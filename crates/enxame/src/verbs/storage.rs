@@ -17,19 +17,19 @@ pub(super) async fn storage(verb: &StorageVerb) -> anyhow::Result<Ending> {
 
 async fn status(arguments: &CommonArgs) -> anyhow::Result<Ending> {
     let config = load(&arguments.config)?;
-    if config.storage.is_none() {
+    let Some(server) = config.storage_node().map(|node| node.name.clone()) else {
         anyhow::bail!(
             "{} shares no files\nhint: write `storage:` there, with what is to be shared: docs/cluster-yaml.md",
             arguments.config.display()
         );
-    }
+    };
     let progress = Progress::new(&config, arguments.quiet);
     let directory = directory_of(&arguments.config);
     let (fleet, facts, lost) = Fleet::reach(&config, directory, Locking::Free, &progress).await?;
     fleet.close().await;
     progress.finish();
     let plan = plan::make(&config, &facts, None, enxame_core::areas::resources())?;
-    let status = StorageStatus::of(&config, &facts, &plan);
+    let status = StorageStatus::of(&config, &server, &facts, &plan);
     if arguments.json {
         output::json(&status)?;
     } else {

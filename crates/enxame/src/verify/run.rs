@@ -186,7 +186,12 @@ impl<P: Probing> Steps<'_, P> {
         count: u16,
     ) -> PerNode<BTreeMap<IpAddr, Result<PathQuality, String>>> {
         let echoes = |node: &NodeName| {
-            ProbeRequest::Paths(Echoes { peers: peers(node), count, interval_ms: ECHO_INTERVAL_MS, marker: None })
+            ProbeRequest::Paths(Echoes {
+                peers: peers(node),
+                count,
+                interval_ms: ECHO_INTERVAL_MS,
+                marker: None,
+            })
         };
         let replies = self.everywhere(echoes, QUICK).await.into_iter();
         replies

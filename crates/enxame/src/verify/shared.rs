@@ -14,7 +14,7 @@ use enxame_core::probe::{
     Watch,
 };
 use enxame_core::report::{PerNode, SharedObservations, SharedSubject};
-use futures::future::{join_all, select};
+use futures::future::{Either, join_all, select};
 
 use super::{Probing, RunIdentity};
 
@@ -53,7 +53,9 @@ pub(crate) async fn observe_shared(
     };
     let mut steps = Steps { probing, look, seen };
     // What was not done by then was not observed.
-    drop(select(cancelled, pin!(steps.all())).await);
+    match select(cancelled, pin!(steps.all())).await {
+        Either::Left(_) | Either::Right(_) => {}
+    }
     let leftovers = steps.erase().await;
     (steps.seen, leftovers)
 }
@@ -95,7 +97,8 @@ impl<P: Probing> Steps<'_, P> {
             Observed::Known(exports) => {
                 let left = exports.into_iter().filter(|(export, _)| self.may(export, &node));
                 let left = left.filter_map(|(export, outcome)| Some((export, outcome.err()?)));
-                left.map(|(export, why)| format!("files of the proof may be left in {export}: {node}: {why}")).collect()
+                left.map(|(export, why)| format!("files of the proof may be left in {export}: {node}: {why}"))
+                    .collect()
             }
         };
         erased.into_iter().flat_map(told).collect()

@@ -16,7 +16,8 @@ use enxame_core::probe::{
 };
 use enxame_core::proofs::{self, Need, Part, ProofKind, REGISTRY};
 use enxame_core::report::{
-    Observations, Report, SharedObservations, SharedSubject, Subject, SubjectNetwork, SubjectNode, Verdict, WireObservations,
+    Observations, Report, SharedObservations, SharedSubject, Subject, SubjectNetwork, SubjectNode, Verdict,
+    WireObservations,
 };
 
 use super::run::{Course, RunIdentity, RunOutcome, observe};
@@ -144,7 +145,9 @@ impl Scripted {
                 let outcome = |export: &ProbedExport| (export.name.clone(), Ok(SharedOutcome::default()));
                 ProbeReply::Shared(order.exports.iter().map(outcome).collect())
             }
-            ProbeRequest::Doors(_) => ProbeReply::Doors(DoorsTried { control: Ok(()), open: BTreeMap::new() }),
+            ProbeRequest::Doors(_) => {
+                ProbeReply::Doors(DoorsTried { control: Ok(()), open: BTreeMap::new() })
+            }
         }
     }
 }
@@ -378,7 +381,10 @@ async fn files_are_written_and_read_while_the_wire_is_watched_and_erased_whateve
     let whole = ["watch", "paths", "write", "read files", "doors", "stop", "erase"];
     let agents = Scripted::default();
     let (seen, leftovers) = look_at_files(&agents, pending()).await;
-    assert_eq!((steps_of(&agents, "kvm2"), steps_of(&agents, "kvm4")), (whole.map(str::to_owned).into(), whole.map(str::to_owned).into()));
+    assert_eq!(
+        (steps_of(&agents, "kvm2"), steps_of(&agents, "kvm4")),
+        (whole.map(str::to_owned).into(), whole.map(str::to_owned).into())
+    );
     assert_eq!((seen.watched.len(), leftovers.len()), (2, 0));
 
     for step in ["watch", "paths", "write", "read files", "doors", "stop"] {

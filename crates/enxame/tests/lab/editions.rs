@@ -12,7 +12,7 @@ use crate::support::{
     Ended, NODES, applied, capture, config, docker_repository, enxame, lab, node, on_node, prepared, root,
     wait_until,
 };
-use crate::{firewall, planned};
+use crate::{firewall, planned, storage};
 
 /// A configuration beside the laboratory's own, with a part of it replaced.
 fn variant(name: &str, old: &str, new: &str) -> String {
@@ -258,4 +258,24 @@ fn the_providers_edge_stands_before_the_nodes_and_cannot_lock_its_owner_out() {
     assert_eq!(firewall::seen_over_ipv4(), Vec::<String>::new());
     drop(provider);
     assert!(firewall::seen_over_ipv4().contains(&"203.0.113.12 8080 open".to_owned()));
+}
+
+#[test]
+fn shared_files_that_are_taken_away_are_shut_and_stay_where_they_are() {
+    storage::shared();
+    on_node(storage::SERVER, &format!("echo kept >{}/file", storage::DIRECTORY));
+    let gone = enxame(&["apply", "--yes", "--quiet"]);
+    assert_eq!(gone.code, 0, "{gone}");
+    assert!(gone.stdout.contains("the shared files stay in /srv/nfs/swarm_data"), "{gone}");
+    assert_eq!(planned(), Vec::<String>::new());
+    assert_eq!(
+        on_node(storage::SERVER, "systemctl is-active nfs-server || true; ip -br link show enxame0 || true"),
+        "inactive"
+    );
+    assert_eq!(on_node(storage::SERVER, &format!("cat {}/file", storage::DIRECTORY)), "kept");
+    // Written again, they are served again as they are.
+    let again = storage::with_files(&["apply", "--yes", "--quiet"]);
+    assert_eq!(again.code, 0, "{again}");
+    assert_eq!(storage::planned(), Vec::<String>::new());
+    assert_eq!(on_node(storage::SERVER, &format!("cat {}/file", storage::DIRECTORY)), "kept");
 }

@@ -3,7 +3,7 @@
 //!
 //! A module is an area of `scripts/lab-times`. The tests share one laboratory and may run in any order: each begins from
 //! a state of one chain, `prepared` (packages in, nothing configured), `applied` (after one apply by this very build),
-//! `published` (with what people publish by mistake). Who comes to a state first makes and saves it; run in order of
+//! `published` (with what people publish by mistake), `shared` (with tunnels and shared files). Who comes to a state first makes and saves it; run in order of
 //! their names, that is the test that shows it.
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "helpers of tests fail the test")]
@@ -13,6 +13,7 @@ mod edge;
 mod editions;
 mod failures;
 mod firewall;
+mod storage;
 mod support;
 mod uninstall;
 mod wire;

@@ -2,6 +2,7 @@
 //! publishes is closed in `DOCKER-USER`, in both address families. Never `ufw reset`: the files are replaced and loaded
 //! at once.
 
+mod chain;
 mod others;
 mod wanted;
 
@@ -16,7 +17,7 @@ use self::wanted::{Wishes, allowed, openings};
 use super::guard_table::why_closed;
 use super::ufw_rules::{self as ufw, Family};
 use super::{Firewall, NoNetwork, brief};
-use crate::files::{line_differences, with_block};
+use crate::files::{BLOCK_END_LINE, BrokenBlock, line_differences, with_block, without_block};
 use crate::limits::MAX_TEXT_BYTES;
 
 pub(crate) const KIND: Kind = Kind::of("ufw");
@@ -78,6 +79,32 @@ pub fn user_rules(family: Family) -> String {
 #[must_use]
 pub fn after_rules(family: Family) -> String {
     format!("/etc/ufw/after{}.rules", family.digit())
+}
+
+/// The file that is loaded before them.
+fn before_rules(family: Family) -> String {
+    format!("/etc/ufw/before{}.rules", family.digit())
+}
+
+/// What ufw runs where it may be executed, whenever it starts, stops or reloads (ufw-framework(8)).
+const HOOKS: [&str; 2] = ["/etc/ufw/before.init", "/etc/ufw/after.init"];
+
+/// What of `after.rules` is loaded behind our block would take the place of what it holds.
+const DOCKER_USER: &str = "DOCKER-USER";
+
+/// The text of `after.rules` with our block in it: where it was or, where others fill `DOCKER-USER` behind it, at the end.
+///
+/// # Errors
+/// [`BrokenBlock`].
+pub fn with_after_block(now: &str, wanted: &Wanted) -> Result<String, BrokenBlock> {
+    let text = with_block(now, &wanted.block())?;
+    let Some((_, behind)) = text.split_once(BLOCK_END_LINE) else { return Ok(text) };
+    let fills = |line: &str| !line.trim_start().starts_with('#') && line.contains(DOCKER_USER);
+    if !behind.lines().any(fills) {
+        return Ok(text);
+    }
+    let without = without_block(now)?.unwrap_or_else(|| now.to_owned());
+    with_block(&without, &wanted.block())
 }
 
 /// Why nothing is done to a file, and what to do about it.
@@ -154,7 +181,7 @@ fn of_family(
     let mut found = rule_differences(path, now, &new);
     let path = after_rules(family);
     let now = readable(view, &path)?.unwrap_or_default();
-    let new = with_block(now, &wanted.block()).map_err(|error| Refusal::broken_block(&path, &error))?;
+    let new = with_after_block(now, wanted).map_err(|error| Refusal::broken_block(&path, &error))?;
     fits(&path, &new)?;
     found.extend(line_differences(path, now, &new));
     match table(view.facts, family) {
@@ -228,9 +255,11 @@ impl Declare for Ufw {
     }
 
     fn asks(&self, _: &Config, _: &NodeConfig) -> FactsQuery {
-        let rules = Family::ALL.into_iter().flat_map(|family| [user_rules(family), after_rules(family)]);
+        let rules = Family::ALL
+            .into_iter()
+            .flat_map(|family| [user_rules(family), after_rules(family), before_rules(family)]);
         FactsQuery {
-            files: rules.chain([CONF, DEFAULTS].map(str::to_owned)).collect(),
+            files: rules.chain([CONF, DEFAULTS].map(str::to_owned)).chain(HOOKS.map(str::to_owned)).collect(),
             filter: true,
             ..FactsQuery::default()
         }
@@ -263,7 +292,10 @@ fn declare(view: &View<'_>, firewall: &Firewall<'_>) -> Declaration {
     differences.extend(settings(view.facts));
     for (family, wanted) in &wanted {
         declaration.findings.extend(others::in_docker_user(view, *family, wanted, &wishes.interfaces));
+        declaration.findings.extend(others::in_after_rules(view, *family));
+        declaration.findings.extend(others::in_before_rules(view, *family, &wishes));
     }
+    declaration.findings.extend(others::hooks(view));
     let defaults = view.facts.files.get(DEFAULTS).and_then(FileFacts::content).unwrap_or_default();
     if setting(defaults, "MANAGE_BUILTINS").map(plain) == Some("yes") {
         declaration.findings.push(finding(

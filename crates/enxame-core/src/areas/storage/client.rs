@@ -81,14 +81,11 @@ impl Declare for StorageClient {
         let conf = if is_server { texts::server_conf(wanted.address) } else { texts::client_conf() };
         differences.extend(conf.differences(view.facts));
         if !differences.is_empty() {
-            let reason = "the shared files are mounted by NFSv4, which needs one port and neither rpcbind nor statd";
+            let reason =
+                "the shared files are mounted by NFSv4, which needs one port and neither rpcbind nor statd";
             declaration.change(
-                Draft::new(
-                    "prepare the node for shared files",
-                    reason,
-                    Action { mask, install, conf },
-                )
-                .differing(differences),
+                Draft::new("prepare the node for shared files", reason, Action { mask, install, conf })
+                    .differing(differences),
             );
         }
         declaration
@@ -105,7 +102,8 @@ fn old_mounts(view: &View<'_>) -> Option<Finding> {
     if mounts.is_empty() {
         return None;
     }
-    let message = format!("{} is mounted by NFS before version 4, which needs rpcbind and statd", mounts.join(", "));
+    let message =
+        format!("{} is mounted by NFS before version 4, which needs rpcbind and statd", mounts.join(", "));
     let hint = format!("mount it with vers=4.2, or not at all: enxame masks {}", MASKED.join(", "));
     Some(Finding::error("4.2", message, hint).on(&view.node.name))
 }

@@ -110,7 +110,8 @@ fn ours(view: &View<'_>, wanted: Wanted<'_>, image: Option<u64>) -> Declaration 
     let free = view.facts.volatile.shared.as_ref().map_or(0, |shared| shared.around_bytes);
     let spare = free.saturating_sub(LEFT_FREE_BYTES);
     let Some(bytes) = wanted.storage.size_bytes.or(image) else {
-        let message = format!("nothing is mounted at {ROOT}, and how large the shared files may grow is not written");
+        let message =
+            format!("nothing is mounted at {ROOT}, and how large the shared files may grow is not written");
         let hint = format!(
             "write `storage.size`, e.g. {}: a file of that size is made for them ({} free). Or mount a file system there",
             in_words(spare / 2),
@@ -120,7 +121,8 @@ fn ours(view: &View<'_>, wanted: Wanted<'_>, image: Option<u64>) -> Declaration 
     };
     let now = image.unwrap_or_default();
     if bytes < now {
-        let message = format!("the shared files have {}, and `storage.size` says {}", in_words(now), in_words(bytes));
+        let message =
+            format!("the shared files have {}, and `storage.size` says {}", in_words(now), in_words(bytes));
         return refusal(view, message, "they can grow and not shrink: write what they have");
     }
     if bytes - now > spare {
@@ -156,7 +158,7 @@ fn ours(view: &View<'_>, wanted: Wanted<'_>, image: Option<u64>) -> Declaration 
 fn in_words(bytes: u64) -> String {
     match bytes {
         0..0x4000_0000 => format!("{}M", bytes >> 20),
-        _ if bytes % (1 << 30) == 0 || bytes >= 10 << 30 => format!("{}G", bytes >> 30),
+        _ if bytes.is_multiple_of(1 << 30) || bytes >= 10 << 30 => format!("{}G", bytes >> 30),
         _ => format!("{}M", bytes >> 20),
     }
 }

@@ -16,9 +16,7 @@ use std::net::Ipv4Addr;
 
 use crate::config::{Config, ExportConfig, NodeConfig, StorageConfig};
 
-pub use texts::{
-    CONF_PATH, DROP_IN_PATH, EXPORTS_PATH, MOUNT_PATH, MOUNT_UNIT, directory,
-};
+pub use texts::{CONF_PATH, DROP_IN_PATH, EXPORTS_PATH, MOUNT_PATH, MOUNT_UNIT, directory};
 
 /// Where the shared files are, as in the manual.
 pub const ROOT: &str = "/srv/nfs/swarm_data";

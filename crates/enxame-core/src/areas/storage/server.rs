@@ -8,8 +8,8 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    DROP_IN_PATH, EXPORTS_PATH, ROOT, SERVER_PACKAGE, SERVER_UNIT, TRACKING_UNIT, Wanted,
-    client, directory, filesystem, removal, texts,
+    DROP_IN_PATH, EXPORTS_PATH, ROOT, SERVER_PACKAGE, SERVER_UNIT, TRACKING_UNIT, Wanted, client, directory,
+    filesystem, removal, texts,
 };
 use crate::change::{Difference, Kind, Risk};
 use crate::config::{Config, NodeConfig};
@@ -110,7 +110,10 @@ fn elsewhere(view: &View<'_>, wanted: Wanted<'_>) -> Declaration {
     if !removal::serves(view) {
         return Declaration::nothing();
     }
-    let message = format!("holds the shared files, and cluster.yaml gives the role `storage` to {}", wanted.server.name);
+    let message = format!(
+        "holds the shared files, and cluster.yaml gives the role `storage` to {}",
+        wanted.server.name
+    );
     let hint = format!(
         "enxame does not move them yet: give the role back to {}; or copy them yourself, then take `storage:` away, apply, and \
          write it again with the other node",
@@ -163,7 +166,8 @@ fn declare(view: &View<'_>, wanted: Wanted<'_>) -> Declaration {
             differences.extend(of_exports(server, wanted));
             findings.extend(gone(server, wanted).iter().map(|path| {
                 let message = format!("{path} is shared no more, and its files stay");
-                let hint = format!("to share them again, name the export again; to be rid of them: rm -r {path}");
+                let hint =
+                    format!("to share them again, name the export again; to be rid of them: rm -r {path}");
                 Finding::warning("4.1", message, hint).on(&view.node.name)
             }));
         }
@@ -171,12 +175,15 @@ fn declare(view: &View<'_>, wanted: Wanted<'_>) -> Declaration {
     if differences.is_empty() {
         return Declaration { drafts: Vec::new(), findings };
     }
-    let reason = "the shared files go by NFSv4 inside the tunnels, where an address is a key, and nowhere else";
+    let reason =
+        "the shared files go by NFSv4 inside the tunnels, where an address is a key, and nowhere else";
     let action = Action { install, directories, files: files.into(), how };
-    let mut draft = Draft::new("serve the shared files in the tunnels", reason, action).differing(differences);
+    let mut draft =
+        Draft::new("serve the shared files in the tunnels", reason, action).differing(differences);
     if how == How::Restart && seen.server.is_some() {
-        draft = draft
-            .risking(Risk::Restarts(format!("{SERVER_UNIT}: whoever writes to shared files waits meanwhile")));
+        draft = draft.risking(Risk::Restarts(format!(
+            "{SERVER_UNIT}: whoever writes to shared files waits meanwhile"
+        )));
     }
     Declaration { drafts: vec![draft], findings }
 }
@@ -257,8 +264,8 @@ fn gone(server: &ServerFacts, wanted: Wanted<'_>) -> Vec<String> {
     let paths: BTreeSet<String> = wanted.storage.exports.iter().map(|one| directory(&one.name)).collect();
     let below = format!("{ROOT}/");
     let is_gone = |path: &&String| path.starts_with(&below) && !paths.contains(*path);
-    let served: BTreeSet<&String> = server.exports.iter().map(|one| &one.path).filter(is_gone).collect();
-    served.into_iter().cloned().collect()
+    let found: BTreeSet<&String> = server.exports.iter().map(|one| &one.path).filter(is_gone).collect();
+    found.into_iter().cloned().collect()
 }
 
 /// The files that a server has and a client has not.

@@ -22,7 +22,6 @@ pub const MOUNT_UNIT: &str = "srv-nfs-swarm_data.mount";
 /// Its file.
 pub const MOUNT_PATH: &str = "/etc/systemd/system/srv-nfs-swarm_data.mount";
 
-
 /// Where an export's files are.
 #[must_use]
 pub fn directory(name: &NodeName) -> String {

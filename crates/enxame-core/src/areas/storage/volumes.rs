@@ -3,6 +3,7 @@
 //! The engine keeps a volume's options for good, and gives whoever writes others the old ones without a word.
 
 use std::collections::BTreeSet;
+use std::fmt::Write;
 use std::net::Ipv4Addr;
 
 use super::{Wanted, directory};
@@ -59,7 +60,9 @@ pub fn yaml(entries: &[Entry]) -> String {
     }
     for Entry { export, device, options } in entries {
         let name = export.as_str();
-        text += &format!(
+        // Writing to a string does not fail.
+        let _ = write!(
+            text,
             "  {name}:\n    driver: local\n    driver_opts:\n      type: nfs\n      device: \"{device}\"\n      o: \"{options}\"\n"
         );
     }
@@ -87,7 +90,8 @@ pub(super) fn findings(view: &View<'_>, wanted: Wanted<'_>) -> Vec<Finding> {
         found.push(Finding::warning("4.2", message, hint).on(&view.node.name));
     }
     if wanted.storage.profile == MountProfile::Manual && view.node.name == wanted.server.name {
-        let message = "the manual's mounts are soft: a write that is not answered in time fails, and may be lost";
+        let message =
+            "the manual's mounts are soft: a write that is not answered in time fails, and may be lost";
         found.push(Finding::warning("4.2", message, "`storage.profile: hard` waits instead"));
     }
     found

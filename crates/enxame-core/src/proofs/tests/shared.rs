@@ -7,9 +7,7 @@ use super::healthy::{address, known, name};
 use crate::config::Config;
 use crate::facts::Observed;
 use crate::names::NodeName;
-use crate::probe::{
-    Capture, Door, DoorsTried, PathQuality, PeerCounts, Shared, SharedOutcome,
-};
+use crate::probe::{Capture, Door, DoorsTried, PathQuality, PeerCounts, Shared, SharedOutcome};
 use crate::report::{Observations, PerNode, Proof, SharedObservations, SharedSubject, Verdict};
 
 const NODES: [&str; 3] = ["kvm2", "kvm4", "kvm8"];
@@ -45,7 +43,11 @@ fn healthy() -> SharedObservations {
                 roots_file: Some(root.map_err(str::to_owned)),
                 ..SharedOutcome::default()
             };
-            let outcome = if export == "database" && node != "kvm8" { Err("access denied".to_owned()) } else { Ok(outcome) };
+            let outcome = if export == "database" && node != "kvm8" {
+                Err("access denied".to_owned())
+            } else {
+                Ok(outcome)
+            };
             (name(export), outcome)
         };
         [("web", Ok(1000)), ("mail", Err("permission denied")), ("database", Ok(0))].map(of_export).into()
@@ -58,7 +60,11 @@ fn healthy() -> SharedObservations {
                 read_from: others.into_iter().map(|peer| (name(peer), Ok(10_000))).collect(),
                 ..SharedOutcome::default()
             };
-            let outcome = if export == "database" && node != "kvm8" { Err("access denied".to_owned()) } else { Ok(outcome) };
+            let outcome = if export == "database" && node != "kvm8" {
+                Err("access denied".to_owned())
+            } else {
+                Ok(outcome)
+            };
             (name(export), outcome)
         };
         ["web", "mail", "database"].map(of_export).into()
@@ -93,7 +99,9 @@ fn proofs(seen: &SharedObservations, absent: &[&str]) -> Vec<Proof> {
 
 fn not_passed(seen: &SharedObservations) -> Vec<String> {
     let proofs = proofs(seen, &[]).into_iter().filter(|proof| proof.verdict != Verdict::Pass);
-    proofs.map(|proof| format!("{:?} {} {}", proof.verdict, super::healthy::short(&proof), proof.text)).collect()
+    proofs
+        .map(|proof| format!("{:?} {} {}", proof.verdict, super::healthy::short(&proof), proof.text))
+        .collect()
 }
 
 fn outcome<'a>(of: &'a mut PerNode<Shared>, node: &str, export: &str) -> &'a mut SharedOutcome {
@@ -112,7 +120,12 @@ fn whatever_is_spoilt_fails_where_it_is_and_nowhere_else() {
     type Spoil = fn(&mut SharedObservations);
     let spoils: [(&str, Spoil); 12] = [
         ("Fail TunnelsCarry - kvm2>kvm4 none of 20", |seen| {
-            known(&mut seen.echoes, "kvm2").get_mut(&"192.168.255.2".parse().unwrap()).unwrap().as_mut().unwrap().returned = 0;
+            known(&mut seen.echoes, "kvm2")
+                .get_mut(&"192.168.255.2".parse().unwrap())
+                .unwrap()
+                .as_mut()
+                .unwrap()
+                .returned = 0;
         }),
         ("Fail FilesShared web kvm4 could not write: no space left", |seen| {
             known(&mut seen.written, "kvm4").insert(name("web"), Err("no space left".to_owned()));
@@ -127,9 +140,12 @@ fn whatever_is_spoilt_fails_where_it_is_and_nowhere_else() {
         ("Fail FilesShared database kvm2 is no client of it by cluster.yaml, and could write", |seen| {
             known(&mut seen.written, "kvm2").insert(name("database"), Ok(SharedOutcome::default()));
         }),
-        ("Fail FilesOwned web kvm2 files that root makes are user 0's, and they are to be user 1000's", |seen| {
-            outcome(&mut seen.written, "kvm2", "web").roots_file = Some(Ok(0));
-        }),
+        (
+            "Fail FilesOwned web kvm2 files that root makes are user 0's, and they are to be user 1000's",
+            |seen| {
+                outcome(&mut seen.written, "kvm2", "web").roots_file = Some(Ok(0));
+            },
+        ),
         ("Fail FilesOwned mail kvm2 files that root makes are user 0's, and root is to make none", |seen| {
             outcome(&mut seen.written, "kvm2", "mail").roots_file = Some(Ok(0));
         }),
@@ -196,6 +212,9 @@ fn of_a_node_that_does_not_answer_nothing_is_known_and_the_others_stand() {
 
 #[test]
 fn without_tunnels_there_is_nothing_to_prove() {
-    let config = Config::parse("cluster.yaml", "version: 1\ncluster: lab\nnodes:\n  - {name: kvm2, address: 203.0.113.12}\n");
+    let config = Config::parse(
+        "cluster.yaml",
+        "version: 1\ncluster: lab\nnodes:\n  - {name: kvm2, address: 203.0.113.12}\n",
+    );
     assert_eq!(SharedSubject::of(&config.unwrap()), None);
 }

@@ -6,12 +6,12 @@ use std::time::Duration;
 use enxame_core::areas::firewall::docker_user;
 use enxame_core::areas::firewall::guard_table::PUBLISHED_CHAIN;
 use enxame_core::areas::firewall::ufw::{
-    Action, CONF, DEFAULTS, SETTINGS, Wanted, after_rules, plain, setting, user_rules,
+    Action, CONF, DEFAULTS, SETTINGS, Wanted, after_rules, plain, setting, user_rules, with_after_block,
 };
 use enxame_core::areas::firewall::ufw_rules::{self as ufw, Family};
 use enxame_core::config::ForeignRules;
 use enxame_core::facts::{FileFacts, Observed, TableFacts};
-use enxame_core::files::{bytes_of, with_block};
+use enxame_core::files::bytes_of;
 
 use crate::actuate::{ActuateError, Context};
 use crate::deadman::{Step, WayBack};
@@ -105,7 +105,7 @@ pub(super) fn act(on: &mut Context<'_>, action: &Action) -> Result<(), ActuateEr
         let rules = ufw::composed(&read(on.host, &user)?, &wanted.rules, action.foreign)
             .map_err(|error| wrong(&user, &error))?;
         let block =
-            with_block(&read(on.host, &after)?, &wanted.block()).map_err(|error| wrong(&after, &error))?;
+            with_after_block(&read(on.host, &after)?, wanted).map_err(|error| wrong(&after, &error))?;
         let before = if family == Family::V4 { &now.ipv4 } else { &now.ipv6 };
         for text in [&rules, &wanted.block(), &docker_chains(before, wanted, action.foreign)?] {
             try_load(on.host, family, text)?;

@@ -17,7 +17,8 @@ const DISK: Duration = Duration::from_secs(900);
 
 pub(super) fn act(on: &mut Context<'_>, action: &Action) -> Result<(), ActuateError> {
     let bytes = action.bytes.to_string();
-    let run = |on: &Context<'_>, words: &[&str]| on.host.run_ok(&Command::new(words.iter().copied()).within(DISK));
+    let run =
+        |on: &Context<'_>, words: &[&str]| on.host.run_ok(&Command::new(words.iter().copied()).within(DISK));
     if on.host.exists(IMAGE_PATH) {
         // As large as it is to be, or larger; what is in it stays.
         run(on, &["fallocate", "--length", &bytes, IMAGE_PATH])?;
@@ -28,6 +29,8 @@ pub(super) fn act(on: &mut Context<'_>, action: &Action) -> Result<(), ActuateEr
         run(on, &["fallocate", "--length", &bytes, PARTIAL])?;
         run(on, &["chmod", "0600", PARTIAL])?;
         run(on, &["mkfs.ext4", "-q", "-F", "-m", "0", "-E", "nodiscard", "-L", "enxame-files", PARTIAL])?;
+        // What it made of zeros are holes now.
+        run(on, &["fallocate", "--length", &bytes, PARTIAL])?;
         run(on, &["sync", PARTIAL])?;
         run(on, &["mv", "--no-clobber", "--no-target-directory", PARTIAL, IMAGE_PATH])?;
     }

@@ -55,7 +55,12 @@ pub(crate) fn state(host: &dyn Host) -> Option<SharedState> {
     let known = known.filter_map(|client| fs::read_to_string(client.path().join("info")).ok());
     // `Y` once it is over (nfsd, `nfsctl.c`); where no server runs there is nothing to read.
     let is_in_grace = host.text("/proc/fs/nfsd/v4_end_grace").trim() == "N";
-    Some(SharedState { around_bytes, within, clients: known.filter_map(|info| client(&info)).collect(), is_in_grace })
+    Some(SharedState {
+        around_bytes,
+        within,
+        clients: known.filter_map(|info| client(&info)).collect(),
+        is_in_grace,
+    })
 }
 
 /// The address of a client of the server's, of lines `KEY: VALUE`.
@@ -236,7 +241,8 @@ mod tests {
                    0: 03FFA8C0:0801 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 1 1 0\n   \
                    1: 03FFA8C0:0801 01FFA8C0:0300 01 00000000:00000000 00:00000000 00000000     0        0 2 1 0\n   \
                    2: 00000000:0016 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 3 1 0\n";
-        let tcp6 = "   0: 00000000000000000000000000000000:0801 00000000000000000000000000000000:0000 0A 0 0\n";
+        let tcp6 =
+            "   0: 00000000000000000000000000000000:0801 00000000000000000000000000000000:0000 0A 0 0\n";
         let with = |tcp6: &str| {
             FakeHost::default()
                 .with_file(THREADS, "16\n")
@@ -266,7 +272,8 @@ mod tests {
 
     #[test]
     fn what_others_export_is_named_with_its_place() {
-        let host = FakeHost::default().with_file(EXPORTS, "# /srv/example *(ro)\n\n  /srv/data 10.0.0.1(rw)\n");
+        let host =
+            FakeHost::default().with_file(EXPORTS, "# /srv/example *(ro)\n\n  /srv/data 10.0.0.1(rw)\n");
         assert_eq!(foreign_exports(&host), ["/etc/exports:3: /srv/data 10.0.0.1(rw)"]);
     }
 }

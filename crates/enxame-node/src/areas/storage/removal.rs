@@ -22,7 +22,8 @@ pub(super) fn act(on: &mut Context<'_>, action: &Action) -> Result<(), ActuateEr
         on.host.remove(Path::new(path))?;
     }
     systemctl(on, &["daemon-reload"])?;
-    let unmask: Vec<&str> = ["unmask", "--quiet"].into_iter().chain(action.unmask.iter().map(String::as_str)).collect();
+    let unmask: Vec<&str> =
+        ["unmask", "--quiet"].into_iter().chain(action.unmask.iter().map(String::as_str)).collect();
     systemctl(on, &unmask)?;
     if action.serves && !action.stop {
         systemctl(on, &["restart", SERVER_UNIT])?;

@@ -1,6 +1,8 @@
 //! What the actions do to a node, in memory.
 
-use enxame_core::areas::storage::{EXPORTS_PATH, IMAGE_PATH, MOUNT_PATH, client, filesystem, removal, server};
+use enxame_core::areas::storage::{
+    EXPORTS_PATH, IMAGE_PATH, MOUNT_PATH, client, filesystem, removal, server,
+};
 use enxame_core::files::{HEADER, OwnedFile};
 
 use crate::host::{FakeHost, Finished};
@@ -13,7 +15,8 @@ fn making() -> filesystem::Action {
 fn with_disk() -> FakeHost {
     let device = Finished { stdout: "/dev/loop0\n".to_owned(), ..fine() };
     let programs = ["mkdir", "fallocate", "chmod", "mkfs.ext4", "sync", "mv", "systemctl", "resize2fs"];
-    let host = programs.into_iter().fold(FakeHost::default(), |host, program| host.answering(program, fine()));
+    let host =
+        programs.into_iter().fold(FakeHost::default(), |host, program| host.answering(program, fine()));
     host.answering("losetup --noheadings", device).answering("losetup", fine())
 }
 
@@ -32,14 +35,19 @@ fn a_file_system_is_made_beside_its_place_and_one_that_is_there_is_never_formatt
 
     let host = with_disk().with_file(IMAGE_PATH, "whatever is in it");
     act(&host, None, making()).unwrap();
-    assert!(!formatted(&host) && !lines(&host).iter().any(|line| line.starts_with("mv")), "{:#?}", lines(&host));
+    assert!(
+        !formatted(&host) && !lines(&host).iter().any(|line| line.starts_with("mv")),
+        "{:#?}",
+        lines(&host)
+    );
     assert!(lines(&host).contains(&"resize2fs /dev/loop0".to_owned()));
 }
 
 #[test]
 fn a_file_system_that_is_not_whole_does_not_come_to_its_place() {
     let host = FakeHost::default().answering("mkfs.ext4", refused("no space left on device"));
-    let host = ["mkdir", "fallocate", "chmod"].into_iter().fold(host, |host, one| host.answering(one, fine()));
+    let host =
+        ["mkdir", "fallocate", "chmod"].into_iter().fold(host, |host, one| host.answering(one, fine()));
     assert!(act(&host, None, making()).is_err());
     assert!(!lines(&host).iter().any(|line| line.starts_with("mv") || line.starts_with("systemctl")));
 }
@@ -111,7 +119,8 @@ fn whoever_exports_files_of_their_own_keeps_the_server() {
             .into_iter()
             .fold(FakeHost::default(), |host, one| host.answering(one, fine()))
             .with_file(EXPORTS_PATH, HEADER);
-        act(&host, None, removal::Action { unmask: vec!["rpcbind.socket".to_owned()], serves, stop }).unwrap();
+        act(&host, None, removal::Action { unmask: vec!["rpcbind.socket".to_owned()], serves, stop })
+            .unwrap();
         assert_eq!(host.files().keys().filter(|path| !path.starts_with("/var/lib/enxame")).count(), 0);
         lines(&host)
     };

@@ -131,7 +131,9 @@ impl Model {
             }
         }
         let other = self.disturbed.replace(name.clone()).filter(|other| other != name);
-        if let Some(other) = other.filter(|other| !self.nodes[other].is_ready() && !is_fresh(&self.nodes[other])) {
+        if let Some(other) =
+            other.filter(|other| !self.nodes[other].is_ready() && !is_fresh(&self.nodes[other]))
+        {
             self.violate(Violation::TwoDisturbed(other, name.clone()));
         }
         let mut running: BTreeMap<&str, usize> = BTreeMap::new();

@@ -108,7 +108,10 @@ async fn look(eyes: &Scripted, cancelled: impl Future<Output = ()>) -> Vec<Sight
 
 fn judged(eyes: &Scripted, sightings: Vec<Sighting>) -> Report {
     let kinds: Vec<_> = REGISTRY.iter().copied().filter(|kind| kind.part == Part::Exposure).collect();
-    proofs::judge(&Observations { unreachable: eyes.away.clone(), sightings, ..Observations::default() }, &kinds)
+    proofs::judge(
+        &Observations { unreachable: eyes.away.clone(), sightings, ..Observations::default() },
+        &kinds,
+    )
 }
 
 #[tokio::test]

@@ -137,7 +137,11 @@ fn ask(engine: &Engine, asks_volumes: bool) -> Result<Answers, EngineError> {
             within(LOOK, api.list_networks(Some(overlays))),
             within(LOOK, api.list_containers(None::<ListContainersOptions>)),
             async {
-                if asks_volumes { within(LOOK, api.list_volumes(None::<ListVolumesOptions>)).await.ok() } else { None }
+                if asks_volumes {
+                    within(LOOK, api.list_volumes(None::<ListVolumesOptions>)).await.ok()
+                } else {
+                    None
+                }
             },
         ))
     })?;
@@ -170,12 +174,12 @@ fn ask(engine: &Engine, asks_volumes: bool) -> Result<Answers, EngineError> {
     // Only a warning comes of them.
     let containers = published(first.2.unwrap_or_default());
     let volumes = first.3.and_then(|told| told.volumes).unwrap_or_default();
-    let volumes = volumes.into_iter().filter_map(over_nfs).collect();
+    let volumes = volumes.iter().filter_map(over_nfs).collect();
     Ok(Answers { api_version: engine.api_version().to_owned(), info, swarm, workloads, containers, volumes })
 }
 
 /// A volume of the local driver that mounts something by NFS.
-fn over_nfs(volume: Volume) -> Option<(String, VolumeFacts)> {
+fn over_nfs(volume: &Volume) -> Option<(String, VolumeFacts)> {
     let option = |key: &str| volume.options.get(key).cloned().unwrap_or_default();
     let is_it = volume.driver == "local" && option("type").starts_with("nfs");
     let facts = VolumeFacts { device: option("device"), options: option("o") };
