@@ -26,7 +26,7 @@ pub(crate) fn blank() -> NodeFacts {
         sysctl_set: Vec::new(),
         packages: [].into(),
         units: [].into(),
-        engine: EngineFacts { state: EngineState::Absent, flags: Vec::new() },
+        engine: EngineFacts { state: EngineState::Absent, flags: Vec::new(), socket_is_directory: false },
         interfaces: Vec::new(),
         routes: [].into(),
         cloud_init: CloudInitFacts::default(),

@@ -288,6 +288,12 @@ fn of_node(
             "Debian 12 or 13, or Ubuntu 22.04 or 24.04 is safer",
         );
     }
+    if let Some(why) = &facts.os.root_is_not_roots {
+        let message = format!(
+            "{why}: systemd makes nothing below it (\"unsafe path transition\"), and whoever it is replaces what root runs"
+        );
+        found.add(Severity::Error, (name, "2"), message, "on the node: chown root:root / && chmod 0755 /");
+    }
     if let Some(how) = &facts.kernel.shared {
         let message = format!("is a container and no machine: {how}");
         let hint = "take a server with a kernel of its own (KVM and its like): in a container no module can be loaded, and what is \

@@ -12,6 +12,7 @@
 
 mod bans;
 mod between;
+mod engines;
 mod facts;
 mod removal;
 mod rivals;

@@ -14,7 +14,8 @@ use std::thread;
 
 use enxame_core::areas::firewall::packages::PACKAGES;
 use enxame_core::facts::{
-    EngineFacts, EngineState, FactsQuery, FilterFacts, NodeFacts, Observed, TunnelFacts, VolatileFacts,
+    EngineFacts, EngineState, FactsQuery, FilterFacts, NodeFacts, Observed, OperatingSystem, TunnelFacts,
+    VolatileFacts,
 };
 
 use crate::areas::engine::look::{self as engine, snap, unit as engine_unit};
@@ -25,6 +26,7 @@ use crate::areas::machine::look::{
 use crate::areas::machine::reboot::BOOT_ID;
 use crate::areas::storage::look as storage;
 use crate::areas::tunnel::look as tunnel;
+use crate::engine::SOCKET;
 use crate::host::Host;
 use crate::{apt, before, deadman, journal};
 
@@ -52,7 +54,10 @@ pub fn gather(host: &dyn Host, query: &FactsQuery) -> NodeFacts {
         let hardware = system::hardware(host);
         let (modules, modules_barred) = modules::look(host, &kernel.release, &query.modules);
         let mut facts = NodeFacts {
-            os: system::operating_system(&host.text("/etc/os-release")),
+            os: OperatingSystem {
+                root_is_not_roots: system::root_is_not_roots(Path::new("/")),
+                ..system::operating_system(&host.text("/etc/os-release"))
+            },
             modules,
             modules_barred,
             kernel,
@@ -66,7 +71,11 @@ pub fn gather(host: &dyn Host, query: &FactsQuery) -> NodeFacts {
             sysctl_set: sysctl::settings(Path::new("/"), &query.sysctl),
             packages: known,
             units: BTreeMap::new(),
-            engine: EngineFacts { state: EngineState::Absent, flags: engine_unit::flags(Path::new("/")) },
+            engine: EngineFacts {
+                state: EngineState::Absent,
+                flags: engine_unit::flags(Path::new("/")),
+                socket_is_directory: Path::new(SOCKET).is_dir(),
+            },
             interfaces: interfaces::look(),
             routes: BTreeMap::new(),
             cloud_init: cloud_init::look(host),

@@ -2,7 +2,7 @@
 
 use crate::change::{Difference, Kind, Risk};
 use crate::config::{AddressPool, Config, EngineConfig, NodeConfig};
-use crate::declare::{Declaration, Declare, Draft, Finding, Scope, SwarmFate, View};
+use crate::declare::{Declaration, Declare, Draft, Finding, Scope, Severity, SwarmFate, View};
 use crate::facts::{EngineState, FactsQuery, FileFacts};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -93,7 +93,7 @@ impl Declare for EngineConfigFile {
         };
         let keys = wanted(&view.config.engine);
         let conflicts = super::conflicts::findings(view, &now, &keys);
-        if !conflicts.is_empty() {
+        if conflicts.iter().any(|finding| finding.severity == Severity::Error) {
             return Declaration { drafts: Vec::new(), findings: conflicts };
         }
         let differences: Vec<Difference> = keys
@@ -107,7 +107,7 @@ impl Declare for EngineConfigFile {
             .chain(unfinished(view))
             .collect();
         if differences.is_empty() {
-            return Declaration::nothing();
+            return Declaration { drafts: Vec::new(), findings: conflicts };
         }
         let is_there = view.facts.engine.state != EngineState::Absent;
         let in_swarm = view.facts.is_swarm_member();
@@ -121,7 +121,8 @@ impl Declare for EngineConfigFile {
         let reason =
             "logs of containers grow until the disk is full; the engine reads the file when it starts";
         let action = Action { keys, restart: is_there, in_swarm };
-        Draft::new("configure the engine", reason, action).differing(differences).risking(risk).into()
+        let draft = Draft::new("configure the engine", reason, action).differing(differences).risking(risk);
+        Declaration { drafts: vec![draft], findings: conflicts }
     }
 
     fn undeclare(&self, view: &View<'_>, _: SwarmFate) -> Declaration {

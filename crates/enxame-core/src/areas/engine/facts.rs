@@ -13,6 +13,9 @@ pub struct EngineFacts {
     /// The flags that systemd starts dockerd with, or would.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub flags: Vec<EngineFlag>,
+    /// Whether a directory stands where it makes its socket.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub socket_is_directory: bool,
 }
 
 /// A flag of dockerd's.

@@ -17,6 +17,9 @@ pub struct OperatingSystem {
     pub codename: String,
     /// `PRETTY_NAME`.
     pub pretty_name: String,
+    /// Why `/` is not root's alone, where it is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub root_is_not_roots: Option<String>,
 }
 
 /// The running kernel, as `uname(2)` has it.

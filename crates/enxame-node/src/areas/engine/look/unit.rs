@@ -16,7 +16,7 @@ const DIRECTORIES: [&str; 5] = [
 ];
 const UNIT: &str = "docker.service";
 /// Flags whose value is judged. Those of a logging driver may be secrets.
-const JUDGED: [&str; 3] = ["iptables", "live-restore", "firewall-backend"];
+const JUDGED: [&str; 4] = ["config-file", "iptables", "live-restore", "firewall-backend"];
 
 /// The flags of dockerd's command line.
 pub(crate) fn flags(root: &Path) -> Vec<EngineFlag> {
@@ -24,20 +24,53 @@ pub(crate) fn flags(root: &Path) -> Vec<EngineFlag> {
     let unit = units.into_iter().find(|lines| !lines.is_empty()).unwrap_or_default();
     let additions = DIRECTORIES.map(|directory| format!("{directory}/{UNIT}.d"));
     let additions = drop_ins::lines(root, &additions.each_ref().map(String::as_str));
-    let mut started = None;
+    let (mut started, mut environment) = (None, Vec::new());
     for line in unit.into_iter().chain(additions) {
+        match line.text.strip_prefix("EnvironmentFile=").map(str::trim) {
+            Some("") => environment.clear(),
+            Some(path) => environment.push(path.trim_start_matches(['-', '/']).to_owned()),
+            None => {}
+        }
         // An empty one takes away what was said before.
         if let Some(command) = line.text.strip_prefix("ExecStart=") {
             let command = command.trim().to_owned();
             started = (!command.is_empty()).then_some(Line { text: command, ..line });
         }
     }
-    started.map(|line| of_command(&line)).unwrap_or_default()
+    let Some(line) = started else { return Vec::new() };
+    let words = shlex::split(&line.text).unwrap_or_default();
+    let mut flags = Vec::new();
+    let mut own = Vec::new();
+    for word in words.into_iter().skip(1) {
+        // systemd takes such a word apart at blanks (`systemd.service(5)`, "COMMAND LINES").
+        match word.strip_prefix('$') {
+            Some(name) if !name.starts_with(['{', '$']) => {
+                let given = environment.iter().rev().find_map(|path| variable(root, path, name));
+                flags.extend(given.into_iter().flat_map(|line| {
+                    let words = line.text.split_whitespace().map(str::to_owned).collect();
+                    of_words(words, &line.place)
+                }));
+            }
+            _ => own.push(word),
+        }
+    }
+    flags.extend(of_words(own, &line.place));
+    flags
 }
 
-fn of_command(line: &Line) -> Vec<EngineFlag> {
-    let words = shlex::split(&line.text).unwrap_or_default();
-    let mut words = words.into_iter().skip(1).peekable();
+/// What a file of the environment sets a variable to, last, without its quotes.
+fn variable(root: &Path, path: &str, name: &str) -> Option<Line> {
+    let lines = drop_ins::lines_of(root, Path::new(path));
+    let value = |line: Line| {
+        let value =
+            line.text.strip_prefix(name)?.strip_prefix('=')?.trim().trim_matches(['"', '\'']).to_owned();
+        Some(Line { text: value, ..line })
+    };
+    lines.into_iter().rev().find_map(value)
+}
+
+fn of_words(words: Vec<String>, place: &str) -> Vec<EngineFlag> {
+    let mut words = words.into_iter().peekable();
     let mut flags = Vec::new();
     while let Some(word) = words.next() {
         let Some(flag) = word.strip_prefix("--").or_else(|| word.strip_prefix('-')) else { continue };
@@ -46,7 +79,7 @@ fn of_command(line: &Line) -> Vec<EngineFlag> {
             None => (flag, words.next_if(|next| !next.starts_with('-'))),
         };
         let value = value.filter(|_| JUDGED.contains(&name));
-        flags.push(EngineFlag { name: name.to_owned(), value, place: line.place.clone() });
+        flags.push(EngineFlag { name: name.to_owned(), value, place: place.to_owned() });
     }
     flags
 }
@@ -80,6 +113,19 @@ mod tests {
         let place = "/etc/systemd/system/docker.service.d/override.conf:3";
         let expected = ["iptables Some(\"false\")", "log-opt None", "D None"];
         assert_eq!(shown(), expected.map(|flag| format!("{place} {flag}")));
+        write("usr/lib/systemd/system/docker.service", "[Service]\nEnvironmentFile=-/etc/default/docker\n");
+        write(
+            "etc/default/docker",
+            "# DOCKER_OPTS=\"--iptables=true\"\nDOCKER_OPTS=\"--iptables=false --config-file /srv/d.json\"\n",
+        );
+        write(
+            "etc/systemd/system/docker.service.d/override.conf",
+            "[Service]\nExecStart=\nExecStart=/usr/bin/dockerd -H fd:// $DOCKER_OPTS\n",
+        );
+        let of_file = ["iptables Some(\"false\")", "config-file Some(\"/srv/d.json\")"];
+        let of_file = of_file.map(|flag| format!("/etc/default/docker:2 {flag}"));
+        let all = of_file.into_iter().chain([format!("{place} H None")]).collect::<Vec<_>>();
+        assert_eq!(shown(), all);
         write("etc/systemd/system/docker.service.d/z.conf", "[Service]\nExecStart=\n");
         assert_eq!(flags(root.path()), []);
     }

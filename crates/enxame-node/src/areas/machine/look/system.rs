@@ -1,5 +1,9 @@
 //! The machine below the engine: distribution, kernel, processors, memory, disk.
 
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
 use enxame_core::facts::{Hardware, Kernel, OperatingSystem};
 use nix::sys::statvfs::statvfs;
 use nix::sys::utsname::uname;
@@ -89,6 +93,17 @@ pub(crate) fn hostname() -> String {
     uname().map(|name| name.nodename().to_string_lossy().into_owned()).unwrap_or_default()
 }
 
+/// Why a directory is not root's alone, where it is not.
+pub(crate) fn root_is_not_roots(root: &Path) -> Option<String> {
+    let about = fs::metadata(root).ok()?;
+    let shown = root.display();
+    if about.uid() != 0 {
+        return Some(format!("{shown} belongs to user {}", about.uid()));
+    }
+    (about.mode() & 0o022 != 0)
+        .then(|| format!("{shown} may be written by others than root (mode {:04o})", about.mode() & 0o7777))
+}
+
 /// Hardware, and how much of it is free now.
 pub(crate) struct Observation {
     /// What stays.
@@ -149,6 +164,19 @@ fn meminfo_bytes(meminfo: &str, key: &str) -> u64 {
 mod tests {
     use super::*;
     use crate::host::FakeHost;
+
+    #[test]
+    fn a_root_directory_that_is_not_roots_alone_is_told() {
+        use std::os::unix::fs::{PermissionsExt, chown};
+        let root = tempfile::tempdir().unwrap();
+        let mode = |mode| fs::set_permissions(root.path(), fs::Permissions::from_mode(mode)).unwrap();
+        mode(0o755);
+        assert_eq!(root_is_not_roots(root.path()), None);
+        mode(0o775);
+        assert!(root_is_not_roots(root.path()).unwrap().contains("(mode 0775)"));
+        chown(root.path(), Some(1000), None).unwrap();
+        assert!(root_is_not_roots(root.path()).unwrap().ends_with("belongs to user 1000"));
+    }
 
     const MACHINE: &str = "         0          0 4294967295\n";
     const ALL: &str = "Name:\tenxame\nCapBnd:\t000001ffffffffff\n";
