@@ -50,13 +50,16 @@ lab-test: setup build
 	@scripts/need-nextest
 	@scripts/lab-test $(DEBUG)
 
-# Long campaigns, about four hours without KVM: 20,000 simulated applies, other releases, engines and address families, then injected faults. Prints its counts.
+# Long campaigns, about six hours without KVM: 20,000 simulated applies, other releases, engines and address families, injected faults under
+# applies, firewalls and shared files, then a minute of fuzzing for each parser. Prints its counts.
 drills: setup build
 	@scripts/need-nextest
 	ENXAME_SEEDS=20000 $(CARGO) test -p enxame --bin enxame simulation::tests::whatever_a_seed -- --nocapture
 	$(CARGO) nextest run --workspace --profile editions
 	@scripts/drills $(DEBUG)
 	@scripts/firewall-drills $(DEBUG)
+	@scripts/storage-drills $(DEBUG)
+	@scripts/fuzz
 
 # Ratios measured side by side, and sizes; never a test.
 bench: setup release

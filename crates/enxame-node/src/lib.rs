@@ -10,6 +10,8 @@ pub mod deadman;
 pub mod engine;
 pub mod facts;
 pub mod forget;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 pub mod host;
 pub mod journal;
 mod netlink;

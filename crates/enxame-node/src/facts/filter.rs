@@ -150,7 +150,7 @@ fn is_being_rearranged(seen: &Observed<TableFacts>, family: Family) -> bool {
 }
 
 /// Reads the output of `iptables-save -t filter`: `:CHAIN POLICY [0:0]`, then `-A CHAIN RULE`.
-fn parse(text: &str, family: Family) -> TableFacts {
+pub(crate) fn parse(text: &str, family: Family) -> TableFacts {
     let policy = |chain: &str| {
         let line =
             text.lines().find_map(|line| line.strip_prefix(':')?.strip_prefix(chain)?.strip_prefix(' '));

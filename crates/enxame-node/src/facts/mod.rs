@@ -135,6 +135,15 @@ pub(crate) fn filter(host: &dyn Host) -> FilterFacts {
     filter::look_anew(host)
 }
 
+#[cfg(fuzzing)]
+pub(crate) use filter::parse as parse_saved;
+
+/// Who flushes firewalls below a directory, for `fuzz/`.
+#[cfg(fuzzing)]
+pub(crate) fn rivals_of(root: &Path) -> usize {
+    rivals::look(root).len()
+}
+
 /// The interface by which packets to an address leave.
 pub(crate) fn interface_to(address: IpAddr) -> Option<String> {
     routes::interface_to(address)

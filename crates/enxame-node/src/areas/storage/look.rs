@@ -218,6 +218,16 @@ fn foreign_exports(host: &dyn Host) -> Vec<String> {
     files.iter().flat_map(lines).collect()
 }
 
+/// All that is read here, for `fuzz/`.
+#[cfg(fuzzing)]
+pub(crate) fn read_all(text: &str) {
+    let _ = place(&mounts(text));
+    let _ = (versions(text), client(text));
+    for line in text.lines() {
+        let _ = (listener(line), exported(line));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -57,6 +57,14 @@ fn barred(lists: &ModuleLists<'_>, states: &BTreeMap<String, ModuleState>) -> BT
     barred::look(Path::new("/"), &modules, &is_known)
 }
 
+/// What files below a directory bar, for `fuzz/`.
+#[cfg(fuzzing)]
+pub(crate) fn barred_by(root: &Path, names: &[&str]) -> BTreeMap<String, Bar> {
+    let module = |name| Module { name, state: ModuleState::Loadable, needs: BTreeSet::new() };
+    let modules: Vec<Module<'_>> = names.iter().map(|name| module(*name)).collect();
+    barred::look(root, &modules, &|_| true)
+}
+
 /// Which of these modules are in the kernel now.
 pub(crate) fn in_kernel(host: &dyn Host, release: &str, names: &[&str]) -> BTreeSet<String> {
     let wanted = names.iter().map(|name| (*name).to_owned()).collect();
