@@ -31,6 +31,9 @@ pub(crate) enum Verb {
     /// Drain, activate or reboot a node
     #[command(subcommand)]
     Node(NodeVerb),
+    /// Give the servers other keys
+    #[command(subcommand)]
+    Rotate(RotateVerb),
     /// Take off the servers all that enxame made, and put back what was there before
     Uninstall(UninstallArgs),
     /// Prove on the wire that nothing leaves the servers in clear, and that only what is declared is open
@@ -140,6 +143,21 @@ pub(crate) enum NodeVerb {
     Activate(NodeArgs),
     /// Drain a node, start the machine anew, wait until it is back whole, and give it tasks again
     Reboot(NodeArgs),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum RotateVerb {
+    /// Have every server make another key for the tunnels, and hand it to all others
+    TunnelKeys(RotateArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RotateArgs {
+    #[command(flatten)]
+    pub(crate) common: CommonArgs,
+    /// Do not ask
+    #[arg(short, long)]
+    pub(crate) yes: bool,
 }
 
 #[derive(Debug, Subcommand)]

@@ -70,7 +70,7 @@ pub struct Unfinished {
 }
 
 /// Why there is no plan.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PlanError {
     /// The resources' order contradicts itself: a defect of the program.
     #[error("the order of changes has a cycle through {0}")]

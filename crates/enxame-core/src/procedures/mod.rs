@@ -6,16 +6,18 @@
 
 mod maintenance;
 mod placement;
+mod rotation;
 #[cfg(test)]
 mod tests;
 
 pub use maintenance::{activate, drain, reboot};
+pub use rotation::rotate_tunnel_keys;
 
 use crate::areas::swarm::availability::RECORD;
 use crate::config::{Config, NodeConfig};
 use crate::facts::{ClusterFacts, NodeFacts, SwarmFacts, SwarmNodeFacts, Workloads, digest_of};
 use crate::names::NodeName;
-use crate::plan::Plan;
+use crate::plan::{Plan, PlanError};
 
 /// Why a procedure cannot be planned.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -32,6 +34,15 @@ pub enum ProcedureError {
     /// The node does not answer.
     #[error("{0} does not answer: {1}")]
     Unreachable(NodeName, String),
+    /// There are no tunnels.
+    #[error("cluster.yaml has no tunnels, and nobody a key for them")]
+    NoTunnels,
+    /// The node has no key that could become another.
+    #[error("{0} has no key for the tunnels yet")]
+    NoKey(NodeName),
+    /// What is there cannot be planned for.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
 }
 
 impl ProcedureError {
@@ -43,6 +54,9 @@ impl ProcedureError {
             Self::NoManager => "`enxame status` says which managers are missing; bring them back first",
             Self::NotAMember(_) => "`enxame apply` joins it",
             Self::Unreachable(..) => "look at it from the provider's console",
+            Self::NoTunnels => "write `tunnel:` or `storage:` there: docs/cluster-yaml.md",
+            Self::NoKey(_) => "`enxame apply` makes it one",
+            Self::Plan(_) => "this is a defect of enxame's: please tell us",
         }
     }
 }

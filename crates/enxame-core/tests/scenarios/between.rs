@@ -8,6 +8,7 @@ use enxame_core::declare::SwarmFate;
 use enxame_core::facts::{DeviceFacts, KeyFacts, NodeFacts, Observed};
 use enxame_core::names::NodeName;
 use enxame_core::plan;
+use enxame_core::procedures;
 
 use crate::world::{World, key};
 
@@ -264,4 +265,61 @@ fn all_of_it_goes_with_the_key_in_cluster_yaml_and_with_enxame() {
     let plan =
         plan::make_removal(&world.config(), &world.facts, SwarmFate::Stays, areas::resources()).unwrap();
     assert!(!plan.changes.iter().any(|change| matches!(change.action, Action::Tunnel(_))));
+}
+
+#[test]
+fn other_keys_are_made_by_all_and_handed_to_all_in_one_run() {
+    let mut world = connected();
+    let old = NODES.map(|node| world.key(node));
+    let plan = procedures::rotate_tunnel_keys(&world.config(), &world.facts).unwrap();
+    let ids: Vec<String> = plan.changes.iter().map(|change| change.id.to_string()).collect();
+    assert_eq!(ids.len(), 6, "{ids:?}");
+    for change in &plan.changes {
+        match &change.action {
+            Action::Tunnel(tunnel::Action::Key(action)) => assert!(action.renew),
+            Action::Tunnel(tunnel::Action::Interface(action)) => {
+                // Every key is made before any is asked for.
+                assert!(
+                    NODES
+                        .iter()
+                        .all(|node| change.after.iter().any(|id| id.0 == format!("{node}/tunnel_key")))
+                );
+                assert_eq!(action.how, How::Reload);
+                assert!(action.peers.iter().all(|peer| peer.key.is_none()));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    for change in &plan.changes {
+        world.make(change);
+    }
+    assert_eq!(world.ids(), [""; 0]);
+    for (node, old) in NODES.iter().zip(&old) {
+        assert_ne!(world.key(node), *old);
+        assert!(
+            NODES.iter().all(|other| !world.conf(other).contains(old.as_str())),
+            "{node}'s old key is nobody's"
+        );
+    }
+    // Cut off half way, an apply goes on.
+    let plan = procedures::rotate_tunnel_keys(&world.config(), &world.facts).unwrap();
+    for change in plan.changes.iter().take(4) {
+        world.make(change);
+    }
+    assert_ne!(world.ids(), [""; 0]);
+    world.apply();
+    assert_eq!(world.ids(), [""; 0]);
+
+    let refused = |world: &World| {
+        procedures::rotate_tunnel_keys(&world.config(), &world.facts).unwrap_err().to_string()
+    };
+    let mut away = connected();
+    away.facts.insert_hole("kvm4-manager".parse().unwrap(), "no route to host");
+    assert_eq!(refused(&away), "kvm4-manager does not answer: no route to host");
+    assert_eq!(refused(&new()), "kvm2-manager has no key for the tunnels yet");
+    let mut without = connected();
+    without.yaml = without.yaml.replace("tunnel:\n  network: 192.168.255.0/24\n", "");
+    let lines = without.yaml.split_inclusive('\n').filter(|line| !line.contains("tunnel: 192"));
+    without.yaml = lines.collect();
+    assert!(refused(&without).contains("no tunnels"));
 }

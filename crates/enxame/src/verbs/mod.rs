@@ -5,6 +5,7 @@ mod carry;
 mod edge;
 mod init;
 mod node;
+mod rotate;
 mod scan;
 mod storage;
 mod uninstall;
@@ -33,6 +34,7 @@ pub(crate) async fn run(verb: Verb) -> anyhow::Result<Ending> {
         Verb::Plan(arguments) => plan(&arguments).await,
         Verb::Apply(arguments) => apply::apply(&arguments).await,
         Verb::Node(verb) => node::node(&verb).await,
+        Verb::Rotate(verb) => rotate::rotate(&verb).await,
         Verb::Uninstall(arguments) => uninstall::uninstall(&arguments).await,
         Verb::Status(arguments) => status(&arguments).await,
         Verb::Storage(verb) => storage::storage(&verb).await,

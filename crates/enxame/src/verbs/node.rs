@@ -9,7 +9,7 @@ use enxame_core::procedures::{self, ProcedureError};
 use serde::Serialize;
 
 use super::{LookedAt, carry, interrupts, look_at_nodes, tell_lost};
-use crate::cli::{NodeArgs, NodeVerb};
+use crate::cli::{CommonArgs, NodeVerb};
 use crate::fleet::Locking;
 use crate::render::progress::Progress;
 use crate::run::{Outcome, Outcomes};
@@ -35,7 +35,7 @@ pub(super) async fn node(verb: &NodeVerb) -> anyhow::Result<Ending> {
         }
     };
     tell_lost(&look.lost);
-    let ending = carried_out(arguments, &look, &plan).await;
+    let ending = carried_out((&arguments.common, arguments.yes), &look, &plan).await;
     look.fleet.close().await;
     ending
 }
@@ -49,22 +49,27 @@ fn planned(verb: &NodeVerb, look: &LookedAt) -> Result<Plan, ProcedureError> {
     }
 }
 
-async fn carried_out(arguments: &NodeArgs, look: &LookedAt, plan: &Plan) -> anyhow::Result<Ending> {
+/// Shows a procedure's plan, asks, carries it out and tells what became of it.
+pub(super) async fn carried_out(
+    (common, yes): (&CommonArgs, bool),
+    look: &LookedAt,
+    plan: &Plan,
+) -> anyhow::Result<Ending> {
     if plan.is_refused() || plan.is_empty() {
-        told(arguments, &look.config, plan, &Outcomes::new())?;
+        told(common, &look.config, plan, &Outcomes::new())?;
         return Ok(if plan.is_refused() { Ending::Unproven } else { Ending::Done });
     }
-    if !arguments.common.json {
+    if !common.json {
         output::text(&render::plan::plan(&look.config, plan))?;
     }
-    if !arguments.yes && !carry::is_approved(arguments.common.json)? {
+    if !yes && !carry::is_approved(common.json)? {
         output::note("Nothing was changed.");
         return Ok(Ending::Failed);
     }
-    let progress = Progress::new(&look.config, arguments.common.quiet);
+    let progress = Progress::new(&look.config, common.quiet);
     let outcomes = carry::out(&look.config, &look.fleet, plan, &progress, interrupts()?).await;
     progress.finish();
-    told(arguments, &look.config, plan, &outcomes)?;
+    told(common, &look.config, plan, &outcomes)?;
     let is = |wanted: fn(&Outcome) -> bool| outcomes.values().any(wanted);
     Ok(match () {
         () if is(|outcome| matches!(outcome, Outcome::Failed { .. } | Outcome::Stopped)) => Ending::Failed,
@@ -73,8 +78,8 @@ async fn carried_out(arguments: &NodeArgs, look: &LookedAt, plan: &Plan) -> anyh
     })
 }
 
-fn told(arguments: &NodeArgs, config: &Config, plan: &Plan, outcomes: &Outcomes) -> anyhow::Result<()> {
-    if arguments.common.json {
+fn told(common: &CommonArgs, config: &Config, plan: &Plan, outcomes: &Outcomes) -> anyhow::Result<()> {
+    if common.json {
         return output::json(&ProcedureOutcome { plan, outcomes });
     }
     if outcomes.is_empty() {

@@ -12,11 +12,14 @@ pub(crate) const KIND: Kind = Kind::of("tunnel_key");
 /// For root alone.
 pub const MODE: u32 = 0o600;
 
-/// What to do. A key that can be used stays.
+/// What to do. A key that can be used stays, unless another is asked for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Action {
     /// The packages to install before.
     pub install: Vec<String>,
+    /// Whether it becomes another.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub renew: bool,
 }
 
 /// See the module.
@@ -87,7 +90,7 @@ impl Declare for TunnelKey {
         }
         let reason = "each node has a key of its own for the tunnels, which never leaves it";
         let install = if has_tools { Vec::new() } else { vec![PACKAGE.to_owned()] };
-        Draft::new("make the node's key for the tunnels", reason, Action { install })
+        Draft::new("make the node's key for the tunnels", reason, Action { install, renew: false })
             .differing(differences)
             .into()
     }

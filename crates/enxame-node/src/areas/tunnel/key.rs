@@ -17,6 +17,7 @@ pub(super) fn act(on: &mut Context<'_>, action: &Action) -> Result<(), ActuateEr
     apt::install(on, &action.install)?;
     let path = Path::new(KEY_PATH);
     match look::key(on.host) {
+        KeyFacts::Usable { .. } if action.renew => make(on),
         KeyFacts::Usable { mode: MODE, .. } => Ok(()),
         KeyFacts::Usable { .. } => match on.host.read(path) {
             FileFacts::Text { content, .. } => Ok(on.host.write(path, &content, MODE)?),

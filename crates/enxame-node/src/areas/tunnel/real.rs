@@ -89,7 +89,7 @@ impl End<'_> {
             progress: &mut |_| (),
             package_lists: &mut PackageLists::Fetched,
         };
-        super::key::act(&mut context, &key::Action { install: Vec::new() }).unwrap();
+        super::key::act(&mut context, &key::Action { install: Vec::new(), renew: false }).unwrap();
         match look::key(&host) {
             KeyFacts::Usable { public, mode: 0o600 } => public,
             other => panic!("{other:?}"),

@@ -33,11 +33,11 @@ fn with_tools(host: FakeHost) -> FakeHost {
 #[test]
 fn a_key_is_made_once_for_root_alone_and_goes_into_no_argument() {
     let host = with_tools(FakeHost::default());
-    act(&host, None, key::Action { install: Vec::new() }).unwrap();
+    act(&host, None, key::Action { install: Vec::new(), renew: false }).unwrap();
     let made = file(&host, KEY_PATH).unwrap();
     assert!(made.0.ends_with(&format!("[Interface]\nPrivateKey = {PRIVATE}\n")), "its own section, for `wg`");
     assert_eq!(made.1, 0o600);
-    act(&host, None, key::Action { install: Vec::new() }).unwrap();
+    act(&host, None, key::Action { install: Vec::new(), renew: false }).unwrap();
     assert_eq!(file(&host, KEY_PATH), Some(made));
     let ran = lines(&host);
     assert_eq!(ran.iter().filter(|line| *line == "wg genkey").count(), 1, "{ran:?}");
@@ -48,11 +48,11 @@ fn a_key_is_made_once_for_root_alone_and_goes_into_no_argument() {
 fn a_key_that_others_can_read_is_shut_and_half_a_key_gives_way_to_a_whole_one() {
     let whole = format!("[Interface]\nPrivateKey = {PUBLIC}\n");
     let host = with_tools(FakeHost::default().with_file(KEY_PATH, &whole));
-    act(&host, None, key::Action { install: Vec::new() }).unwrap();
+    act(&host, None, key::Action { install: Vec::new(), renew: false }).unwrap();
     assert_eq!(file(&host, KEY_PATH), Some((whole, 0o600)));
 
     let host = with_tools(FakeHost::default().with_file(KEY_PATH, "[Interface]\n"));
-    act(&host, None, key::Action { install: Vec::new() }).unwrap();
+    act(&host, None, key::Action { install: Vec::new(), renew: false }).unwrap();
     let (text, mode) = file(&host, KEY_PATH).unwrap();
     assert!(text.contains(PRIVATE) && mode == 0o600);
 }
@@ -62,7 +62,7 @@ fn what_is_no_key_is_not_written() {
     let host = FakeHost::default()
         .answering("wg genkey", said("nonsense"))
         .answering("wg pubkey", refused("no key"));
-    let error = act(&host, None, key::Action { install: Vec::new() }).unwrap_err();
+    let error = act(&host, None, key::Action { install: Vec::new(), renew: false }).unwrap_err();
     assert!(matches!(error, ActuateError::Host(_)), "{error:?}");
     assert_eq!(file(&host, KEY_PATH), None);
     assert!(!format!("{:?}", error.failure()).contains("nonsense"));
@@ -73,9 +73,11 @@ fn the_tools_are_installed_before_the_key_is_made() {
     let host = ["apt-get", "dpkg"]
         .into_iter()
         .fold(FakeHost::default(), |host, program| host.answering(program, fine()));
-    act(&with_tools(host), None, key::Action { install: vec!["wireguard-tools".to_owned()] }).unwrap();
+    act(&with_tools(host), None, key::Action { install: vec!["wireguard-tools".to_owned()], renew: false })
+        .unwrap();
     let none = FakeHost::default().answering("apt-get", refused("E: no mirror")).answering("dpkg", fine());
-    let error = act(&none, None, key::Action { install: vec!["wireguard-tools".to_owned()] }).unwrap_err();
+    let error = act(&none, None, key::Action { install: vec!["wireguard-tools".to_owned()], renew: false })
+        .unwrap_err();
     assert!(format!("{:?}", error.failure()).contains("no mirror"), "{error:?}");
     assert!(lines(&none).iter().all(|line| !line.starts_with("wg")));
 }
@@ -154,4 +156,18 @@ fn all_of_it_goes_and_the_key_last() {
     let bare = FakeHost::default();
     act(&bare, None, removal::Action).unwrap();
     assert_eq!(lines(&bare).len(), 0);
+}
+
+#[test]
+fn a_key_becomes_another_only_where_that_is_asked_for() {
+    let renewed = |renew| {
+        let host = FakeHost::default()
+            .with_file(KEY_PATH, "[Interface]\nPrivateKey = mAnz5TF+lXXJte14tji3zlMNq+hd2rYUIgJBgB3fBmk=\n")
+            .answering("wg genkey", Finished { stdout: format!("{PRIVATE}\n"), ..fine() })
+            .answering("wg pubkey", Finished { stdout: format!("{PUBLIC}\n"), ..fine() });
+        act(&host, None, key::Action { install: Vec::new(), renew }).unwrap();
+        assert!(lines(&host).iter().all(|line| !line.contains(PRIVATE)));
+        file(&host, KEY_PATH).unwrap().0.contains(PRIVATE)
+    };
+    assert!(renewed(true) && !renewed(false));
 }
