@@ -310,6 +310,13 @@ fn other_keys_are_made_by_all_and_handed_to_all_in_one_run() {
     world.apply();
     assert_eq!(world.ids(), [""; 0]);
 
+    // What is wrong elsewhere does not keep anybody from other keys.
+    let mut elsewhere = connected();
+    elsewhere.node("kvm2-manager").os.id = "gentoo".to_owned();
+    assert!(elsewhere.plan().is_refused());
+    let plan = procedures::rotate_tunnel_keys(&elsewhere.config(), &elsewhere.facts).unwrap();
+    assert!(!plan.is_refused() && plan.changes.len() == 6);
+
     let refused = |world: &World| {
         procedures::rotate_tunnel_keys(&world.config(), &world.facts).unwrap_err().to_string()
     };

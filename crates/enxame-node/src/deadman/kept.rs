@@ -11,6 +11,9 @@ use serde::{Deserialize, Serialize};
 use super::system;
 use crate::actuate::ActuateError;
 
+/// What is there until the machine stops (file-hierarchy(7)).
+const RUNTIME: &str = "/run";
+
 /// A file and what it was.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Kept {
@@ -39,6 +42,11 @@ impl Kept {
                 Err(system(format!("keep a copy of {}", path.display()))(error))
             }
         }
+    }
+
+    /// Whether a boot takes it away, with its copy: nothing of the change is left of it then, and whoever needs it makes it.
+    pub(super) fn ends_with_a_boot(&self) -> bool {
+        self.path.starts_with(RUNTIME)
     }
 
     /// Makes the file what it was. Can be done again at any point.

@@ -266,6 +266,7 @@ impl Switch {
         let failed: Vec<NotPutBack> = armed
             .kept
             .iter()
+            .filter(|kept| when == When::Now || !kept.ends_with_a_boot())
             .filter_map(|kept| Some(kept.not_put_back(&armed.change, &kept.restore().err()?)))
             .collect();
         let reloaded = if when == When::Now { reload(host, &armed.reload) } else { Ok(()) };

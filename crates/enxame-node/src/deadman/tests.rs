@@ -147,6 +147,33 @@ fn what_is_gone_with_its_directory_is_named_until_it_is_made_again() {
 }
 
 #[test]
+fn what_a_boot_has_taken_away_keeps_no_node_from_going_back() {
+    let scene = Scene::new();
+    let listing = PathBuf::from(format!("/run/enxame-test-{}.listing", std::process::id()));
+    fs::write(scene.file("rules"), "before").unwrap();
+    fs::write(&listing, "before").unwrap();
+    let kept = [scene.file("rules"), listing.clone()].map(|file| Kept::of(&file).unwrap());
+    fs::write(scene.file("rules"), "changed").unwrap();
+    // As the machine starts, /run is empty.
+    fs::remove_file(&listing).unwrap();
+    kept[1].forget();
+    let armed = Armed {
+        change: "kvm2/guard".to_owned(),
+        operator: "me".to_owned(),
+        kept: kept.into(),
+        reload: Vec::new(),
+        tries: 0,
+    };
+    scene.switch.write(MANIFEST, &armed).unwrap();
+    assert_eq!(scene.put_back(When::AtBoot).unwrap().as_deref(), Some("kvm2/guard"));
+    assert_eq!(fs::read_to_string(scene.file("rules")).unwrap(), "before");
+    assert!(scene.switch.unconfirmed().unwrap().is_none(), "nothing waits any more");
+    // While the machine runs, what is gone is lost.
+    scene.switch.write(MANIFEST, &armed).unwrap();
+    scene.put_back(When::Now).unwrap_err();
+}
+
+#[test]
 fn rules_that_cannot_be_loaded_free_the_node_too_and_name_no_file() {
     let mut scene = Scene::new();
     scene.host = FakeHost::default();

@@ -117,6 +117,14 @@ fn what_is_opened_by_hand_is_proven_open_and_apply_shuts_it() {
     let mended = with_files(&["apply", "--yes", "--quiet"]);
     assert_eq!(mended.code, 0, "{mended}");
     assert_eq!(planned(), Vec::<String>::new());
+
+    // Other keys for all, and everything is as before.
+    let keys = || NODES.map(|(name, _)| on_node(name, "wg show enxame0 public-key"));
+    let before = keys();
+    let rotated = with_files(&["rotate", "tunnel-keys", "--yes", "--quiet"]);
+    assert_eq!(rotated.code, 0, "{rotated}");
+    assert!(keys().iter().zip(&before).all(|(now, before)| now != before), "{before:?}");
+    assert_eq!(planned(), Vec::<String>::new());
     let verify = with_files(&["verify", "--only", "storage", "--quiet"]);
     assert_eq!(verify.code, 0, "{verify}");
 }

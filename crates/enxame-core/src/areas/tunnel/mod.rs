@@ -23,6 +23,8 @@ use crate::facts::{ModuleState, NodeFacts};
 pub use pairs::{Pair, pairs};
 pub use unit::{NETWORK_PATH, UNIT, UNIT_PATH, unit, unmanaged};
 
+/// The manual's section that the tunnels are of.
+pub(crate) const SECTION: &str = "4";
 /// The interface.
 pub const INTERFACE: &str = "enxame0";
 /// The node's key, for root alone.
