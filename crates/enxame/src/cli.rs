@@ -45,6 +45,9 @@ pub(crate) enum Verb {
     /// Look at the files that the servers share
     #[command(subcommand)]
     Storage(StorageVerb),
+    /// The operators' own ends of the tunnels
+    #[command(subcommand)]
+    Tunnel(TunnelVerb),
     /// Show what the provider's firewall must let in; asks no server
     Edge(EdgeArgs),
     /// Print the JSON Schema of cluster.yaml
@@ -164,6 +167,25 @@ pub(crate) struct RotateArgs {
 pub(crate) enum StorageVerb {
     /// Show what is shared, its space and its clients, and the entries that stacks mount it by
     Status(CommonArgs),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TunnelVerb {
+    /// Print an operator's own file for wg-quick, with every node's key; the operator's private key is not in it
+    Config(TunnelConfigArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TunnelConfigArgs {
+    /// The operator, as `tunnel.operators` in cluster.yaml has it
+    #[arg(value_name = "NAME")]
+    pub(crate) name: NodeName,
+    /// The cluster's file
+    #[arg(short, long, value_name = "FILE", env = "ENXAME_CONFIG", default_value = "cluster.yaml")]
+    pub(crate) config: PathBuf,
+    /// No progress on the standard error
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
 }
 
 #[derive(Debug, Args)]

@@ -12,6 +12,7 @@ use ipnet::{IpNet, Ipv4Net};
 use super::words::{
     EdgeProvider, EngineSource, ForeignRules, MountProfile, OpeningProtocol, PeerAccess, Role, Squash,
 };
+use crate::facts::PublicKey;
 use crate::names::{NodeName, ObjectName};
 use crate::version::EngineVersion;
 
@@ -178,12 +179,25 @@ pub struct NetworksConfig {
 
 /// The tunnels between the nodes, as far as they are written. What is missing is proposed by the plan, which makes none
 /// before all of it is there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TunnelConfig {
-    /// The network of the nodes' addresses in them.
+    /// The network of the nodes' and operators' addresses in them.
     pub network: Option<Ipv4Net>,
     /// The UDP port.
     pub port: u16,
+    /// Who administers the nodes through them, names, keys and addresses unique.
+    pub operators: Vec<OperatorConfig>,
+}
+
+/// Somebody who reaches the nodes through the tunnels, from wherever he is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OperatorConfig {
+    /// His name.
+    pub name: NodeName,
+    /// The public half of his key, the other half of which he alone has.
+    pub public_key: PublicKey,
+    /// His address in the tunnels.
+    pub address: Option<Ipv4Addr>,
 }
 
 /// The shared files, which the one node with the role `storage` holds.
@@ -225,6 +239,18 @@ impl Config {
     #[must_use]
     pub fn node(&self, name: &NodeName) -> Option<&NodeConfig> {
         self.nodes.iter().find(|node| &node.name == name)
+    }
+
+    /// Those who administer the nodes through the tunnels.
+    pub fn operators(&self) -> impl Iterator<Item = &OperatorConfig> {
+        self.tunnel.iter().flat_map(|tunnel| &tunnel.operators)
+    }
+
+    /// Whether an address is one of the tunnels', and of nothing outside them.
+    #[must_use]
+    pub fn is_in_the_tunnels(&self, address: IpAddr) -> bool {
+        let network = self.tunnel.as_ref().and_then(|tunnel| tunnel.network);
+        matches!((network, address), (Some(network), IpAddr::V4(address)) if network.contains(&address))
     }
 
     /// The node that holds the shared files, where there are to be any.

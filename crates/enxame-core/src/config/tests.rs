@@ -250,7 +250,7 @@ fn tunnels_are_wanted_as_soon_as_they_are_written_and_not_before() {
     for text in ["tunnel:\n", "tunnel: {}\n"] {
         assert_eq!(
             tunnel(&tunnelled([""; 3], text)),
-            Some(TunnelConfig { network: None, port: 51_820 }),
+            Some(TunnelConfig { network: None, port: 51_820, operators: Vec::new() }),
             "{text}"
         );
     }
@@ -261,7 +261,11 @@ fn tunnels_are_wanted_as_soon_as_they_are_written_and_not_before() {
     let config = Config::parse("cluster.yaml", &whole).unwrap();
     assert_eq!(
         config.tunnel,
-        Some(TunnelConfig { network: Some("192.168.255.0/24".parse().unwrap()), port: 4500 })
+        Some(TunnelConfig {
+            network: Some("192.168.255.0/24".parse().unwrap()),
+            port: 4500,
+            operators: Vec::new()
+        })
     );
     assert_eq!(config.nodes[1].tunnel, Some("192.168.255.2".parse().unwrap()));
 }
@@ -286,7 +290,7 @@ fn tunnels_that_cannot_be_are_refused_with_their_place() {
         (
             ["192.168.255.0", "192.168.255.2", "192.168.255.3"],
             network,
-            "6:13: 192.168.255.0 is no node's: it stands for the whole network 192.168.255.0/24",
+            "6:13: 192.168.255.0 is nobody's: it stands for the whole network 192.168.255.0/24",
         ),
         (
             [""; 3],
@@ -340,4 +344,80 @@ fn tunnels_that_cannot_be_are_refused_with_their_place() {
     }
     let told = problems(&tunnelled(["192.168.255.300", "", ""], "tunnel:\n"));
     assert!(told[0].starts_with("cluster.yaml:6:13: "), "{told:?}");
+}
+
+const KEY: &str = "KnZN7Q7h0VHb336NXFrNItUP7FXSQKC548fQNR2C7gs=";
+const OTHER_KEY: &str = "WXOQKbdREPh1MS4tPVxFNafy8+cbdKM3Ff3GMnDQ3hs=";
+
+/// Three nodes in tunnels, and these operators: name, key, address.
+fn operated(operators: &[(&str, &str, &str)]) -> String {
+    let entry = |(name, key, address): &(&str, &str, &str)| {
+        let address = if address.is_empty() { String::new() } else { format!("      address: {address}\n") };
+        format!("    - name: {name}\n      public_key: {key}\n{address}")
+    };
+    let tunnel = "tunnel:\n  network: 192.168.255.0/29\n  operators:\n".to_owned()
+        + &operators.iter().map(entry).collect::<String>();
+    tunnelled(["192.168.255.1", "192.168.255.2", "192.168.255.3"], &tunnel)
+}
+
+#[test]
+fn operators_have_a_name_a_key_and_an_address_that_is_proposed_where_it_is_missing() {
+    let text = operated(&[("ana", KEY, "192.168.255.6"), ("ana-laptop", OTHER_KEY, "")]);
+    let config = Config::parse("cluster.yaml", &text).unwrap();
+    let told: Vec<_> = config.operators().map(|one| (one.name.as_str(), one.address)).collect();
+    assert_eq!(told, [("ana", Some("192.168.255.6".parse().unwrap())), ("ana-laptop", None)]);
+    assert!(config.operators().next().is_some_and(|one| one.public_key.as_str() == KEY));
+    assert!(config.is_in_the_tunnels("192.168.255.6".parse().unwrap()));
+    assert!(!config.is_in_the_tunnels("192.168.255.9".parse().unwrap()));
+    let nobody = Config::parse("cluster.yaml", THREE).unwrap();
+    assert!(!nobody.is_in_the_tunnels("192.168.255.6".parse().unwrap()));
+}
+
+#[test]
+fn operators_who_cannot_be_are_refused_with_their_place() {
+    let free = ("ana", KEY, "192.168.255.6");
+    for (operators, expected) in [
+        (vec![("Ana Maria", KEY, "")], "18:13: `Ana Maria` is no name of an operator"),
+        (
+            vec![free, ("ana", OTHER_KEY, "192.168.255.5")],
+            "21:13: the name `ana` is taken by the operator on line 18",
+        ),
+        (
+            vec![("ana", "c2VjcmV0", "")],
+            "19:19: the key of `ana` is not a WireGuard key: 44 characters that end with `=`",
+        ),
+        (
+            vec![free, ("rui", KEY, "192.168.255.5")],
+            "22:19: the key of `rui` is that of the operator on line 18",
+        ),
+        (
+            vec![free, ("rui", OTHER_KEY, "192.168.255.6")],
+            "23:16: the address 192.168.255.6 in the tunnels is taken by the operator `ana`",
+        ),
+        (
+            vec![("ana", KEY, "192.168.255.2")],
+            "20:16: the address 192.168.255.2 in the tunnels is taken by `kvm4-manager`",
+        ),
+        (
+            vec![("ana", KEY, "192.168.254.2")],
+            "20:16: 192.168.254.2 is not of the tunnels' network 192.168.255.0/29",
+        ),
+        (
+            vec![("ana", KEY, "192.168.255.7")],
+            "20:16: 192.168.255.7 is nobody's: it stands for the whole network 192.168.255.0/29",
+        ),
+    ] {
+        let told = problems(&operated(&operators));
+        assert_eq!(told, [format!("cluster.yaml:{expected}")], "{operators:?}");
+    }
+    let without_room = operated(&[free]).replace("255.0/29", "255.0/30");
+    let told = problems(&without_room);
+    assert!(
+        told[0].ends_with("192.168.255.0/30 is no network for the tunnels of 3 nodes and 1 operator(s)"),
+        "{told:?}"
+    );
+    let without_network = operated(&[free]).replace("  network: 192.168.255.0/29\n", "");
+    let bare = without_network.lines().filter(|line| !line.starts_with("    tunnel: "));
+    let told = problems(&bare.collect::<Vec<_>>().join("\n"));
+    assert_eq!(told, ["cluster.yaml:16:16: 192.168.255.6 is of no network: `tunnel.network` is not written"]);
 }

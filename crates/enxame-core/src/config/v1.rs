@@ -314,12 +314,30 @@ pub(super) struct TunnelFile {
     /// The UDP port at which every node takes the others' packets.
     #[schemars(with = "u16", range(min = 1))]
     pub(super) port: Spanned<u16>,
+    /// Who may log in by SSH through the tunnels, from wherever they are. Where there are any, the port is open to everybody,
+    /// and silent to whoever has none of these keys.
+    pub(super) operators: Vec<OperatorFile>,
+}
+
+/// Somebody who reaches the servers through the tunnels.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct OperatorFile {
+    /// The operator's name, for `enxame tunnel config NAME`.
+    #[schemars(with = "NodeName")]
+    pub(super) name: Spanned<String>,
+    /// The public half of the operator's key (`wg genkey | tee KEY | wg pubkey`); the other half stays with the operator.
+    #[schemars(with = "String")]
+    pub(super) public_key: Spanned<String>,
+    /// The operator's address in the tunnels: one of `tunnel.network`; without it, `enxame plan` proposes one.
+    #[schemars(with = "Option<Ipv4Addr>")]
+    pub(super) address: Option<Spanned<Ipv4Addr>>,
 }
 
 impl Default for TunnelFile {
     fn default() -> Self {
         // The port of WireGuard's own documentation.
-        Self { network: None, port: unplaced(51_820) }
+        Self { network: None, port: unplaced(51_820), operators: Vec::new() }
     }
 }
 

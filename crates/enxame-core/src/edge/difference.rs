@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Activation, EdgeChange, EdgeFacts, EdgeRule, Machine, RuleFacts};
-use crate::areas::firewall::{self, Firewall, Opening, Service};
+use crate::areas::firewall::{self, Firewall, Opening, Service, Source};
+use crate::areas::tunnel;
 use crate::change::Difference;
 use crate::config::{Config, NodeConfig};
 use crate::declare::{Finding, Severity, Waiver};
@@ -171,6 +172,8 @@ fn of_strangers(edge: &EdgeFacts, is_changed: bool) -> Vec<Finding> {
 fn cut_off(config: &Config, node: &NodeConfig, seen: &NodeFacts, openings: &[Opening]) -> Option<Finding> {
     let message = match seen.ssh_session {
         Some(session) if session.from.is_loopback() && !config.ssh.allow_from.is_empty() => return None,
+        // What carries it is let in from wherever it comes.
+        Some(session) if tunnel::carries(seen, session) && lets_tunnels_in(config, openings) => return None,
         Some(session) if firewall::admits(openings, session.from, Service::Tcp(session.port)) => return None,
         Some(session) => format!(
             "the provider's firewall would cut you off: {} may not reach port {} (SSH)",
@@ -184,6 +187,11 @@ fn cut_off(config: &Config, node: &NodeConfig, seen: &NodeFacts, openings: &[Ope
     };
     let hint = "write where you log in from: `ssh: {allow_from: [ADDRESS]}`";
     Some(Finding::error(SECTION, message, hint).on(&node.name).waived_by(Waiver::AllowSshCut))
+}
+
+fn lets_tunnels_in(config: &Config, openings: &[Opening]) -> bool {
+    let service = config.tunnel.as_ref().map(|tunnel| Service::Udp(tunnel.port));
+    openings.iter().any(|opening| Some(opening.service) == service && opening.source == Source::Anywhere)
 }
 
 fn locked(edge: &EdgeFacts, change: &EdgeChange) -> Vec<Finding> {

@@ -2,6 +2,7 @@
 
 mod access;
 mod bridges;
+mod through;
 mod unwritable;
 
 use std::collections::BTreeMap;
@@ -70,6 +71,13 @@ pub(super) fn all(config: &Config, facts: &ClusterFacts) -> Vec<Finding> {
     found.0
 }
 
+/// What taking enxame off would cut off.
+pub(super) fn of_removal(facts: &ClusterFacts, changes: &[Change]) -> Vec<Finding> {
+    let mut found = Findings(Vec::new());
+    through::changes(facts, changes, &mut found);
+    found.0
+}
+
 /// What only the finished list of changes shows.
 pub(crate) fn of_changes(config: &Config, facts: &ClusterFacts, changes: &[Change]) -> Vec<Finding> {
     let mut found = Findings(unwritable::findings(facts, changes));
@@ -90,6 +98,7 @@ pub(crate) fn of_changes(config: &Config, facts: &ClusterFacts, changes: &[Chang
         let hint = "take `swarm.autolock` away, apply, and set it again; or do it by hand";
         found.add(Severity::Error, (Some(&change.node), "5.2"), message, hint);
     }
+    through::changes(facts, changes, &mut found);
     if changes.iter().any(|change| change.risk == Risk::MayCutSsh) {
         access::tunnels(config, facts, changes, &mut found);
         access::who_would_be_cut_off(config, facts, &mut found);

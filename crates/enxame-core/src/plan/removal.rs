@@ -6,8 +6,8 @@
 use std::collections::BTreeSet;
 
 use super::order::{ancestors, chain, disturbing, first_repeated, sorted};
-use super::withheld;
 use super::{Plan, PlanError, executor, placed, query_for, view};
+use super::{checks, withheld};
 use crate::areas::Action;
 use crate::areas::firewall::Service;
 use crate::areas::firewall::removal::{UfwFate, opened};
@@ -53,6 +53,7 @@ pub fn make_removal(
     );
     if !changes.is_empty() {
         findings.extend(told(config, facts, swarm, &changes));
+        findings.extend(checks::of_removal(facts, &changes));
     }
     findings.sort_by(|a, b| b.severity.cmp(&a.severity).then_with(|| a.node.cmp(&b.node)));
     let changes = in_order(config, registry, changes)?;

@@ -40,6 +40,9 @@ pub enum ProcedureError {
     /// The node has no key that could become another.
     #[error("{0} has no key for the tunnels yet")]
     NoKey(NodeName),
+    /// The operator's own session would not outlive it.
+    #[error("you come to {0} through the tunnel, whose key would change under you")]
+    ThroughTheTunnel(NodeName),
     /// What is there cannot be planned for.
     #[error(transparent)]
     Plan(#[from] PlanError),
@@ -56,6 +59,10 @@ impl ProcedureError {
             Self::Unreachable(..) => "look at it from the provider's console",
             Self::NoTunnels => "write `tunnel:` or `storage:` there: docs/cluster-yaml.md",
             Self::NoKey(_) => "`enxame apply` makes it one",
+            Self::ThroughTheTunnel(_) => {
+                "come from a public address that `ssh.allow_from` names, with the node's own as `ssh_host`, and ask again; \
+                 afterwards `enxame tunnel config NAME` has the new keys for your own file"
+            }
             Self::Plan(_) => "this is a defect of enxame's: please tell us",
         }
     }

@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use super::ProcedureError;
 use crate::areas::{self, Action, tunnel};
 use crate::change::{ChangeId, Difference, Risk};
-use crate::config::Config;
+use crate::config::{Config, NodeConfig};
+use crate::declare::Finding;
 use crate::facts::{ClusterFacts, KeyFacts, digest_of};
 use crate::plan::{self, Plan};
 
@@ -20,6 +21,13 @@ pub fn rotate_tunnel_keys(config: &Config, facts: &ClusterFacts) -> Result<Plan,
     }
     if let Some((node, why)) = facts.holes().next() {
         return Err(ProcedureError::Unreachable(node.clone(), why.to_owned()));
+    }
+    let comes_through = |node: &&NodeConfig| {
+        let seen = facts.get(&node.name).and_then(|seen| Some((seen, seen.ssh_session?)));
+        seen.is_some_and(|(seen, session)| tunnel::carries(seen, session))
+    };
+    if let Some(node) = config.nodes.iter().find(comes_through) {
+        return Err(ProcedureError::ThroughTheTunnel(node.name.clone()));
     }
     // What they would make of a node without a key is what they are to make of one whose key goes.
     let mut forgotten = facts.clone();
@@ -57,6 +65,13 @@ pub fn rotate_tunnel_keys(config: &Config, facts: &ClusterFacts) -> Result<Plan,
             }
             _ => {}
         }
+    }
+    let operators: Vec<&str> = config.operators().map(|operator| operator.name.as_str()).collect();
+    if !operators.is_empty() {
+        let message = format!("the own files of {} have the old keys then", operators.join(", "));
+        let hint =
+            "`enxame tunnel config NAME` prints each anew; until then nobody of them gets in by the tunnels";
+        plan.findings.push(Finding::warning("4", message, hint));
     }
     Ok(plan)
 }

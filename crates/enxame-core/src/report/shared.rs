@@ -49,7 +49,7 @@ impl SharedSubject {
     /// From the configuration; `None` where there are no tunnels, or some of what they need is not written.
     #[must_use]
     pub fn of(config: &Config) -> Option<Self> {
-        config.tunnel?.network?;
+        config.tunnel.as_ref()?.network?;
         let node = |node: &crate::config::NodeConfig| {
             let addresses = SharedSubjectNode { public: node.address, tunnel: node.tunnel? };
             Some((node.name.clone(), addresses))

@@ -14,6 +14,7 @@ mod bans;
 mod between;
 mod engines;
 mod facts;
+mod operators;
 mod removal;
 mod rivals;
 mod shared;

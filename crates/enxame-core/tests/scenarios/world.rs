@@ -120,13 +120,15 @@ impl World {
                     _ => &[],
                 };
                 let handed = from.iter().map(|node| (node.clone(), self.key(node.as_str()))).collect();
-                let file = conf::file(action.port, &action.peers, &handed).unwrap();
+                let file = conf::file(action.port, &action.peers, &action.operators, &handed).unwrap();
                 let address = self.config().node(&change.node).unwrap().tunnel.unwrap();
+                let alone = |address: Ipv4Addr| [format!("{address}/32").parse().unwrap()].into();
                 let peers = action.peers.iter().map(|peer| {
                     let key = peer.key.clone().or_else(|| handed.get(&peer.node).cloned()).unwrap();
-                    (key, [format!("{}/32", peer.address).parse().unwrap()].into())
+                    (key, alone(peer.address))
                 });
-                let peers: std::collections::BTreeMap<_, _> = peers.collect();
+                let operators = action.operators.iter().map(|one| (one.key.clone(), alone(one.address)));
+                let peers: std::collections::BTreeMap<_, _> = peers.chain(operators).collect();
                 let mtu = action.unit.content.split(" mtu ").nth(1).unwrap().split(' ').next().unwrap();
                 let node = self.facts.get_mut(&change.node).unwrap();
                 let device = DeviceFacts {

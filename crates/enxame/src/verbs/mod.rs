@@ -8,6 +8,7 @@ mod node;
 mod rotate;
 mod scan;
 mod storage;
+mod tunnel;
 mod uninstall;
 mod verify;
 
@@ -38,6 +39,7 @@ pub(crate) async fn run(verb: Verb) -> anyhow::Result<Ending> {
         Verb::Uninstall(arguments) => uninstall::uninstall(&arguments).await,
         Verb::Status(arguments) => status(&arguments).await,
         Verb::Storage(verb) => storage::storage(&verb).await,
+        Verb::Tunnel(verb) => tunnel::tunnel(&verb).await,
         Verb::Verify(arguments) => verify::verify(&arguments).await,
         Verb::Edge(_)
         | Verb::Scan(_)

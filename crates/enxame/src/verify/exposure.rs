@@ -197,6 +197,8 @@ impl<P: Probing, L: Lookout> Scene<'_, P, L> {
     /// the address that the kernel picks, unless somebody translates it on the way.
     fn seen_as(&self, node: &NodeConfig, address: IpAddr) -> Option<IpAddr> {
         let session = self.session(node).map(|session| session.from);
+        // Whom it sees in a tunnel it sees otherwise outside.
+        let session = session.filter(|from| !self.config.is_in_the_tunnels(*from));
         let same_family = session.filter(|from| from.is_ipv4() == address.is_ipv4());
         same_family.or_else(|| self.lookout.source(address))
     }

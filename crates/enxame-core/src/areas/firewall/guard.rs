@@ -1,6 +1,7 @@
 //! The guard on a node: its table loaded, and loaded again at every boot before the network is up (manual 3).
 
 use crate::areas::firewall::{self, Firewall, Opening};
+use crate::areas::tunnel::carries;
 use crate::change::{Difference, Kind, Risk};
 use crate::config::{Config, NodeConfig};
 use crate::declare::{Declaration, Declare, Draft, Finding, Scope, SwarmFate, View};
@@ -107,7 +108,7 @@ impl Declare for GuardTable {
 
 fn declare(view: &View<'_>, firewall: &Firewall<'_>) -> Declaration {
     let openings = firewall.on_node(view.node, view.facts.ssh_session);
-    let tunnel = firewall.in_the_tunnel(view.node);
+    let tunnel = firewall.in_the_tunnel(view.node, view.facts.ssh_session);
     let Some(table) = table(view, &openings, tunnel.as_deref()) else {
         let finding = Finding::error(
             "3",
@@ -136,7 +137,10 @@ fn declare(view: &View<'_>, firewall: &Firewall<'_>) -> Declaration {
     if differences.is_empty() {
         return Declaration::nothing();
     }
-    let closed = view.facts.ssh_session.and_then(|session| why_closed(&openings, session.from, session.port));
+    let closed = view.facts.ssh_session.and_then(|session| {
+        let by_tunnel = tunnel.as_deref().filter(|_| carries(view.facts, session));
+        why_closed(by_tunnel.unwrap_or(&openings), session.from, session.port)
+    });
     let action = Action { table, unit, closed };
     let reason = "what Docker publishes is open to the world, and its encryption fails open: neither passes this table";
     let draft = Draft::new("guard the public interface", reason, action);

@@ -265,7 +265,7 @@ mod tests {
                     \x20 - {name: kvm2, address: 203.0.113.12, tunnel: 192.168.255.1}\n\
                     \x20 - {name: kvm8, address: 203.0.113.18, tunnel: 192.168.255.2, roles: [storage]}\n";
         let config = Config::parse("cluster.yaml", text).unwrap();
-        let tunnel = Firewall::of(&config).in_the_tunnel(&config.nodes[1]).unwrap();
+        let tunnel = Firewall::of(&config).in_the_tunnel(&config.nodes[1], None).unwrap();
         let guard = Guard {
             interfaces: ["ens2"].into(),
             openings: &[],
@@ -275,7 +275,7 @@ mod tests {
             tunnel: Some(&tunnel),
         };
         insta::assert_snapshot!(guard.text());
-        assert_eq!(Firewall::of(&config).in_the_tunnel(&config.nodes[0]), Some(Vec::new()));
+        assert_eq!(Firewall::of(&config).in_the_tunnel(&config.nodes[0], None), Some(Vec::new()));
     }
 
     #[test]

@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -109,10 +109,13 @@ impl<'a> Firewall<'a> {
         match config.firewall.mesh {
             PeerAccess::Least => openings.extend(self.least_between(nodes)),
             // ESP beside it: providers do not say whether their `any` means protocols without ports.
-            PeerAccess::Full => openings.extend([
-                Opening::new(Service::Any, nodes.clone(), "everything between nodes"),
-                Opening::new(Service::Esp, nodes, "encrypted overlay networks"),
-            ]),
+            PeerAccess::Full => {
+                openings.extend([
+                    Opening::new(Service::Any, nodes.clone(), "everything between nodes"),
+                    Opening::new(Service::Esp, nodes, "encrypted overlay networks"),
+                ]);
+                openings.extend(self.for_operators());
+            }
         }
         for service in [Service::Icmp, Service::Icmpv6] {
             openings.push(Opening::new(service, Source::Anywhere, "path MTU, echo"));
@@ -127,7 +130,7 @@ impl<'a> Firewall<'a> {
             let service = Service::Udp(config.swarm.data_path_port);
             openings.push(Opening::new(service, nodes.clone(), "the overlay network declared plaintext"));
         }
-        match config.tunnel {
+        match &config.tunnel {
             Some(tunnel) => openings.push(tunnels(tunnel, nodes)),
             None if config.nodes.iter().any(|node| node.roles.contains(&Role::Storage)) => {
                 openings.push(shared_files(nodes));
@@ -148,16 +151,18 @@ impl<'a> Firewall<'a> {
         let mut openings = from_outside(config, &session.into_iter().collect());
         let peers = self.peers_of(node);
         if peers.is_nobody() {
+            openings.extend(self.for_operators());
             return openings;
         }
         if config.firewall.mesh == PeerAccess::Full {
             openings.push(Opening::new(Service::Any, peers, "everything between nodes"));
+            openings.extend(self.for_operators());
             return openings;
         }
         openings.extend(swarm(&peers));
         let service = Service::Udp(config.swarm.data_path_port);
         openings.push(Opening::new(service, peers.clone(), "overlay networks, decrypted"));
-        match config.tunnel {
+        match &config.tunnel {
             Some(tunnel) => openings.push(tunnels(tunnel, peers)),
             None if node.roles.contains(&Role::Storage) => openings.push(shared_files(peers)),
             None => {}
@@ -165,15 +170,31 @@ impl<'a> Firewall<'a> {
         openings
     }
 
-    /// What a node lets in from its peers by the tunnels, where there are to be any: what it serves to them there, and
-    /// nothing else, whatever `firewall.mesh` says.
+    /// What a node lets in by the tunnels, where there are to be any: from operators SSH, where sshd was reached, from its peers
+    /// what it serves to them there, and nothing else, whatever `firewall.mesh` says.
     #[must_use]
-    pub fn in_the_tunnel(&self, node: &NodeConfig) -> Option<Vec<Opening>> {
-        self.config.tunnel?;
-        let peers = self.config.peers_of(&node.name).filter_map(|peer| peer.tunnel);
-        let peers = Source::Networks(peers.map(|address| IpNet::from(IpAddr::V4(address))).collect());
-        let serves = node.roles.contains(&Role::Storage) && !peers.is_nobody();
-        Some(if serves { vec![shared_files(peers)] } else { Vec::new() })
+    pub fn in_the_tunnel(&self, node: &NodeConfig, session: Option<SshSession>) -> Option<Vec<Opening>> {
+        self.config.tunnel.as_ref()?;
+        let source = |addresses: &mut dyn Iterator<Item = Ipv4Addr>| {
+            Source::Networks(addresses.map(|address| IpNet::from(IpAddr::V4(address))).collect())
+        };
+        let mut openings = Vec::new();
+        let operators = source(&mut self.config.operators().filter_map(|operator| operator.address));
+        if !operators.is_nobody() {
+            let port = session.map_or_else(|| ssh_port(self.config), |session| session.port);
+            openings.push(Opening::new(Service::Tcp(port), operators, "administration by SSH"));
+        }
+        let peers = source(&mut self.config.peers_of(&node.name).filter_map(|peer| peer.tunnel));
+        if node.roles.contains(&Role::Storage) && !peers.is_nobody() {
+            openings.push(shared_files(peers));
+        }
+        Some(openings)
+    }
+
+    /// What lets operators into the tunnels, where nothing else says so: the port, from wherever they are.
+    fn for_operators(&self) -> Option<Opening> {
+        let tunnel = self.config.tunnel.as_ref().filter(|tunnel| !tunnel.operators.is_empty())?;
+        Some(tunnels(tunnel, Source::Anywhere))
     }
 
     /// What a node hands on to containers, through ports that Docker publishes: what is for everybody, what is declared, and
@@ -203,19 +224,28 @@ pub fn admits(openings: &[Opening], from: IpAddr, service: Service) -> bool {
 
 fn from_outside(config: &Config, sessions: &BTreeSet<SshSession>) -> Vec<Opening> {
     let mut allowed = config.ssh.allow_from.clone();
-    let stranger = |from: &IpAddr| !config.ssh.allow_from.iter().any(|network| network.contains(from));
+    // Whoever comes through the tunnels is let in there, and nobody else has such an address.
+    let stranger = |from: &IpAddr| {
+        !config.is_in_the_tunnels(*from)
+            && !config.ssh.allow_from.iter().any(|network| network.contains(from))
+    };
     if config.ssh.allows_operator {
         allowed.extend(sessions.iter().map(|session| session.from).filter(stranger).map(IpNet::from));
     }
     // Where sshd was reached is where it listens, whatever a translation on the way made of it.
     let mut ports: BTreeSet<u16> = sessions.iter().map(|session| session.port).collect();
     if ports.is_empty() {
-        ports.insert(config.ssh.port.unwrap_or(SSH_PORT));
+        ports.insert(ssh_port(config));
     }
     let ssh = ports.into_iter().map(|port| {
         Opening::new(Service::Tcp(port), Source::Networks(allowed.clone()), "administration by SSH")
     });
     ssh.chain(public(config)).collect()
+}
+
+/// Where sshd listens, as far as the configuration tells.
+fn ssh_port(config: &Config) -> u16 {
+    config.ssh.port.unwrap_or(SSH_PORT)
 }
 
 /// What is declared in the configuration, and open beyond the nodes.
@@ -243,8 +273,13 @@ fn swarm(from: &Source) -> [Opening; 5] {
     .map(|(service, purpose)| Opening::new(service, from.clone(), purpose))
 }
 
-fn tunnels(tunnel: TunnelConfig, from: Source) -> Opening {
-    Opening::new(Service::Udp(tunnel.port), from, "tunnels between nodes")
+/// Where operators are is not known: the port is open to everybody then, and silent to strangers as `WireGuard` is.
+fn tunnels(tunnel: &TunnelConfig, nodes: Source) -> Opening {
+    let service = Service::Udp(tunnel.port);
+    if tunnel.operators.is_empty() {
+        return Opening::new(service, nodes, "tunnels between nodes");
+    }
+    Opening::new(service, Source::Anywhere, "tunnels of nodes and operators")
 }
 
 fn shared_files(from: Source) -> Opening {
@@ -307,7 +342,7 @@ mod tests {
         let config = Config::parse("cluster.yaml", text).unwrap();
         let firewall = Firewall::of(&config);
         let (client, server) =
-            (firewall.in_the_tunnel(&config.nodes[0]), firewall.in_the_tunnel(&config.nodes[1]));
+            (firewall.in_the_tunnel(&config.nodes[0], None), firewall.in_the_tunnel(&config.nodes[1], None));
         assert_eq!(client, Some(Vec::new()));
         let (peer, public): (IpAddr, IpAddr) = ("192.168.255.1".parse().unwrap(), peer);
         let server = server.unwrap();

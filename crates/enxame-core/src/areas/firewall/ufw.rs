@@ -6,6 +6,7 @@ mod chain;
 mod others;
 mod wanted;
 
+use crate::areas::tunnel;
 use crate::change::{Difference, Kind, Risk};
 use crate::config::{Config, ForeignRules, NodeConfig};
 use crate::declare::{Declaration, Declare, Draft, Finding, Scope, Severity, SwarmFate, View};
@@ -307,8 +308,10 @@ fn declare(view: &View<'_>, firewall: &Firewall<'_>) -> Declaration {
     }
     declaration.findings.extend(others::in_ufw(view, foreign));
     if !differences.is_empty() {
-        let closed =
-            view.facts.ssh_session.and_then(|session| why_closed(&wishes.node, session.from, session.port));
+        let closed = view.facts.ssh_session.and_then(|session| {
+            let way = if tunnel::carries(view.facts, session) { &wishes.tunnel } else { &wishes.node };
+            why_closed(way, session.from, session.port)
+        });
         let action = Action {
             node: allowed(&wishes.node),
             containers: allowed(&wishes.containers),

@@ -8,7 +8,7 @@ use ipnet::{IpNet, Ipv4Net};
 use super::{INTERFACE, live};
 use crate::areas::firewall::Service;
 use crate::areas::swarm::pools;
-use crate::config::{Config, NodeConfig, TunnelConfig};
+use crate::config::{Config, NodeConfig, OperatorConfig, TunnelConfig};
 use crate::declare::Finding;
 use crate::facts::{ClusterFacts, NodeFacts, Occupant, OccupiedNetwork, PublicKey};
 use crate::names::NodeName;
@@ -18,7 +18,7 @@ const PROPOSED_LENGTH: u8 = 24;
 
 /// Everything that can be seen from the facts alone.
 pub(crate) fn findings(config: &Config, all: &ClusterFacts) -> Vec<Finding> {
-    let Some(tunnel) = config.tunnel else { return Vec::new() };
+    let Some(tunnel) = &config.tunnel else { return Vec::new() };
     let mut found: Vec<Finding> = missing(config, tunnel, all).into_iter().collect();
     for node in &config.nodes {
         let Some(facts) = all.get(&node.name) else { continue };
@@ -31,18 +31,24 @@ pub(crate) fn findings(config: &Config, all: &ClusterFacts) -> Vec<Finding> {
 }
 
 /// What is not written, with a proposal: which addresses nodes have is for cluster.yaml to say, for as long as they live.
-fn missing(config: &Config, tunnel: TunnelConfig, all: &ClusterFacts) -> Option<Finding> {
+fn missing(config: &Config, tunnel: &TunnelConfig, all: &ClusterFacts) -> Option<Finding> {
     let nodes: Vec<&NodeConfig> = config.nodes.iter().filter(|node| node.tunnel.is_none()).collect();
-    if tunnel.network.is_some() && nodes.is_empty() {
+    let operators: Vec<&OperatorConfig> = config.operators().filter(|one| one.address.is_none()).collect();
+    if tunnel.network.is_some() && nodes.is_empty() && operators.is_empty() {
         return None;
     }
-    let lacks = match (tunnel.network, nodes.len()) {
-        (None, _) => "`tunnel:` has no network yet".to_owned(),
-        (Some(_), 1) => "a node has no address in the tunnels yet".to_owned(),
-        (Some(_), count) => format!("{count} nodes have no address in the tunnels yet"),
+    let lacks = match (tunnel.network, nodes.len(), operators.len()) {
+        (None, ..) => "`tunnel:` has no network yet".to_owned(),
+        (Some(_), 1, 0) => "a node has no address in the tunnels yet".to_owned(),
+        (Some(_), 0, 1) => "an operator has no address in the tunnels yet".to_owned(),
+        (Some(_), count, 0) => format!("{count} nodes have no address in the tunnels yet"),
+        (Some(_), 0, count) => format!("{count} operators have no address in the tunnels yet"),
+        (Some(_), nodes, operators) => {
+            format!("{nodes} node(s) and {operators} operator(s) have no address in the tunnels yet")
+        }
     };
-    let network =
-        tunnel.network.or_else(|| proposed_network(config.nodes.len(), all.values(), &others(config)));
+    let members = config.nodes.len().saturating_add(tunnel.operators.len());
+    let network = tunnel.network.or_else(|| proposed_network(members, all.values(), &others(config)));
     let Some(network) = network else {
         let hint = "write an IPv4 network that no node knows: `tunnel: {network: ...}`";
         return Some(Finding::error("4", lacks, hint));
@@ -51,13 +57,17 @@ fn missing(config: &Config, tunnel: TunnelConfig, all: &ClusterFacts) -> Option<
         None => format!("`tunnel: {{network: {network}}}` is free on every node that was looked at; "),
         Some(_) => String::new(),
     };
-    let taken: BTreeSet<Ipv4Addr> = config.nodes.iter().filter_map(|node| node.tunnel).collect();
-    let free = network.hosts().filter(|address| !taken.contains(address));
-    let lines: Vec<String> = nodes
-        .iter()
-        .zip(free)
-        .map(|(node, address)| format!("at {}: `tunnel: {address}`", node.name))
-        .collect();
+    let of_operators = config.operators().filter_map(|operator| operator.address);
+    let taken: BTreeSet<Ipv4Addr> =
+        config.nodes.iter().filter_map(|node| node.tunnel).chain(of_operators).collect();
+    let is_free = |address: &Ipv4Addr| !taken.contains(address);
+    let of_nodes = nodes.iter().zip(network.hosts().filter(is_free));
+    let of_nodes = of_nodes.map(|(node, address)| format!("at {}: `tunnel: {address}`", node.name));
+    // From the other end, so that nodes that come later are beside those that are there.
+    let of_operators = operators.iter().zip(network.hosts().rev().filter(is_free));
+    let of_operators =
+        of_operators.map(|(one, address)| format!("at the operator {}: `address: {address}`", one.name));
+    let lines: Vec<String> = of_nodes.chain(of_operators).collect();
     Some(Finding::error("4", lacks, format!("{proposed}write {}", lines.join(", "))))
 }
 
@@ -68,14 +78,14 @@ fn others(config: &Config) -> Vec<IpNet> {
     pools.chain([config.swarm.address_pool.base]).chain(nodes).collect()
 }
 
-/// A network with room for the nodes, in which no node knows anybody, and that is none of `others`.
+/// A network with room for so many members, in which no node knows anybody, and that is none of `others`.
 pub(crate) fn proposed_network<'a>(
-    nodes: usize,
+    members: usize,
     facts: impl Iterator<Item = &'a NodeFacts>,
     others: &[IpNet],
 ) -> Option<Ipv4Net> {
     // Without the first and the last address of the network.
-    let has_room = |length: &u8| (1_usize << (32 - length)) >= nodes.saturating_add(2);
+    let has_room = |length: &u8| (1_usize << (32 - length)) >= members.saturating_add(2);
     let length = (16..=PROPOSED_LENGTH).rev().find(has_room)?;
     pools::free_network(length, facts.flat_map(known_beside), others)
 }
@@ -124,6 +134,11 @@ fn clones(config: &Config, all: &ClusterFacts) -> Vec<Finding> {
         config.nodes.iter().filter_map(|node| Some((&node.name, all.get(&node.name)?.tunnel.key.public()?)));
     let mut found = Vec::new();
     for (node, key) in keys {
+        if let Some(operator) = config.operators().find(|operator| operator.public_key == *key) {
+            let message = format!("has the key for the tunnels that is the operator {}'s", operator.name);
+            let hint = "a key is a peer: the operator makes one of his own, where it is used (`wg genkey`)";
+            found.push(Finding::error("4", message, hint).on(node));
+        }
         if let Some(first) = owners.insert(key, node) {
             let message = format!("has the same key for the tunnels as {first}: one is a clone of the other");
             let hint =

@@ -1,18 +1,18 @@
 //! The interface, its address and its peers; and its end, where cluster.yaml has no `tunnel:` any more.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use super::conf::{self, Peer};
+use super::conf::{self, Operator, Peer};
 use super::{
     CONF_PATH, INTERFACE, NETWORK_PATH, UNIT, UNIT_PATH, Wanted, live, mtu, obstacle, removal, unit,
     unmanaged,
 };
 use crate::change::{Difference, Handover, Kind, Risk};
-use crate::config::{Config, NodeConfig};
+use crate::config::{Config, NodeConfig, OperatorConfig};
 use crate::declare::{Declaration, Declare, Draft, Finding, Scope, SwarmFate, View};
 use crate::facts::{DeviceFacts, FactsQuery, FileFacts, Observed, PublicKey};
 use crate::files::OwnedFile;
@@ -29,6 +29,9 @@ pub struct Action {
     pub port: u16,
     /// The peers.
     pub peers: Vec<Peer>,
+    /// The operators.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub operators: Vec<Operator>,
     /// How what is there becomes another.
     pub how: How,
 }
@@ -120,6 +123,15 @@ fn peers(view: &View<'_>, port: u16) -> Peers {
     peers
 }
 
+/// Those who administer the node through the tunnel.
+fn operators(config: &Config) -> Vec<Operator> {
+    let of = |operator: &OperatorConfig| {
+        let OperatorConfig { name, public_key, address } = operator;
+        Some(Operator { name: name.clone(), address: (*address)?, key: public_key.clone() })
+    };
+    config.operators().filter_map(of).collect()
+}
+
 fn declare(view: &View<'_>, wanted: Wanted) -> Declaration {
     let Some(address) = view.node.tunnel else { return Declaration::nothing() };
     let Peers { known: peers, handing, unknown } = peers(view, wanted.port);
@@ -130,9 +142,10 @@ fn declare(view: &View<'_>, wanted: Wanted) -> Declaration {
         let hint = "apply again when it answers";
         declaration.findings.push(Finding::warning("4", message, hint).on(&view.node.name));
     }
+    let operators = operators(view.config);
     let mtu_bytes = mtu::wanted(view);
     let unit = unit(address, wanted.network, mtu_bytes);
-    let mut differences = conf::foretold(wanted.port, &peers).differences(view.facts);
+    let mut differences = conf::foretold(wanted.port, &peers, &operators).differences(view.facts);
     differences.extend(unit.differences(view.facts));
     differences.extend(unmanaged().differences(view.facts));
     if let Some(seen) = view.facts.units.get(UNIT) {
@@ -142,7 +155,7 @@ fn declare(view: &View<'_>, wanted: Wanted) -> Declaration {
             }
         }
     }
-    differences.extend(of_the_kernel(view, wanted.port, &peers));
+    differences.extend(of_the_kernel(view, wanted.port, (&peers, &operators)));
     let mut how = How::Reload;
     if let Some((addresses, mtu_now)) = live(view.facts) {
         let has_other = addresses.iter().any(|one| *one != address);
@@ -167,7 +180,7 @@ fn declare(view: &View<'_>, wanted: Wanted) -> Declaration {
         return declaration;
     }
     let reason = "what the nodes share goes over the Internet; in the tunnels it is encrypted, and an address is a key";
-    let action = Action { unit, port: wanted.port, peers, how };
+    let action = Action { unit, port: wanted.port, peers, operators, how };
     let mut draft =
         Draft::new("connect the node to its peers by tunnels", reason, action).differing(differences);
     if how == How::Restart {
@@ -182,7 +195,7 @@ fn declare(view: &View<'_>, wanted: Wanted) -> Declaration {
 }
 
 /// What differs in the kernel; where a peer roams to is its own affair.
-fn of_the_kernel(view: &View<'_>, port: u16, peers: &[Peer]) -> Vec<Difference> {
+fn of_the_kernel(view: &View<'_>, port: u16, (peers, operators): (&[Peer], &[Operator])) -> Vec<Difference> {
     let seen = match &view.facts.tunnel.interface {
         Observed::Known(Some(seen)) => seen,
         Observed::Known(None) => return vec![Difference::changed(INTERFACE, "absent", "up")],
@@ -206,11 +219,10 @@ fn of_the_kernel(view: &View<'_>, port: u16, peers: &[Peer]) -> Vec<Difference> 
     );
     compare("port", port_now.to_string(), port.to_string());
     compare("link", (if *is_up { "up" } else { "down" }).to_owned(), "up".to_owned());
-    let wanted = peers.iter().filter_map(|peer| {
-        let allowed = BTreeSet::from([IpNet::from(std::net::IpAddr::V4(peer.address))]);
-        Some((peer.key.clone()?, allowed))
-    });
-    let wanted: BTreeMap<PublicKey, BTreeSet<IpNet>> = wanted.collect();
+    let alone = |address| BTreeSet::from([IpNet::from(IpAddr::V4(address))]);
+    let of_nodes = peers.iter().filter_map(|peer| Some((peer.key.clone()?, alone(peer.address))));
+    let of_operators = operators.iter().map(|operator| (operator.key.clone(), alone(operator.address)));
+    let wanted: BTreeMap<PublicKey, BTreeSet<IpNet>> = of_nodes.chain(of_operators).collect();
     let allowed =
         |networks: &BTreeSet<IpNet>| networks.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     for (key, networks) in &wanted {

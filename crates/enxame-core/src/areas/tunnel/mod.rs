@@ -9,6 +9,7 @@ pub(crate) mod facts;
 pub mod interface;
 pub mod key;
 mod mtu;
+pub mod operator;
 mod pairs;
 pub mod removal;
 mod unit;
@@ -18,7 +19,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use ipnet::Ipv4Net;
 
 use crate::config::Config;
-use crate::facts::{ModuleState, NodeFacts};
+use crate::facts::{ModuleState, NodeFacts, SshSession};
 
 pub use pairs::{Pair, pairs};
 pub use unit::{NETWORK_PATH, UNIT, UNIT_PATH, unit, unmanaged};
@@ -56,8 +57,9 @@ pub(crate) struct Wanted {
 impl Wanted {
     /// `None`: there are to be none, or something is missing, which is a finding of its own.
     fn of(config: &Config) -> Option<Self> {
-        let tunnel = config.tunnel?;
-        let is_whole = config.nodes.iter().all(|node| node.tunnel.is_some());
+        let tunnel = config.tunnel.as_ref()?;
+        let is_whole = config.nodes.iter().all(|node| node.tunnel.is_some())
+            && config.operators().all(|operator| operator.address.is_some());
         Some(Self { network: tunnel.network.filter(|_| is_whole)?, port: tunnel.port })
     }
 }
@@ -70,6 +72,14 @@ fn live(facts: &NodeFacts) -> Option<(Vec<Ipv4Addr>, u32)> {
         IpAddr::V6(_) => None,
     });
     Some((v4.collect(), interface.mtu_bytes))
+}
+
+/// Whether an SSH session comes through the tunnels: what answers it leaves by them.
+pub(crate) fn carries(facts: &NodeFacts, session: SshSession) -> bool {
+    match facts.ssh_answers_by.as_deref() {
+        Some(name) => name == INTERFACE,
+        None => live(facts).is_some_and(|(addresses, _)| addresses.iter().any(|one| session.to == *one)),
+    }
 }
 
 /// Why a node can have no tunnel, where it cannot.

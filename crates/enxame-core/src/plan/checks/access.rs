@@ -5,8 +5,9 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::Findings;
+use super::{Findings, through};
 use crate::areas::firewall::{self, Firewall, Opening, Service, brief};
+use crate::areas::tunnel;
 use crate::change::{Change, Risk};
 use crate::config::{Config, NodeConfig, OpeningConfig, OpeningProtocol, SWARM_MANAGEMENT_PORT};
 use crate::declare::{Severity, Waiver};
@@ -17,7 +18,7 @@ use crate::facts::{
 use crate::names::NodeName;
 
 /// What would cut off SSH, as far as can be seen: an error unless the user goes on in spite of it.
-fn refuse(node: &NodeName, message: String, hint: &str, found: &mut Findings) {
+pub(super) fn refuse(node: &NodeName, message: String, hint: &str, found: &mut Findings) {
     found.add(Severity::Error, (Some(node), "3.2"), message, hint);
     if let Some(finding) = found.0.last_mut() {
         finding.waiver = Some(Waiver::AllowSshCut);
@@ -48,6 +49,9 @@ pub(super) fn ssh(
     };
     let is_covered = |from: IpAddr| config.ssh.allow_from.iter().any(|network| network.contains(&from));
     match facts.ssh_session {
+        Some(session) if tunnel::carries(facts, session) => {
+            through::session((config, firewall), node, session, found);
+        }
         None if config.ssh.allow_from.is_empty() => {
             let message = "would let nobody in by SSH: sshd does not say where you come from".to_owned();
             refuse(found, message, "name your address in `ssh.allow_from`");
@@ -61,7 +65,8 @@ pub(super) fn ssh(
         }
         Some(session) if !firewall::admits(&openings, session.from, Service::Tcp(session.port)) => {
             let message = format!("would not let you in any more: you come from {}", session.from);
-            refuse(found, message, "add it to `ssh.allow_from`, or take `ssh.allow_operator: false` away");
+            let hint = "add it to `ssh.allow_from`, or take `ssh.allow_operator: false` away";
+            refuse(found, message, through::how_in(config, facts).unwrap_or(hint));
         }
         // Applied from one of the nodes: the others let in that node, and your own machine is named nowhere.
         Some(session)
@@ -89,7 +94,7 @@ pub(super) fn tunnels(config: &Config, facts: &ClusterFacts, changes: &[Change],
     let cutting = changes.iter().filter(|change| change.risk == Risk::MayCutSsh);
     for node in cutting.map(|change| &change.node).collect::<BTreeSet<_>>() {
         let facts = facts.get(node).and_then(|facts| Some((facts, facts.ssh_session?)));
-        if let Some(message) = facts.and_then(|(facts, session)| tunnel(config, facts, session)) {
+        if let Some(message) = facts.and_then(|(facts, session)| cut_off_when_idle(config, facts, session)) {
             let hint = "name its port in `firewall.openings`, or a public address of yours in `ssh.allow_from`; where the node \
                         itself opens the tunnel: --allow-ssh-cut. That you are cut off would show too late to go back";
             refuse(node, message, hint, found);
@@ -97,7 +102,11 @@ pub(super) fn tunnels(config: &Config, facts: &ClusterFacts, changes: &[Change],
     }
 }
 
-fn tunnel(config: &Config, facts: &NodeFacts, session: SshSession) -> Option<String> {
+fn cut_off_when_idle(config: &Config, facts: &NodeFacts, session: SshSession) -> Option<String> {
+    if tunnel::carries(facts, session) {
+        // Its port is open to every operator; whether he is one is looked at with the session.
+        return None;
+    }
     let carrier = carrier(facts, session)?;
     let is_udp = |opening: &OpeningConfig| opening.protocol == OpeningProtocol::Udp;
     let is_reached_otherwise = config.ssh.allow_from.iter().any(firewall::has_public);
@@ -188,7 +197,7 @@ pub(super) fn served(config: &Config, facts: &ClusterFacts, changes: &[Change], 
         };
         let to_containers = firewall.to_containers(node);
         let mut on_node = firewall.on_node(node, facts.ssh_session);
-        on_node.extend(firewall.in_the_tunnel(node).into_iter().flatten());
+        on_node.extend(firewall.in_the_tunnel(node, facts.ssh_session).into_iter().flatten());
         let mut warn = |what: String, ports: Vec<Service>| {
             let message = format!("{what} {}, which the firewall closes to everybody", told(&ports));
             let hint =

@@ -19,7 +19,8 @@ pub(super) fn act(on: &mut Context<'_>, action: &Action) -> Result<(), ActuateEr
         Some(handed) => serde_json::from_str(handed.reveal())?,
         None => BTreeMap::new(),
     };
-    let file = conf::file(action.port, &action.peers, &handed).map_err(|missing| {
+    let Action { port, peers, operators, .. } = action;
+    let file = conf::file(*port, peers, operators, &handed).map_err(|missing| {
         ActuateError::wrong(missing.to_string(), "apply again: it is asked for its key once more")
     })?;
     on.host.write_owned(&file)?;

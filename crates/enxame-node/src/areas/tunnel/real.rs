@@ -7,10 +7,10 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use enxame_core::areas::firewall::{Firewall, guard_table::Guard};
-use enxame_core::areas::tunnel::conf::{self, Peer};
-use enxame_core::areas::tunnel::{CONF_PATH, INTERFACE, key, unit};
+use enxame_core::areas::tunnel::conf::{self, Operator, Peer};
+use enxame_core::areas::tunnel::{CONF_PATH, INTERFACE, key, operator, unit};
 use enxame_core::config::Config;
-use enxame_core::facts::{DeviceFacts, KeyFacts, Observed, PublicKey};
+use enxame_core::facts::{ClusterFacts, DeviceFacts, FactsQuery, KeyFacts, Observed, PublicKey};
 use enxame_core::names::NodeName;
 
 use super::look;
@@ -97,7 +97,11 @@ impl End<'_> {
     }
 
     fn write_peers(&self, peers: &[Peer]) {
-        let file = conf::file(PORT, peers, &BTreeMap::new()).unwrap();
+        self.write_peers_and(peers, &[]);
+    }
+
+    fn write_peers_and(&self, peers: &[Peer], operators: &[Operator]) {
+        let file = conf::file(PORT, peers, operators, &BTreeMap::new()).unwrap();
         let host: &dyn Host = &RealHost::rooted(self.root);
         host.write_owned(&file).unwrap();
         assert!(self.root.join(CONF_PATH.trim_start_matches('/')).exists());
@@ -140,6 +144,37 @@ fn peer(node: &str, endpoint: &str, address: &str, key: &PublicKey) -> Peer {
         address: address.parse().unwrap(),
         key: Some(key.clone()),
     }
+}
+
+/// The end of somebody who is no node: its key, made where it is used.
+fn key_pair(place: &Place) -> (String, PublicKey) {
+    let told = |script: &str| String::from_utf8(place.output(script).stdout).unwrap().trim().to_owned();
+    let private = told("wg genkey");
+    let public = told(&format!("echo {private} | wg pubkey"));
+    (private, PublicKey::new(public).unwrap())
+}
+
+/// Brings up somebody's own file as `wg-quick` does, with the private key that it says to put in.
+fn brings_up(place: &Place, shared: &Path, (file, private): (&str, &str)) -> bool {
+    let path = shared.join("enxame.conf");
+    let lines = file.lines().map(|line| {
+        let is_place = line.starts_with("# PrivateKey = ");
+        if is_place { format!("PrivateKey = {private}\n") } else { format!("{line}\n") }
+    });
+    std::fs::write(&path, lines.collect::<String>()).unwrap();
+    let makes = format!(
+        "ip link add {INTERFACE} type wireguard 2>/dev/null || wireguard-go {INTERFACE} >/dev/null 2>&1 </dev/null"
+    );
+    if !place.output(&makes).status.success() {
+        return false;
+    }
+    place.run(&format!(
+        "chmod 600 {path} && wg setconf {INTERFACE} <(wg-quick strip {path}) && \
+         ip address add $(sed -n 's/^Address = //p' {path}) dev {INTERFACE} && ip link set {INTERFACE} up && \
+         for to in $(sed -n 's/^AllowedIPs = //p' {path}); do ip route add $to dev {INTERFACE}; done",
+        path = path.display()
+    ));
+    true
 }
 
 fn handshake(key: &PublicKey) -> Option<u64> {
@@ -236,7 +271,7 @@ fn what_is_written_connects_two_ends_keeps_sessions_and_lets_in_what_is_served_a
     let config = Config::parse("cluster.yaml", CLUSTER).unwrap();
     let firewall = Firewall::of(&config);
     let node = &config.nodes[0];
-    let served = firewall.in_the_tunnel(node).unwrap();
+    let served = firewall.in_the_tunnel(node, None).unwrap();
     let guard = Guard {
         interfaces: ["wire0"].into(),
         openings: &firewall.on_node(node, None),
@@ -278,5 +313,121 @@ fn what_is_written_connects_two_ends_keeps_sessions_and_lets_in_what_is_served_a
     assert!(far_place.reaches("192.168.255.1"));
     near.carry_out("ExecStop=", "192.168.255.1");
     assert_eq!(look::flags().unwrap(), None);
+    std::fs::remove_dir_all(&shared).unwrap();
+}
+
+const OPERATED: &str = "version: 1\ncluster: lab\nssh: {allow_operator: false}\nnodes:\n\
+                        \x20 - {name: near, address: 203.0.113.12, tunnel: 192.168.255.1}\n\
+                        tunnel:\n  network: 192.168.255.0/24\n  operators:\n";
+
+#[test]
+fn an_operator_goes_on_from_another_address_and_a_stranger_gets_no_answer() {
+    const TEST: &str = "areas::tunnel::real::\
+                        an_operator_goes_on_from_another_address_and_a_stranger_gets_no_answer";
+    if !is_inside() {
+        return inside_with_mounts(TEST);
+    }
+    run("mount -t tmpfs none /run");
+    run("ip link set lo up");
+    let directory = tempfile::tempdir_in("/run").unwrap();
+    let shared = std::env::temp_dir().join(format!("enxame-operator-{}", std::process::id()));
+    std::fs::create_dir_all(&shared).unwrap();
+    let (ana_place, stranger_place) = (Place::new(), Place::new());
+    for (wire, place, network) in
+        [("wire0", &ana_place, "203.0.113"), ("wire1", &stranger_place, "198.51.100")]
+    {
+        run(&format!("ip link add {wire} type veth peer name eth0 netns {}", place.id()));
+        run(&format!("ip address add {network}.12/24 dev {wire}"));
+        run(&format!("ip link set {wire} up"));
+        place.run(&format!("ip address add {network}.50/24 dev eth0 && ip link set eth0 up"));
+    }
+    let near = End { root: directory.path(), shell: &local };
+    if !near.can_have_a_tunnel() {
+        std::fs::remove_dir_all(&shared).unwrap();
+        eprintln!("SKIPPED {TEST}: this kernel has no WireGuard, and there is no wireguard-go");
+        return;
+    }
+    let near_key = near.make_key();
+    let (private, public) = key_pair(&ana_place);
+    let operator = format!("    - {{name: ana, public_key: {public}, address: 192.168.255.254}}\n");
+    let config = Config::parse("cluster.yaml", &format!("{OPERATED}{operator}")).unwrap();
+    let (node, ana) = (&config.nodes[0], config.operators().next().unwrap());
+    let one = Operator { name: ana.name.clone(), address: ana.address.unwrap(), key: public };
+    near.write_peers_and(&[], std::slice::from_ref(&one));
+    near.carry_out("ExecStart=", "192.168.255.1");
+    let firewall = Firewall::of(&config);
+    let inside = firewall.in_the_tunnel(node, None).unwrap();
+    let guard = Guard {
+        interfaces: ["wire0", "wire1"].into(),
+        openings: &firewall.on_node(node, None),
+        data_path_port: 4789,
+        plaintext_vnis: Vec::new(),
+        addresses: [node.address].into(),
+        tunnel: Some(&inside),
+    };
+    let table = directory.path().join("guard.nft");
+    std::fs::write(&table, guard.text()).unwrap();
+    run(&format!("nft -f {}", table.display()));
+    let [ssh, _other] = [22, 2222].map(|port| TcpListener::bind(("0.0.0.0", port)).unwrap());
+
+    // What she has is what `enxame tunnel config` prints, and her key.
+    let mut facts = crate::facts::gather(&crate::host::FakeHost::default(), &FactsQuery::default());
+    facts.tunnel.key = KeyFacts::Usable { public: near_key.clone(), mode: 0o600 };
+    let mut all = ClusterFacts::default();
+    all.insert(node.name.clone(), facts);
+    let file = operator::file(&config, &all, &ana.name).unwrap().text;
+    assert!(brings_up(&ana_place, &shared, (&file, &private)));
+    assert!(!ana_place.connects("203.0.113.12", 22), "SSH is open to no public address");
+    assert!(ana_place.connects("192.168.255.1", 22), "{}", String::from_utf8_lossy(&local("wg show").stdout));
+    assert!(!ana_place.connects("192.168.255.1", 2222), "and nothing else in the tunnel");
+    drop(ssh.accept().unwrap());
+
+    // Her address changes overnight, and a session that stands goes on.
+    let script = format!(
+        "exec 3<>/dev/tcp/192.168.255.1/22; echo before >&3; until [ -e {0}/moved ]; do sleep 0.1; done; echo after >&3; \
+         until [ -e {0}/end ]; do sleep 0.1; done",
+        shared.display()
+    );
+    let mut working = Command::new("nsenter")
+        .args(["-m", "-n", "-t", &ana_place.id(), "timeout", "120", "bash", "-c", &script])
+        .spawn()
+        .unwrap();
+    let (session, _) = ssh.accept().unwrap();
+    session.set_read_timeout(Some(Duration::from_secs(90))).unwrap();
+    let mut lines = std::io::BufRead::lines(std::io::BufReader::new(session));
+    assert_eq!(lines.next().unwrap().unwrap(), "before");
+    ana_place.run("ip address flush dev eth0 && ip address add 203.0.113.77/24 dev eth0");
+    std::fs::write(shared.join("moved"), "").unwrap();
+    assert_eq!(lines.next().unwrap().unwrap(), "after");
+    assert!(ana_place.connects("192.168.255.1", 22), "and new ones come");
+    let endpoint = look::look(&RealHost::new()).1[&one.key].endpoint.unwrap();
+    assert_eq!(endpoint.ip().to_string(), "203.0.113.77");
+    std::fs::write(shared.join("end"), "").unwrap();
+    working.wait().unwrap();
+    // A reload leaves her where she is.
+    near.carry_out("ExecReload=", "192.168.255.1");
+    assert!(ana_place.connects("192.168.255.1", 22));
+
+    // Whoever has the file and no key that is known hears nothing at all.
+    stranger_place.run("nft add table ip seen");
+    stranger_place.run("nft add chain ip seen in '{ type filter hook input priority 0 ; }'");
+    stranger_place.run("nft add rule ip seen in ip protocol != tcp counter");
+    let (other_private, _) = key_pair(&stranger_place);
+    let theirs = file.replace("203.0.113.12", "198.51.100.12");
+    assert!(brings_up(&stranger_place, &shared, (&theirs, &other_private)));
+    assert!(!stranger_place.connects("192.168.255.1", 22));
+    let told = stranger_place.output(&format!("wg show {INTERFACE} transfer")).stdout;
+    let told = String::from_utf8_lossy(&told).into_owned();
+    let sent: u64 = told.trim().rsplit('\t').next().unwrap().parse().unwrap();
+    assert!(sent > 0, "it has called: {told}");
+    let heard = stranger_place.output("nft list chain ip seen in").stdout;
+    let heard = String::from_utf8_lossy(&heard);
+    assert!(heard.contains("counter packets 0 "), "{heard}");
+
+    // Who is no operator any more is cut off at once.
+    near.write_peers_and(&[], &[]);
+    near.carry_out("ExecReload=", "192.168.255.1");
+    assert!(!ana_place.connects("192.168.255.1", 22));
+    near.carry_out("ExecStop=", "192.168.255.1");
     std::fs::remove_dir_all(&shared).unwrap();
 }

@@ -89,7 +89,8 @@ fn connecting(how: How, key: Option<&str>) -> interface::Action {
         address: "192.168.255.2".parse().unwrap(),
         key: key.map(|key| PublicKey::new(key).unwrap()),
     };
-    interface::Action { unit: OwnedFile::new(UNIT_PATH, "[Unit]\n"), port: 51_820, peers: vec![peer], how }
+    let unit = OwnedFile::new(UNIT_PATH, "[Unit]\n");
+    interface::Action { unit, port: 51_820, peers: vec![peer], operators: Vec::new(), how }
 }
 
 #[test]

@@ -72,7 +72,7 @@ impl Wishes {
         Self {
             node: firewall.on_node(view.node, view.facts.ssh_session),
             containers: firewall.to_containers(view.node),
-            tunnel: firewall.in_the_tunnel(view.node).unwrap_or_default(),
+            tunnel: firewall.in_the_tunnel(view.node, view.facts.ssh_session).unwrap_or_default(),
             interfaces: interfaces.into_iter().map(|interface| interface.name.clone()).collect(),
         }
     }
