@@ -11,6 +11,7 @@ use crate::declare::Declare;
 pub mod engine;
 pub mod firewall;
 pub mod machine;
+pub mod stacks;
 pub mod storage;
 pub mod swarm;
 mod touched;

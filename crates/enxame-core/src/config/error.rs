@@ -40,7 +40,7 @@ impl ConfigError {
     }
 
     /// The same of a compose file.
-    pub(super) fn of_compose(name: &str, text: &str, error: &serde_saphyr::Error) -> Self {
+    pub(crate) fn of_compose(name: &str, text: &str, error: &serde_saphyr::Error) -> Self {
         Self::refused(
             (name, text),
             error,
@@ -57,6 +57,11 @@ impl ConfigError {
         Self { name: shown_in_line(name), problems: vec![problem] }
     }
 
+    /// One problem found after the file was read.
+    pub(crate) fn of_one(name: &str, problem: Problem) -> Self {
+        Self { name: shown_in_line(name), problems: vec![problem] }
+    }
+
     /// Problems found after the file was read; `None` when there are none.
     pub(super) fn of_problems(name: &str, problems: Vec<Problem>) -> Option<Self> {
         (!problems.is_empty()).then(|| Self { name: shown_in_line(name), problems })
@@ -70,7 +75,7 @@ impl ConfigError {
 }
 
 impl Problem {
-    pub(super) fn new(
+    pub(crate) fn new(
         (name, text): (&str, &str),
         message: &str,
         place: Location,

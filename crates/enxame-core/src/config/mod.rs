@@ -27,6 +27,7 @@ pub use model::{
 pub(crate) use reserved::{NFS_PORT, SSH_PORT};
 pub use reserved::{PROBE_PORT, SWARM_GOSSIP_PORT, SWARM_MANAGEMENT_PORT};
 pub use stacks::Stack;
+pub(crate) use stacks::published_ports;
 pub(crate) use v1::{default_bridge_pool, default_overlay_pool};
 pub use words::{
     EdgeProvider, EngineSource, ForeignRules, MountProfile, OpeningProtocol, PeerAccess, Role, Squash,

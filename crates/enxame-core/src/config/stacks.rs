@@ -109,6 +109,14 @@ fn published(port: &PortFile) -> Option<Published> {
     targets.is_none_or(is_as_long).then_some(Published::Tcp(published))
 }
 
+/// The TCP ports that an entry of `ports` publishes in the short syntax, as far as they are known.
+pub(crate) fn published_ports(entry: &str) -> Vec<u16> {
+    match published(&PortFile::Short(Word::Text(entry.to_owned()))) {
+        Some(Published::Tcp(ports)) => ports.collect(),
+        _ => Vec::new(),
+    }
+}
+
 /// The text with [`VARIABLE`] in the place of each `$NAME` and `${NAME...}` (Compose Specification, 12, "Interpolation").
 fn without_variables(text: &str) -> String {
     let mut plain = String::new();

@@ -1,6 +1,6 @@
 //! Where tasks can go: constraints and reservations against the nodes there are, as swarmkit's scheduler sees them.
 
-use crate::areas::swarm::{Resources, ServiceFacts};
+use crate::areas::swarm::{Attributes, Constraint, Resources, ServiceFacts};
 use crate::facts::SwarmNodeFacts;
 
 use super::Situation;
@@ -24,22 +24,12 @@ pub(super) enum Fate {
 
 /// Whether a node satisfies a constraint; `None` where that cannot be told.
 fn satisfies(node: &SwarmNodeFacts, constraint: &str) -> Option<bool> {
-    let unwanted = constraint.split_once("!=");
-    let is_wanted = unwanted.is_none();
-    let (key, value) = unwanted.or_else(|| constraint.split_once("=="))?;
-    let (key, value) = (key.trim(), value.trim());
-    // swarmkit compares without case (manager/constraint/constraint.go).
-    let is = |text: &str| text.eq_ignore_ascii_case(value);
-    let found = match key {
-        "node.id" => is(&node.id),
-        "node.hostname" => is(&node.hostname),
-        "node.role" => is(if node.is_manager { "manager" } else { "worker" }),
-        _ => {
-            let label = key.strip_prefix("node.labels.")?;
-            is(node.labels.get(label).map_or("", String::as_str))
-        }
-    };
-    Some(found == is_wanted)
+    Constraint::parse(constraint)?.is_met_by(Attributes {
+        id: Some(&node.id),
+        hostname: &node.hostname,
+        is_manager: node.is_manager,
+        labels: &node.labels,
+    })
 }
 
 /// What becomes of a service's tasks on the situation's node when that is drained. `room` is what the others have left, by id;

@@ -1,6 +1,7 @@
 //! The swarm (manual 5.2 and 5.3).
 
 pub mod availability;
+mod constraint;
 pub(crate) mod facts;
 pub mod ingress;
 pub mod init;
@@ -14,6 +15,7 @@ pub mod removal;
 pub mod settings;
 mod workloads;
 
+pub(crate) use constraint::{Attributes, Constraint};
 pub use facts::member_at;
 pub use members::{endpoint, member};
 pub use workloads::{Resources, ServiceFacts, TaskFacts, Workloads};
