@@ -2,7 +2,7 @@
 //! the planner wants it.
 //!
 //! `make bench` runs it. It prints the median of 15 plans for 3, 10, 20 and 100 nodes, and how many times as long 100 take
-//! as 10. Clusters have 3 to 20 nodes; 100 show how it grows: each node lets in each other by name, so that rules, and what
+//! as 10; and the same of judging a stack of 100 services. Clusters have 3 to 20 nodes; 100 show how it grows: each node lets in each other by name, so that rules, and what
 //! is to be compared, grow with the square. Limits on an idle machine: 5 ms for 20 nodes, less than 80 times from 10 to 100.
 
 #![expect(
@@ -20,6 +20,8 @@ use enxame_core::areas::firewall::guard_table::{self, Guard, PUBLISHED_CHAIN};
 use enxame_core::areas::firewall::ufw_rules::{self, Family};
 use enxame_core::areas::firewall::{self, Firewall, docker_user, ufw};
 use enxame_core::areas::machine::hosts;
+use enxame_core::areas::stacks::lint::lint;
+use enxame_core::areas::stacks::{Cluster, ComposeFile, Environment};
 use enxame_core::config::{Config, ForeignRules, NodeConfig};
 use enxame_core::facts::{
     ClusterFacts, EngineState, FileFacts, NodeFacts, Observed, RouteFacts, SwarmNodeFacts,
@@ -141,6 +143,33 @@ fn median(nodes: usize) -> Duration {
     *times.get(times.len() / 2).expect("a run")
 }
 
+/// The median of reading a stack of so many services and judging it against a cluster.
+fn linted(services: usize) -> Duration {
+    let (config, facts) = cluster(3);
+    let cluster = Cluster::of(&config, Some(&facts));
+    let mut text = "services:\n".to_owned();
+    for index in 0..services {
+        text += &format!(
+            "  app{index}:\n    image: registry.example.net/app:{index}\n    environment: {{A: '1', TOKEN: x}}\n    volumes: \
+             ['data:/data', '/srv/{index}:/srv:ro']\n    networks: [inside]\n    healthcheck: {{test: [CMD, 'true']}}\n    \
+             deploy:\n      replicas: 2\n      placement: {{constraints: [node.labels.db != true]}}\n      labels:\n        \
+             - traefik.http.routers.app{index}.rule=Host(`{index}.example`)\n        \
+             - traefik.http.services.app{index}.loadbalancer.server.port=80\n"
+        );
+    }
+    text += "volumes: {data: {}}\nnetworks: {inside: {driver: overlay}}\n";
+    let mut times: Vec<Duration> = (0..RUNS)
+        .map(|_| {
+            let start = Instant::now();
+            let file = ComposeFile::parse("stack.yaml", &text, &Environment::Unknown).unwrap();
+            assert!(!lint(&[file], Some(&cluster)).is_empty());
+            start.elapsed()
+        })
+        .collect();
+    times.sort();
+    times[times.len() / 2]
+}
+
 fn main() {
     let sizes = [3, 10, 20, 100].map(|nodes| (nodes, median(nodes)));
     for (nodes, time) in sizes {
@@ -149,4 +178,5 @@ fn main() {
     }
     let [_, (_, ten), _, (_, hundred)] = sizes;
     println!("10 to 100 nodes: {:.0} times (limit 80)", hundred.as_secs_f64() / ten.as_secs_f64());
+    println!("lint of 100 services: {:.2} ms (limit 50 ms)", linted(100).as_secs_f64() * 1000.0);
 }

@@ -45,6 +45,11 @@ pub(crate) enum Verb {
     /// Look at the files that the servers share
     #[command(subcommand)]
     Storage(StorageVerb),
+    /// Judge stacks before they are deployed
+    #[command(subcommand)]
+    Stack(StackVerb),
+    /// Explain a rule that `stack lint` found something by
+    Explain(ExplainArgs),
     /// The operators' own ends of the tunnels
     #[command(subcommand)]
     Tunnel(TunnelVerb),
@@ -167,6 +172,32 @@ pub(crate) struct RotateArgs {
 pub(crate) enum StorageVerb {
     /// Show what is shared, its space and its clients, and the entries that stacks mount it by
     Status(CommonArgs),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum StackVerb {
+    /// Say what in compose files loses data, opens a door or never converges; asks no server
+    Lint(StackLintArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StackLintArgs {
+    /// Compose files; those that cluster.yaml names, where none are given
+    #[arg(value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+    /// The cluster's file, to judge against its nodes, labels, networks and ports; cluster.yaml, where there is one
+    #[arg(short, long, value_name = "FILE", env = "ENXAME_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+    /// Print JSON on the standard output
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExplainArgs {
+    /// The rule, e.g. floating-tag; all of them, where none is given
+    #[arg(value_name = "CODE")]
+    pub(crate) code: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]

@@ -84,6 +84,8 @@ fn run(cli: Cli) -> anyhow::Result<Ending> {
         Verb::Edge(arguments) => verbs::edge(&arguments),
         Verb::Scan(arguments) => verbs::scan(&arguments),
         Verb::Schema => verbs::schema(),
+        Verb::Stack(verb) => verbs::stack(&verb),
+        Verb::Explain(arguments) => verbs::explain(&arguments),
         verb => tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()

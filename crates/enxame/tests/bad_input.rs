@@ -10,13 +10,21 @@ const CLUSTER: &str = "version: 1\ncluster: lab\nssh: {allow_from: [198.51.100.7
                        \x20 - {name: kvm2, address: 192.0.2.12}\n";
 
 fn enxame(verb: &str, more: &str, files: &[(&str, &str)]) -> Output {
+    enxame_with(&[verb], more, files)
+}
+
+fn enxame_with(arguments: &[&str], more: &str, files: &[(&str, &str)]) -> Output {
     let directory = tempfile::tempdir().unwrap();
     for (name, text) in files {
         fs::write(directory.path().join(name), text).unwrap();
     }
     fs::write(directory.path().join("cluster.yaml"), CLUSTER.to_owned() + more).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_enxame"));
-    command.current_dir(directory.path()).arg(verb).env("NO_COLOR", "1").env_remove("HOSTINGER_API_TOKEN");
+    command
+        .current_dir(directory.path())
+        .args(arguments)
+        .env("NO_COLOR", "1")
+        .env_remove("HOSTINGER_API_TOKEN");
     command.output().unwrap()
 }
 
@@ -140,4 +148,34 @@ fn the_port_of_verifys_service_is_refused_with_its_place() {
         "{told}"
     );
     assert!(told.contains("publish yours on another port"), "{told}");
+}
+
+#[test]
+fn stacks_are_judged_against_the_cluster_and_without_asking_it() {
+    let text = "services:\n  web:\n    image: nginx:1.29\n    deploy: {placement: {constraints: [node.role == worker]}}\n";
+    let files = [("web.yaml", text), ("\u{1b}[2Jx.yaml", "services: {web: {image: \"\\e[2J\"}}\n")];
+    let lint = |more: &str, arguments: &[&str]| {
+        let output = enxame_with(&[&["stack", "lint"], arguments].concat(), more, &files);
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    let (code, found) = lint("stacks: [web.yaml]\n", &[]);
+    assert_eq!(code, Some(3), "{found}");
+    assert!(found.contains("web.yaml:4:40: error[no-fitting-node]: web: no node meets"), "{found}");
+    // The same by its name, and nothing of what is not asked for.
+    assert_eq!(lint("", &["web.yaml"]), (Some(3), found));
+    let (code, json) = lint("stacks: [web.yaml]\n", &["--json"]);
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!((code, &json[0]["file"]), (Some(3), &serde_json::json!("web.yaml")));
+    // What a file says does not drive the terminal.
+    let (_, found) = lint("", &["\u{1b}[2Jx.yaml"]);
+    assert!(found.contains("warning[floating-tag]") && !found.contains('\u{1b}'), "{found}");
+}
+
+#[test]
+fn every_rule_has_a_page() {
+    let page = enxame_with(&["explain", "unpinned-volume"], "", &[]);
+    assert!(String::from_utf8(page.stdout).unwrap().starts_with("## unpinned-volume\n"));
+    let none = enxame_with(&["explain", "unpinned"], "", &[]);
+    assert_eq!(none.status.code(), Some(1));
+    assert!(String::from_utf8(none.stderr).unwrap().contains("hint: `enxame explain` prints"));
 }

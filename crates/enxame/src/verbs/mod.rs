@@ -7,14 +7,18 @@ mod init;
 mod node;
 mod rotate;
 mod scan;
+mod stack;
 mod storage;
 mod tunnel;
 mod uninstall;
 mod verify;
 
+use enxame_core::areas::stacks::lint::Finding as LintFinding;
 use enxame_core::config::Config;
+use enxame_core::declare::Finding;
 use enxame_core::facts::ClusterFacts;
 use enxame_core::plan::{self, Plan};
+use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
@@ -44,6 +48,8 @@ pub(crate) async fn run(verb: Verb) -> anyhow::Result<Ending> {
         Verb::Edge(_)
         | Verb::Scan(_)
         | Verb::Schema
+        | Verb::Stack(_)
+        | Verb::Explain(_)
         | Verb::Agent { .. }
         | Verb::PutBack { .. }
         | Verb::ProbeResponder => Ok(Ending::Done),
@@ -52,6 +58,7 @@ pub(crate) async fn run(verb: Verb) -> anyhow::Result<Ending> {
 
 pub(crate) use edge::edge;
 pub(crate) use scan::scan;
+pub(crate) use stack::{explain, stack};
 
 pub(crate) fn schema() -> anyhow::Result<Ending> {
     output::text(&(Config::json_schema()? + "\n"))?;
@@ -117,15 +124,28 @@ fn told(error: &EdgeError) -> anyhow::Error {
     anyhow::anyhow!("{}{hint}", error.causes().join(": "))
 }
 
+/// What `check --json` prints.
+#[derive(Serialize)]
+struct Checked<'a> {
+    /// What stands in apply's way, or is worth knowing.
+    servers: &'a [Finding],
+    /// The same of the stacks.
+    stacks: &'a [LintFinding],
+}
+
 async fn check(arguments: &CommonArgs) -> anyhow::Result<Ending> {
     let look = look(arguments, Locking::Free).await?;
     look.fleet.close().await;
     look.progress.finish();
+    let stacks = stack::of_cluster(&look.config, &arguments.config, &look.facts)?;
     if arguments.json {
-        output::json(&look.plan.findings)?;
+        output::json(&Checked { servers: &look.plan.findings, stacks: &stacks })?;
     } else {
         let mut text = String::new();
         render::plan::findings(&look.plan.findings, &mut text);
+        if !stacks.is_empty() {
+            text.push_str(&render::lint::text(&stacks, false));
+        }
         let nodes = look.config.nodes.len();
         let answered = nodes - look.lost.len();
         let verdict = match (look.plan.is_refused(), look.lost.is_empty()) {
@@ -136,7 +156,7 @@ async fn check(arguments: &CommonArgs) -> anyhow::Result<Ending> {
         output::text(&format!("{text}{answered} of {nodes} nodes answered; {verdict}\n"))?;
     }
     tell_lost(&look.lost);
-    let is_ready = !look.plan.is_refused() && look.lost.is_empty();
+    let is_ready = !look.plan.is_refused() && look.lost.is_empty() && !render::lint::is_refused(&stacks);
     Ok(if is_ready { Ending::Done } else { Ending::Unproven })
 }
 
@@ -150,6 +170,10 @@ async fn plan(arguments: &PlanArgs) -> anyhow::Result<Ending> {
         output::json(&look.plan)?;
     } else {
         output::text(&render::plan::plan(&look.config, &look.plan))?;
+    }
+    let stacks = stack::of_cluster(&look.config, &arguments.common.config, &look.facts)?;
+    if render::lint::is_refused(&stacks) {
+        output::note("note: the stacks have errors, which are nothing to apply: `enxame check` says which");
     }
     kept?;
     tell_lost(&look.lost);

@@ -13,8 +13,10 @@ mod edge;
 mod editions;
 mod failures;
 mod firewall;
+mod stacks;
 mod storage;
 mod support;
+mod tunnel;
 mod uninstall;
 mod wire;
 

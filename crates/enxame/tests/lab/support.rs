@@ -102,6 +102,11 @@ pub(crate) fn enxame_in_background(arguments: &[&str]) -> Background {
     Background(command.spawn().unwrap())
 }
 
+/// Runs a shell command where the operator is that must succeed; its output without white space at the ends.
+pub(crate) fn in_operators_place(command: &str) -> String {
+    lab(&["exec", "--", "sh", "-c", command]).trim().to_owned()
+}
+
 /// Runs a command where the outsider is; what it writes.
 pub(crate) fn outside(command: &[&str]) -> String {
     lab(&[&["outside", "--"], command].concat())

@@ -159,7 +159,7 @@ impl<'a> Service<'a> {
     /// Its mounts, as far as they can be read.
     pub(in crate::areas::stacks) fn mounts(self) -> Vec<Mount> {
         let entries = self.get(&["volumes"]).map_or(&[][..], Node::items);
-        entries.iter().filter_map(|entry| mount(entry)).collect()
+        entries.iter().filter_map(mount).collect()
     }
 
     /// The networks that it is attached to; `None`: the stack's default one.

@@ -16,6 +16,7 @@ use serde_saphyr::Location;
 
 use crate::config::{ConfigError, Problem};
 use tree::Value;
+use variables::Unset;
 
 /// A compose file.
 #[derive(Clone, Debug)]
@@ -24,7 +25,7 @@ pub struct ComposeFile {
     pub(super) text: String,
     pub(super) root: Node,
     /// Variables that nothing sets, and where.
-    pub(super) unset: Vec<(Location, String)>,
+    pub(super) unset: Vec<(Location, Unset)>,
     /// Where a `$` is that begins no variable.
     pub(super) malformed: Vec<Location>,
 }
@@ -45,7 +46,7 @@ impl ComposeFile {
         let (mut unset, mut malformed) = (Vec::new(), Vec::new());
         root.each_text(&mut |at, text| {
             let replaced = variables::replace(text, environment);
-            unset.extend(replaced.unset.into_iter().map(|name| (at, name)));
+            unset.extend(replaced.unset.into_iter().map(|unset| (at, unset)));
             if replaced.is_malformed {
                 malformed.push(at);
                 return Value::Unknown;

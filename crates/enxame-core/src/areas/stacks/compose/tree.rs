@@ -112,11 +112,15 @@ impl Node {
         let changed = match &mut self.value {
             Value::Text(text) => Some(change(self.at, text)),
             Value::List(items) => {
-                items.iter_mut().for_each(|item| item.each_text(change));
+                for item in items {
+                    item.each_text(change);
+                }
                 None
             }
             Value::Map(entries) => {
-                entries.iter_mut().for_each(|(_, value)| value.each_text(change));
+                for (_, value) in entries {
+                    value.each_text(change);
+                }
                 None
             }
             Value::Null | Value::Bool(_) | Value::Integer(_) | Value::Float(_) | Value::Unknown => None,

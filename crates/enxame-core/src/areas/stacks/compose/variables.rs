@@ -12,13 +12,21 @@ pub enum Environment {
     Known(BTreeMap<String, String>),
 }
 
+/// A variable that is not set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::areas::stacks) struct Unset {
+    pub(in crate::areas::stacks) name: String,
+    /// Whether Docker refuses the file for it (`?`), instead of putting nothing in its place.
+    pub(in crate::areas::stacks) is_refused: bool,
+}
+
 /// What a text is with its variables replaced.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Replaced {
     /// The text; `None` where the environment is unknown and decides.
     pub(super) text: Option<String>,
     /// Variables that are not set, and have nothing else to be.
-    pub(super) unset: Vec<String>,
+    pub(super) unset: Vec<Unset>,
     /// What is no variable, and keeps Docker from reading the file.
     pub(super) is_malformed: bool,
 }
@@ -73,7 +81,7 @@ fn value_of(
     name: &str,
     otherwise: &str,
     environment: &Environment,
-    unset: &mut Vec<String>,
+    unset: &mut Vec<Unset>,
 ) -> Option<String> {
     let default = otherwise.strip_prefix(":-").or_else(|| otherwise.strip_prefix('-'));
     let Environment::Known(variables) = environment else { return default.map(str::to_owned) };
@@ -82,7 +90,8 @@ fn value_of(
         return Some(value.clone());
     }
     if default.is_none() {
-        unset.push(name.to_owned());
+        let is_refused = otherwise.trim_start_matches(':').starts_with('?');
+        unset.push(Unset { name: name.to_owned(), is_refused });
     }
     Some(default.unwrap_or_default().to_owned())
 }
@@ -117,11 +126,12 @@ mod tests {
 
     #[test]
     fn what_is_not_set_is_named() {
-        for text in ["$B", "${B}", "${B:?}", "${B?say it}"] {
-            assert_eq!(known(text).unset, ["B"], "{text}");
+        let unset = |name: &str, is_refused| vec![Unset { name: name.to_owned(), is_refused }];
+        for (text, is_refused) in [("$B", false), ("${B}", false), ("${B:?}", true), ("${B?say it}", true)] {
+            assert_eq!(known(text).unset, unset("B", is_refused), "{text}");
         }
-        assert_eq!(known("${EMPTY:?}").unset, ["EMPTY"]);
-        assert_eq!(known("${EMPTY?}").unset, [""; 0]);
+        assert_eq!(known("${EMPTY:?}").unset, unset("EMPTY", true));
+        assert_eq!(known("${EMPTY?}").unset, []);
     }
 
     #[test]

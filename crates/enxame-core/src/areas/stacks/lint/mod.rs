@@ -17,6 +17,7 @@ use serde_saphyr::Location;
 
 use super::cluster::Cluster;
 use super::compose::{ComposeFile, Service};
+use crate::terminal::shown_in_line;
 use waiver::Waivers;
 
 /// How bad it is.
@@ -92,67 +93,38 @@ impl<'a> Scope<'a> {
 /// What a rule finds.
 struct Found<'a> {
     file: &'a str,
-    rule: &'a Rule,
+    code: &'static str,
+    severity: Severity,
     findings: &'a mut Vec<Finding>,
 }
 
 impl Found<'_> {
-    /// Of a service.
-    fn of(
-        &mut self,
-        service: Service<'_>,
-        at: Location,
-        message: impl Into<String>,
-        hint: impl Into<String>,
-    ) {
-        self.push(self.rule.severity, Some(service.name()), at, message.into(), hint.into());
+    /// For what is milder or worse than the rule's others.
+    fn graded(&mut self, severity: Severity) -> Found<'_> {
+        Found { file: self.file, code: self.code, severity, findings: self.findings }
     }
 
-    /// Of a service, milder or worse than the rule's others.
-    fn of_as(
-        &mut self,
-        severity: Severity,
-        service: Service<'_>,
-        at: Location,
-        message: impl Into<String>,
-        hint: impl Into<String>,
-    ) {
-        self.push(severity, Some(service.name()), at, message.into(), hint.into());
+    /// Of a service.
+    fn of(&mut self, service: Service<'_>, at: Location, message: impl AsRef<str>, hint: impl AsRef<str>) {
+        self.push(Some(service.name()), at, message.as_ref(), hint.as_ref());
     }
 
     /// Of the file.
-    fn at(&mut self, at: Location, message: impl Into<String>, hint: impl Into<String>) {
-        self.push(self.rule.severity, None, at, message.into(), hint.into());
+    fn at(&mut self, at: Location, message: impl AsRef<str>, hint: impl AsRef<str>) {
+        self.push(None, at, message.as_ref(), hint.as_ref());
     }
 
-    /// Of the file, milder or worse than the rule's others.
-    fn at_as(
-        &mut self,
-        severity: Severity,
-        at: Location,
-        message: impl Into<String>,
-        hint: impl Into<String>,
-    ) {
-        self.push(severity, None, at, message.into(), hint.into());
-    }
-
-    fn push(
-        &mut self,
-        severity: Severity,
-        service: Option<&str>,
-        at: Location,
-        message: String,
-        hint: String,
-    ) {
+    fn push(&mut self, service: Option<&str>, at: Location, message: &str, hint: &str) {
         self.findings.push(Finding {
-            file: self.file.to_owned(),
+            file: shown_in_line(self.file),
             line: at.line(),
             column: at.column(),
-            severity,
-            code: self.rule.code,
-            service: service.map(str::to_owned),
-            message,
-            hint,
+            severity: self.severity,
+            code: self.code,
+            service: service.map(shown_in_line),
+            // Both quote the file.
+            message: shown_in_line(message),
+            hint: shown_in_line(hint),
             waived: None,
         });
     }
@@ -165,7 +137,8 @@ pub fn lint(files: &[ComposeFile], cluster: Option<&Cluster>) -> Vec<Finding> {
     for file in files {
         let mut findings = Vec::new();
         for rule in &rules::RULES {
-            let mut found = Found { file: &file.name, rule, findings: &mut findings };
+            let mut found =
+                Found { file: &file.name, code: rule.code, severity: rule.severity, findings: &mut findings };
             (rule.check)(&Scope { file, all: files, cluster }, &mut found);
         }
         findings.sort();

@@ -48,8 +48,7 @@ pub(super) fn host_path(scope: &Scope<'_>, found: &mut Found<'_>) {
             } else {
                 (Severity::Error, "can write everywhere below")
             };
-            found.of_as(
-                severity,
+            found.graded(severity).of(
                 service,
                 mount.at,
                 format!("{source} is the node's own: whoever breaks into this service {how}"),
@@ -87,15 +86,13 @@ pub(super) fn unpinned_bind(scope: &Scope<'_>, found: &mut Found<'_>) {
 
 /// Whether its tasks can run on one node only; without a cluster: whether a constraint of its own says where.
 fn is_pinned(scope: &Scope<'_>, service: Service<'_>) -> bool {
-    match scope.cluster {
-        Some(cluster) => candidates(cluster, service).len() <= 1,
-        None => {
-            let mut constraints = service.constraints().iter().filter_map(|one| one.text());
-            constraints.any(|text| {
-                ["node.hostname", "node.id", "node.labels."].iter().any(|key| text.trim().starts_with(key))
-            })
-        }
+    if let Some(cluster) = scope.cluster {
+        return candidates(cluster, service).len() <= 1;
     }
+    let says_where = |text: &str| {
+        ["node.hostname", "node.id", "node.labels."].iter().any(|key| text.trim().starts_with(key))
+    };
+    service.constraints().iter().filter_map(Node::text).any(says_where)
 }
 
 /// A service that can take all the memory there is, the node's and its managers' too.

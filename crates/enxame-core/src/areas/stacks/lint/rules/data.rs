@@ -55,8 +55,7 @@ pub(super) fn unpinned_volume(scope: &Scope<'_>, found: &mut Found<'_>) {
                 continue;
             }
             let severity = if scope.cluster.is_some() { Severity::Error } else { Severity::Warning };
-            found.of_as(
-                severity,
+            found.graded(severity).of(
                 service,
                 mount.at,
                 format!("the volume {name} is a directory of each node: on another node the service starts with an empty one"),
@@ -127,8 +126,7 @@ pub(super) fn nfs_options(scope: &Scope<'_>, found: &mut Found<'_>) {
             let version = mount_option(text, "nfsvers").or_else(|| mount_option(text, "vers"));
             let by_type = option(entry, "type").and_then(Node::text) == Some("nfs4");
             if version.is_none_or(|version| !version.starts_with('4')) && !by_type {
-                found.at_as(
-                    Severity::Warning,
+                found.graded(Severity::Warning).at(
                     node.at,
                     format!(
                         "the volume {} does not say nfsvers=4.2: other versions need ports that are shut",
@@ -139,8 +137,7 @@ pub(super) fn nfs_options(scope: &Scope<'_>, found: &mut Found<'_>) {
             }
             let is_soft = mount_option(text, "soft").is_some();
             if is_soft && mounts_of(scope, &key.name).any(|(_, mount)| !mount.is_read_only) {
-                found.at_as(
-                    Severity::Warning,
+                found.graded(Severity::Warning).at(
                     node.at,
                     format!("the volume {} is soft: a write that is not answered in time is lost, with an error that few programs look at", key.name),
                     "hard, which waits for the server",
@@ -155,8 +152,7 @@ pub(super) fn nfs_options(scope: &Scope<'_>, found: &mut Found<'_>) {
         }
         for (service, mount) in mounts_of(scope, &key.name) {
             if !mount.is_nocopy {
-                found.of_as(
-                    Severity::Warning,
+                found.graded(Severity::Warning).of(
                     service,
                     mount.at,
                     format!("without nocopy the first task copies what its image has there into the shared files of {}, or fails to", key.name),
@@ -179,8 +175,7 @@ pub(super) fn nfs_database(scope: &Scope<'_>, found: &mut Found<'_>) {
             } else {
                 (Severity::Warning, "every commit waits for another server")
             };
-            found.of_as(
-                severity,
+            found.graded(severity).of(
                 service,
                 mount.at,
                 format!("a database in shared files ({name}), {how}"),

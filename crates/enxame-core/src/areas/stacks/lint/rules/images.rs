@@ -46,8 +46,7 @@ pub(super) fn no_digest(scope: &Scope<'_>, found: &mut Found<'_>) {
         let Some(text) = node.text() else { continue };
         let image = Image::parse(text);
         if !image.is_by_digest && image.tag.is_some_and(|tag| tag != "latest") {
-            found.of_as(
-                Severity::Advice,
+            found.graded(Severity::Advice).of(
                 service,
                 node.at,
                 format!("{text} is by its tag, which its owner can move between two deploys"),

@@ -337,14 +337,13 @@ pub(super) fn wrong_type(scope: &Scope<'_>, found: &mut Found<'_>) {
             }
         }
     }
-    if let Some(version) = scope.file.root.get("version").filter(|version| version.text().is_none()) {
-        if !version.is_unknown() {
-            found.at(
-                version.at,
-                "`version` is a number, and `docker stack deploy` wants a text",
-                "take the line away, or write it in quotes",
-            );
-        }
+    let version = scope.file.root.get("version");
+    if let Some(version) = version.filter(|version| version.text().is_none() && !version.is_unknown()) {
+        found.at(
+            version.at,
+            "`version` is a number, and `docker stack deploy` wants a text",
+            "take the line away, or write it in quotes",
+        );
     }
 }
 
@@ -425,12 +424,16 @@ pub(super) fn depends_on(scope: &Scope<'_>, found: &mut Found<'_>) {
 
 /// Variables that nothing sets: Docker puts nothing in their place, without a word.
 pub(super) fn unset_variable(scope: &Scope<'_>, found: &mut Found<'_>) {
-    for (at, name) in &scope.file.unset {
-        found.at(
-            *at,
-            format!("${{{name}}} is not set: Docker would put nothing in its place"),
-            format!("set it in the environment or in the stack's env file, or write what else it is: ${{{name}:-…}}"),
-        );
+    for (at, unset) in &scope.file.unset {
+        let name = &unset.name;
+        let hint = format!("set it in the environment, or write what else it is: ${{{name}:-…}}");
+        if unset.is_refused {
+            found.at(*at, format!("${{{name}}} is not set: Docker refuses the file"), hint);
+        } else {
+            // Whoever deploys may set it.
+            let message = format!("${{{name}}} is not set: Docker would put nothing in its place");
+            found.graded(Severity::Warning).at(*at, message, hint);
+        }
     }
     for at in &scope.file.malformed {
         found.at(
@@ -445,10 +448,10 @@ pub(super) fn unset_variable(scope: &Scope<'_>, found: &mut Found<'_>) {
 pub(super) fn undefined_reference(scope: &Scope<'_>, found: &mut Found<'_>) {
     for service in scope.services() {
         for mount in service.mounts() {
-            if let MountKind::Volume(name) = &mount.kind {
-                if scope.file.entry("volumes", name).is_none() {
-                    undefined(found, service, mount.at, "volume", name);
-                }
+            if let MountKind::Volume(name) = &mount.kind
+                && scope.file.entry("volumes", name).is_none()
+            {
+                undefined(found, service, mount.at, "volume", name);
             }
         }
         for (at, name) in service.networks().into_iter().flatten() {
@@ -474,8 +477,7 @@ fn undefined(
     kind: &str,
     name: &str,
 ) {
-    found.of_as(
-        Severity::Error,
+    found.graded(Severity::Error).of(
         service,
         at,
         format!("there is no {kind} {name} below `{kind}s:`"),

@@ -24,8 +24,7 @@ pub(super) fn clear_network(scope: &Scope<'_>, found: &mut Found<'_>) {
         }
         let encrypted = network.at_path(&["driver_opts", "encrypted"]);
         if encrypted.is_none_or(|value| value.truth() == Some(false)) {
-            found.at_as(
-                in_cluster(scope),
+            found.graded(in_cluster(scope)).at(
                 key.at,
                 format!("the network {} is not encrypted: what its services say to each other crosses the Internet in clear", key.name),
                 hint,
@@ -37,8 +36,7 @@ pub(super) fn clear_network(scope: &Scope<'_>, found: &mut Found<'_>) {
     }
     for service in scope.services() {
         if service.networks().is_none_or(|networks| networks.iter().any(|(_, name)| *name == "default")) {
-            found.of_as(
-                in_cluster(scope),
+            found.graded(in_cluster(scope)).of(
                 service,
                 service.key.at,
                 "it is on the stack's default network, which is not encrypted",
@@ -59,8 +57,7 @@ pub(super) fn missing_network(scope: &Scope<'_>, found: &mut Found<'_>) {
         let Some(name) = named.map_or(Some(key.name.as_str()), Node::text) else { continue };
         match cluster.networks.get(name) {
             Some(true) => {}
-            Some(false) => found.at_as(
-                Severity::Warning,
+            Some(false) => found.graded(Severity::Warning).at(
                 key.at,
                 format!(
                     "the network {name} is not encrypted: what is said there crosses the Internet in clear"
@@ -71,8 +68,7 @@ pub(super) fn missing_network(scope: &Scope<'_>, found: &mut Found<'_>) {
             None => {
                 let severity = if cluster.is_seen { Severity::Error } else { Severity::Warning };
                 let known: Vec<&str> = cluster.networks.keys().map(String::as_str).collect();
-                found.at_as(
-                    severity,
+                found.graded(severity).at(
                     key.at,
                     format!("there is no network {name}: deploying fails"),
                     format!("there are: {}", known.join(", ")),
@@ -107,15 +103,11 @@ pub(super) fn dnsrr_ingress(scope: &Scope<'_>, found: &mut Found<'_>) {
 fn tcp_ports(port: &Node) -> Vec<u16> {
     let number = |key: &str| port.get(key).and_then(Node::written);
     let protocol = port.get("protocol").and_then(Node::text).map(str::to_owned);
-    match port.written() {
-        Some(short) => published_ports(&short),
-        None => {
-            let (Some(published), Some(target)) = (number("published"), number("target")) else {
-                return Vec::new();
-            };
-            published_ports(&format!("{published}:{target}/{}", protocol.unwrap_or_else(|| "tcp".to_owned())))
-        }
+    if let Some(short) = port.written() {
+        return published_ports(&short);
     }
+    let (Some(published), Some(target)) = (number("published"), number("target")) else { return Vec::new() };
+    published_ports(&format!("{published}:{target}/{}", protocol.unwrap_or_else(|| "tcp".to_owned())))
 }
 
 /// A port that the firewall lets nobody in to.

@@ -41,9 +41,8 @@ pub(super) fn no_fitting_node(scope: &Scope<'_>, found: &mut Found<'_>) {
             } else {
                 format!("the nodes: {}", described(cluster, constraint.key))
             };
-            found.of_as(
-                // A label that cluster.yaml does not tell of may be there all the same.
-                severity(cluster, constraint.key),
+            // A label that cluster.yaml does not tell of may be there all the same.
+            found.graded(severity(cluster, constraint.key)).of(
                 service,
                 node.at,
                 format!("no node meets `{text}`: its tasks wait for ever"),

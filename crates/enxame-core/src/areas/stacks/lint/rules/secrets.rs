@@ -49,9 +49,9 @@ fn sounds_secret(name: &str) -> bool {
 pub(super) fn unversioned_secret(scope: &Scope<'_>, found: &mut Found<'_>) {
     for (section, kind) in [("secrets", "secret"), ("configs", "config")] {
         for (key, node) in scope.file.section(section) {
-            let has_version = node
-                .get("name")
-                .is_some_and(|name| name.is_unknown() || name.written().is_some_and(ends_in_digit));
+            let has_version = node.get("name").is_some_and(|name| {
+                name.is_unknown() || name.written().is_some_and(|name| ends_in_digit(&name))
+            });
             if node.get("file").is_some() && !has_version {
                 say(found, key.at, kind, &key.name);
             }
@@ -59,7 +59,7 @@ pub(super) fn unversioned_secret(scope: &Scope<'_>, found: &mut Found<'_>) {
     }
 }
 
-fn ends_in_digit(name: String) -> bool {
+fn ends_in_digit(name: &str) -> bool {
     name.ends_with(|one: char| one.is_ascii_hexdigit() || one == '}')
         && name.contains(|one: char| one.is_ascii_digit())
 }

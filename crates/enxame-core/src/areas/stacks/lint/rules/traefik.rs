@@ -50,8 +50,7 @@ pub(super) fn router(scope: &Scope<'_>, found: &mut Found<'_>) {
         });
         let is_elsewhere = routers.values().all(|labels| labels.contains_key("service"));
         if !has_port && !is_elsewhere {
-            found.of_as(
-                Severity::Error,
+            found.graded(Severity::Error).of(
                 service,
                 first.at,
                 "no label says which port: in a swarm Traefik does not find it out, and leaves the service away",

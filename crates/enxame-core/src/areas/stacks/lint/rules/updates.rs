@@ -107,8 +107,7 @@ pub(super) fn start_first_no_room(scope: &Scope<'_>, found: &mut Found<'_>) {
         let (Some(replicas), Some(most)) = (service.replicas(), service.max_per_node()) else { continue };
         let nodes = candidates(cluster, service).len() as u64;
         if nodes > 0 && replicas == most * nodes {
-            found.of_as(
-                Severity::Error,
+            found.graded(Severity::Error).of(
                 service,
                 order.at,
                 format!("{nodes} nodes may have {most} each, and have: a new task finds no room, and the update never ends"),
