@@ -162,9 +162,12 @@ impl<'a> Service<'a> {
         entries.iter().filter_map(mount).collect()
     }
 
-    /// The networks that it is attached to; `None`: the stack's default one.
+    /// The networks that it is attached to; `None`: the stack's default one, which it is where none are named.
     pub(in crate::areas::stacks) fn networks(self) -> Option<Vec<(Location, &'a str)>> {
         let networks = self.get(&["networks"])?;
+        if networks.items().is_empty() && networks.entries().is_empty() && !networks.is_unknown() {
+            return None;
+        }
         let listed = networks.items().iter().filter_map(|item| Some((item.at, item.text()?)));
         let mapped = networks.entries().iter().map(|(key, _)| (key.at, key.name.as_str()));
         Some(listed.chain(mapped).collect())

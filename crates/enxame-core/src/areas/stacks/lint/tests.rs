@@ -135,6 +135,16 @@ fn a_label_that_cluster_yaml_does_not_tell_of_is_only_warned_of_until_the_swarm_
 }
 
 #[test]
+fn a_service_that_names_no_network_is_on_the_default_one() {
+    for networks in ["", "    networks: []\n", "    networks:\n", "    networks: [default]\n"] {
+        let text = format!("services:\n  web:\n    image: nginx:1.29\n{networks}");
+        assert!(codes(&text).contains("clear-network"), "{text}");
+        let encrypted = "networks: {default: {driver: overlay, driver_opts: {encrypted: ''}}}\n";
+        assert!(!codes(&(text + encrypted)).contains("clear-network"), "{networks}");
+    }
+}
+
+#[test]
 fn two_files_are_judged_together() {
     let router = "services:\n  NAME:\n    image: nginx:1.29\n    deploy: {labels: ['traefik.http.routers.NAME.rule=Host(`a`)', \
                   'traefik.http.services.NAME.loadbalancer.server.port=80']}\n";
