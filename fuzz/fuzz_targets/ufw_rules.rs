@@ -8,7 +8,7 @@ use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
     let text = text_of(data);
-    let ours = ["\n### tuple ### allow tcp 22 0.0.0.0/0 any 203.0.113.1 in comment=656e78616d65\n\
+    let ours = ["\n### tuple ### allow tcp 22 0.0.0.0/0 any 203.0.113.1 in comment=656e78616d653a20737368\n\
                  -A ufw-user-input -p tcp --dport 22 -s 203.0.113.1 -j ACCEPT\n"
         .to_owned()];
     let _ = (all(&text), foreign(&text), without_ours(&text, None));

@@ -1,7 +1,7 @@
 //! What is said of a stack before it is deployed: what loses data, opens a door, never converges, or is not what its author
 //! thinks. Pure.
 //!
-//! A rule is a function in `rules`, a line in [`RULES`] and a section in `rules.md`, which is its page and its test: the first
+//! A rule is a function in `rules`, a line in its `RULES` and a section in `rules.md`, which is its page and its test: the first
 //! example there must be found, the second must not.
 
 mod explain;
