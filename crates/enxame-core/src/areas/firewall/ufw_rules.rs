@@ -340,7 +340,8 @@ pub fn composed(text: &str, ours: &[String], foreign: ForeignRules) -> Result<St
             others.push(entry);
         }
     }
-    let whole = |entry: &str| format!("\n{}\n", entry.trim_end());
+    // Blanks at the end of a line may be what makes it a tuple's.
+    let whole = |entry: &str| format!("\n{}\n", entry.trim_end_matches('\n'));
     let mut composed = before.to_owned();
     composed.extend(bans.into_iter().map(whole));
     composed.extend(ours.iter().map(String::as_str));

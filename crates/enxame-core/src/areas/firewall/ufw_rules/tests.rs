@@ -178,3 +178,10 @@ fn jumps_that_somebody_flushed_are_found_where_ufws_chains_are() {
     let whole = "-A INPUT -j ufw6-before-input\n-A FORWARD -j ufw6-track-forward";
     assert_eq!(missing_jumps(&flushed.replace("-A INPUT -j somebodys", whole), Family::V6), []);
 }
+
+#[test]
+fn what_ends_in_blanks_is_still_there_the_second_time() {
+    let odd = USED.replace("\n\n### END RULES", "\n\n### tuple ###  \n\n### END RULES");
+    let once = composed(&odd, &ssh(), ForeignRules::Keep).unwrap();
+    assert_eq!(composed(&once, &ssh(), ForeignRules::Keep).unwrap(), once);
+}
