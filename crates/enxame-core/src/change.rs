@@ -82,7 +82,7 @@ impl Difference {
     }
 }
 
-/// Something that another node hands over while the plan is applied, because it must not be in the plan.
+/// Something that another node, or the operator's side, hands over while the plan is applied, because it must not be in the plan.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Handover {
@@ -96,6 +96,8 @@ pub enum Handover {
         /// The nodes to ask.
         from: Vec<NodeName>,
     },
+    /// What the operator's side has for this change, e.g. a stack's files.
+    Material,
 }
 
 /// A change's identity: `<node>/<kind>` and, where a kind has several, `/<item>`.

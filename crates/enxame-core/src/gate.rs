@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::areas::stacks::convergence::{Look, Verdict, judge};
 use crate::areas::swarm::Workloads;
 use crate::config::Config;
 use crate::facts::{ClusterFacts, EngineState, LocalSwarmState, SwarmFacts, SwarmNodeFacts};
@@ -56,11 +57,31 @@ pub enum Gate {
         /// The node.
         node: NodeName,
     },
+    /// Every task of these services runs as their entries say, and has for its monitor time.
+    Converged {
+        /// The services, by name.
+        services: Vec<String>,
+        /// How long that may take, in seconds.
+        within_s: u64,
+    },
 }
 
-/// Why a gate does not hold, for people.
+/// Why a gate does not hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Shut(pub String);
+pub struct Shut {
+    /// For people.
+    pub why: String,
+    /// Whether waiting cannot help.
+    pub is_final: bool,
+}
+
+impl Shut {
+    /// It may come true.
+    #[must_use]
+    pub fn yet(why: impl Into<String>) -> Self {
+        Self { why: why.into(), is_final: false }
+    }
+}
 
 impl fmt::Display for Gate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -74,6 +95,7 @@ impl fmt::Display for Gate {
             Self::NodeDrained { node } => write!(f, "nothing runs on {node}"),
             Self::NodeRebooted { node, .. } => write!(f, "{node} has booted"),
             Self::EncryptsTraffic { node } => write!(f, "{node} encrypts"),
+            Self::Converged { services, .. } => write!(f, "{} runs", services.join(", ")),
         }
     }
 }
@@ -93,6 +115,7 @@ impl Gate {
             | Self::EncryptsTraffic { .. } => 300,
             // A server with much memory counts it first.
             Self::NodeRebooted { .. } => 900,
+            Self::Converged { within_s, .. } => *within_s,
         };
         Duration::from_secs(seconds)
     }
@@ -111,18 +134,40 @@ impl Gate {
             Self::NodeRebooted { node, boot_id } => {
                 match facts.get(node).map(|facts| &facts.volatile.boot_id) {
                     Some(now) if !now.is_empty() && now != boot_id => Ok(()),
-                    Some(_) => Err(Shut(format!("{node} has not gone down yet"))),
-                    None => Err(Shut(format!("{node} does not answer"))),
+                    Some(_) => Err(Shut::yet(format!("{node} has not gone down yet"))),
+                    None => Err(Shut::yet(format!("{node} does not answer"))),
                 }
             }
             Self::EncryptsTraffic { node } => match facts.get(node).map(|facts| facts.esp.known()) {
                 Some(Some(true)) => Ok(()),
-                Some(Some(false)) => Err(Shut(format!("the kernel of {node} refuses an ESP association"))),
-                Some(None) => Err(Shut(format!("whether {node} can encrypt could not be tried"))),
-                None => Err(Shut(format!("{node} does not answer"))),
+                Some(Some(false)) => {
+                    Err(Shut::yet(format!("the kernel of {node} refuses an ESP association")))
+                }
+                Some(None) => Err(Shut::yet(format!("whether {node} can encrypt could not be tried"))),
+                None => Err(Shut::yet(format!("{node} does not answer"))),
             },
+            Self::Converged { services, .. } => converged(facts, services),
         }
     }
+}
+
+fn converged(facts: &ClusterFacts, services: &[String]) -> Result<(), Shut> {
+    let swarm = leading(facts)?;
+    let seen = facts.values().find_map(|facts| Some((facts, facts.volatile.workloads.as_ref()?)));
+    let Some((manager, workloads)) = seen else {
+        return Err(Shut::yet("no manager tells what runs"));
+    };
+    let look = Look { swarm, workloads, now_unix_ms: manager.volatile.clock_unix_ms };
+    let mut waits = None;
+    for name in services {
+        match workloads.services.get(name).map(|service| judge(name, service, look)) {
+            None => return Err(Shut { why: format!("{name} was removed"), is_final: true }),
+            Some(Verdict::Failed(why)) => return Err(Shut { why, is_final: true }),
+            Some(Verdict::Waits(why)) => waits = waits.or(Some(why)),
+            Some(Verdict::Converged) => {}
+        }
+    }
+    waits.map_or(Ok(()), |why| Err(Shut::yet(why)))
 }
 
 /// The swarm as a manager with quorum sees it.
@@ -130,7 +175,7 @@ fn leading(facts: &ClusterFacts) -> Result<&SwarmFacts, Shut> {
     let mut swarms = facts.values().filter_map(|facts| facts.engine.swarm());
     swarms
         .find(|swarm| swarm.is_manager_with_quorum)
-        .ok_or_else(|| Shut("no manager that answers reaches a majority of the managers".to_owned()))
+        .ok_or_else(|| Shut::yet("no manager that answers reaches a majority of the managers".to_owned()))
 }
 
 fn member<'a>(config: &Config, swarm: &'a SwarmFacts, node: &NodeName) -> Option<&'a SwarmNodeFacts> {
@@ -159,7 +204,10 @@ fn quorum_survives(config: &Config, facts: &ClusterFacts, without: &NodeName) ->
         managers.iter().filter(|node| !is_voting(node)).map(|node| name_of(config, node)).collect();
     let missing =
         if missing.is_empty() { String::new() } else { format!(" ({} missing)", missing.join(", ")) };
-    Err(Shut(format!("{left} of {} managers would be left, {needed} are needed{missing}", managers.len())))
+    Err(Shut::yet(format!(
+        "{left} of {} managers would be left, {needed} are needed{missing}",
+        managers.len()
+    )))
 }
 
 fn name_of<'a>(config: &'a Config, node: &'a SwarmNodeFacts) -> &'a str {
@@ -173,13 +221,13 @@ fn others_ready(config: &Config, facts: &ClusterFacts, but: &NodeName) -> Result
         let Some(member) = member(config, swarm, &node.name) else { continue };
         // The swarm may not have noticed yet what is under way there.
         if facts.get(&node.name).is_none() {
-            return Err(Shut(format!("{} does not answer", node.name)));
+            return Err(Shut::yet(format!("{} does not answer", node.name)));
         }
         if member.state != "ready" {
-            return Err(Shut(format!("{} is {}", node.name, member.state)));
+            return Err(Shut::yet(format!("{} is {}", node.name, member.state)));
         }
         if member.is_manager && member.reachability != "reachable" {
-            return Err(Shut(format!("{} is {} to the other managers", node.name, member.reachability)));
+            return Err(Shut::yet(format!("{} is {} to the other managers", node.name, member.reachability)));
         }
     }
     Ok(())
@@ -194,7 +242,7 @@ fn tasks_run(facts: &ClusterFacts, services: &BTreeMap<String, usize>) -> Result
         return Ok(());
     }
     let Some(now) = workloads(facts) else {
-        return Err(Shut("no manager tells what runs".to_owned()));
+        return Err(Shut::yet("no manager tells what runs".to_owned()));
     };
     for (name, wanted) in services {
         // A service that somebody has removed meanwhile is not waited for.
@@ -203,25 +251,25 @@ fn tasks_run(facts: &ClusterFacts, services: &BTreeMap<String, usize>) -> Result
             service.wanted.and_then(|count| usize::try_from(count).ok()).unwrap_or(*wanted).min(*wanted);
         let running = service.running();
         if running < wanted {
-            return Err(Shut(format!("{running} of {wanted} tasks of {name} run")));
+            return Err(Shut::yet(format!("{running} of {wanted} tasks of {name} run")));
         }
     }
     Ok(())
 }
 
 fn node_ready(config: &Config, facts: &ClusterFacts, node: &NodeName) -> Result<(), Shut> {
-    let Some(own) = facts.get(node) else { return Err(Shut(format!("{node} does not answer"))) };
+    let Some(own) = facts.get(node) else { return Err(Shut::yet(format!("{node} does not answer"))) };
     match &own.engine.state {
         EngineState::Running { swarm, .. } if swarm.local == LocalSwarmState::Active => {}
-        EngineState::Running { .. } => return Err(Shut(format!("{node} is not back in the swarm"))),
-        EngineState::NotAnswering(why) => return Err(Shut(format!("the engine of {node}: {why}"))),
-        EngineState::Absent => return Err(Shut(format!("{node} has no engine"))),
+        EngineState::Running { .. } => return Err(Shut::yet(format!("{node} is not back in the swarm"))),
+        EngineState::NotAnswering(why) => return Err(Shut::yet(format!("the engine of {node}: {why}"))),
+        EngineState::Absent => return Err(Shut::yet(format!("{node} has no engine"))),
     }
     match member(config, leading(facts)?, node) {
-        None => Err(Shut(format!("{node} is not a member of the swarm"))),
-        Some(seen) if seen.state != "ready" => Err(Shut(format!("{node} is {}", seen.state))),
+        None => Err(Shut::yet(format!("{node} is not a member of the swarm"))),
+        Some(seen) if seen.state != "ready" => Err(Shut::yet(format!("{node} is {}", seen.state))),
         Some(seen) if seen.is_manager && seen.reachability != "reachable" => {
-            Err(Shut(format!("{node} is {} to the other managers", seen.reachability)))
+            Err(Shut::yet(format!("{node} is {} to the other managers", seen.reachability)))
         }
         Some(_) => Ok(()),
     }
@@ -229,13 +277,13 @@ fn node_ready(config: &Config, facts: &ClusterFacts, node: &NodeName) -> Result<
 
 fn node_drained(config: &Config, facts: &ClusterFacts, node: &NodeName) -> Result<(), Shut> {
     let Some(seen) = member(config, leading(facts)?, node) else {
-        return Err(Shut(format!("{node} is not a member of the swarm")));
+        return Err(Shut::yet(format!("{node} is not a member of the swarm")));
     };
     if seen.availability != "drain" {
-        return Err(Shut(format!("{node} is {}", seen.availability)));
+        return Err(Shut::yet(format!("{node} is {}", seen.availability)));
     }
     let Some(now) = workloads(facts) else {
-        return Err(Shut("no manager tells what runs".to_owned()));
+        return Err(Shut::yet("no manager tells what runs".to_owned()));
     };
     let left: Vec<&str> = now
         .services
@@ -243,7 +291,7 @@ fn node_drained(config: &Config, facts: &ClusterFacts, node: &NodeName) -> Resul
         .filter(|(_, service)| service.tasks.iter().any(|task| task.node_id == seen.id && task.is_running))
         .map(|(name, _)| name.as_str())
         .collect();
-    if left.is_empty() { Ok(()) } else { Err(Shut(format!("{} still run there", left.join(", ")))) }
+    if left.is_empty() { Ok(()) } else { Err(Shut::yet(format!("{} still run there", left.join(", ")))) }
 }
 
 /// What must hold before a member of the swarm is disturbed.

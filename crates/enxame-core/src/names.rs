@@ -65,6 +65,14 @@ impl std::str::FromStr for NodeName {
     }
 }
 
+impl std::str::FromStr for ObjectName {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        Self::new(text)
+    }
+}
+
 impl ObjectName {
     /// Checks and wraps a name.
     ///

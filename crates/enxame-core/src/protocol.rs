@@ -13,13 +13,14 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::areas::Action;
+use crate::areas::stacks::{Bundle, Conversion};
 use crate::change::ChangeId;
 use crate::facts::{FactsQuery, NodeFacts, PublicKey};
 use crate::probe::{ProbeReply, ProbeRequest};
 use crate::secret::Secret;
 
 /// The protocol's number: raised whenever a frame's meaning changes.
-pub const PROTOCOL: u32 = 4;
+pub const PROTOCOL: u32 = 5;
 
 /// The largest frame either side accepts, in bytes.
 pub const MAX_FRAME_BYTES: u32 = 64 * 1024 * 1024;
@@ -130,6 +131,13 @@ pub enum Request {
     ManagerToken,
     /// Tell the public half of the node's key for the tunnels.
     TunnelKey,
+    /// Tell what `docker stack deploy` would write of a stack, and what of it runs.
+    Convert(Box<Bundle>),
+    /// Tell the last lines that a task wrote.
+    TaskLog {
+        /// The task's id.
+        task: String,
+    },
     /// Take part in a proof.
     Probe(ProbeRequest),
 }
@@ -151,6 +159,10 @@ pub enum Reply {
     ManagerToken(Secret),
     /// The public half of the key.
     TunnelKey(PublicKey),
+    /// What would be written, and what runs.
+    Converted(Box<Conversion>),
+    /// The lines.
+    TaskLog(Vec<String>),
     /// A part of a proof.
     Probe(ProbeReply),
     /// It did not work.

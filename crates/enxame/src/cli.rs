@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use enxame_core::names::NodeName;
+use enxame_core::names::{NodeName, ObjectName};
 use enxame_core::ports::PortSet;
 
 /// A hardened, encrypted Docker Swarm of a few rented servers, from one file, proven on the wire.
@@ -45,9 +45,13 @@ pub(crate) enum Verb {
     /// Look at the files that the servers share
     #[command(subcommand)]
     Storage(StorageVerb),
-    /// Judge stacks before they are deployed
+    /// Judge, compare and deploy stacks
     #[command(subcommand)]
     Stack(StackVerb),
+    /// Show what a service's tasks write, wherever they run
+    Logs(LogsArgs),
+    /// Run a command in a service's container, wherever it runs
+    Exec(ExecArgs),
     /// Explain a rule that `stack lint` found something by
     Explain(ExplainArgs),
     /// The operators' own ends of the tunnels
@@ -178,6 +182,108 @@ pub(crate) enum StorageVerb {
 pub(crate) enum StackVerb {
     /// Say what in compose files loses data, opens a door or never converges; asks no server
     Lint(StackLintArgs),
+    /// Show what deploying would change, field by field; change nothing
+    Diff(StackDiffArgs),
+    /// Deploy stacks, and wait until every service runs as its file says
+    Deploy(StackDeployArgs),
+    /// Show the stacks that run and those that cluster.yaml names
+    Ls(CommonArgs),
+    /// Show a stack's tasks
+    Ps(StackPsArgs),
+    /// Take a stack away; its volumes stay
+    Rm(StackRmArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StackDiffArgs {
+    /// The stacks; all that cluster.yaml names, where none is given
+    #[arg(value_name = "NAME")]
+    pub(crate) stacks: Vec<ObjectName>,
+    #[command(flatten)]
+    pub(crate) common: CommonArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StackDeployArgs {
+    /// The stacks, in cluster.yaml's order
+    #[arg(value_name = "NAME", required_unless_present = "all")]
+    pub(crate) stacks: Vec<ObjectName>,
+    /// All that cluster.yaml names
+    #[arg(short, long, conflicts_with = "stacks")]
+    pub(crate) all: bool,
+    /// Remove services that are no longer in the file, once the others run
+    #[arg(long)]
+    pub(crate) prune: bool,
+    /// How long the services of a stack may take until all of them run, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 900, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub(crate) timeout: u64,
+    #[command(flatten)]
+    pub(crate) common: CommonArgs,
+    /// Do not ask
+    #[arg(short, long)]
+    pub(crate) yes: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StackPsArgs {
+    /// The stack
+    #[arg(value_name = "NAME")]
+    pub(crate) stack: ObjectName,
+    #[command(flatten)]
+    pub(crate) common: CommonArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StackRmArgs {
+    /// The stack
+    #[arg(value_name = "NAME")]
+    pub(crate) stack: ObjectName,
+    #[command(flatten)]
+    pub(crate) common: CommonArgs,
+    /// Do not ask
+    #[arg(short, long)]
+    pub(crate) yes: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LogsArgs {
+    /// The service, e.g. `web_app`
+    #[arg(value_name = "SERVICE")]
+    pub(crate) service: ObjectName,
+    /// Go on with what is written from now on
+    #[arg(short, long)]
+    pub(crate) follow: bool,
+    /// Only what was written since, e.g. 10m or 2026-11-27T08:00:00
+    #[arg(long, value_name = "TIME")]
+    pub(crate) since: Option<String>,
+    /// Only so many of the last lines of each task
+    #[arg(long, value_name = "LINES")]
+    pub(crate) tail: Option<u32>,
+    /// With the time of each line
+    #[arg(short, long)]
+    pub(crate) timestamps: bool,
+    /// The cluster's file
+    #[arg(short, long, value_name = "FILE", env = "ENXAME_CONFIG", default_value = "cluster.yaml")]
+    pub(crate) config: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExecArgs {
+    /// The service, and which of its tasks, e.g. `web_app` or `web_app.2`; of one on every node, the node: `web_app.kvm2`
+    #[arg(value_name = "SERVICE[.SLOT]")]
+    pub(crate) service: String,
+    /// The command
+    #[arg(required = true, last = true, value_name = "CMD")]
+    pub(crate) command: Vec<String>,
+    /// As this user of the container
+    #[arg(short, long, value_name = "USER")]
+    pub(crate) user: Option<String>,
+    /// The cluster's file
+    #[arg(short, long, value_name = "FILE", env = "ENXAME_CONFIG", default_value = "cluster.yaml")]
+    pub(crate) config: PathBuf,
+    /// No progress on the standard error
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
 }
 
 #[derive(Debug, Args)]

@@ -17,8 +17,9 @@ pub(crate) fn load(path: &Path) -> anyhow::Result<Config> {
     })?;
     let loaded = LoadedConfig::parse(&path.display().to_string(), &text)?;
     let files = loaded.config().stacks.iter();
-    let stacks =
-        files.map(|file| stack(&directory_of(path).join(file))).collect::<anyhow::Result<Vec<Stack>>>()?;
+    let stacks = files
+        .map(|stack_of| stack(&directory_of(path).join(&stack_of.file)))
+        .collect::<anyhow::Result<Vec<Stack>>>()?;
     if stacks.iter().any(Stack::has_variable_ports) {
         output::note(
             "note: a stack's ports are variables: whether all of `firewall.public_ports` are published cannot be told",

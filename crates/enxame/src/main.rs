@@ -32,6 +32,8 @@ pub(crate) enum Ending {
     Unproven,
     /// The user asked to stop, and it was ended in order.
     Interrupted,
+    /// What a command on a server ended with.
+    Command(u8),
 }
 
 impl From<Ending> for ExitCode {
@@ -43,6 +45,7 @@ impl From<Ending> for ExitCode {
             Ending::Unproven => 3,
             // What a shell says of a program that SIGINT ended.
             Ending::Interrupted => 130,
+            Ending::Command(code) => code,
         })
     }
 }
@@ -84,7 +87,6 @@ fn run(cli: Cli) -> anyhow::Result<Ending> {
         Verb::Edge(arguments) => verbs::edge(&arguments),
         Verb::Scan(arguments) => verbs::scan(&arguments),
         Verb::Schema => verbs::schema(),
-        Verb::Stack(verb) => verbs::stack(&verb),
         Verb::Explain(arguments) => verbs::explain(&arguments),
         verb => tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)

@@ -179,3 +179,23 @@ fn every_rule_has_a_page() {
     assert_eq!(none.status.code(), Some(1));
     assert!(String::from_utf8(none.stderr).unwrap().contains("hint: `enxame explain` prints"));
 }
+
+#[test]
+fn stacks_are_named_as_cluster_yaml_names_them_before_anything_is_asked() {
+    let web = ("web.yaml", "services: {web: {image: 'nginx:1.29'}}\n");
+    let told = |arguments: &[&str], more: &str| {
+        let output = enxame_with(arguments, more, &[web]);
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (code, words) = told(&["stack", "deploy", "--quiet"], "stacks: [web.yaml]\n");
+    assert_eq!(code, Some(1), "{words}");
+    assert!(words.contains("<NAME>...") || words.contains("--all"), "{words}");
+    let (code, words) = told(&["stack", "deploy", "--quiet", "-oProxyCommand=x"], "stacks: [web.yaml]\n");
+    assert_eq!(code, Some(1), "{words}");
+    let (code, words) = told(&["stack", "diff", "--quiet", "wob"], "stacks: [web.yaml]\n");
+    assert_eq!(code, Some(1), "{words}");
+    assert!(words.contains("cluster.yaml has no stack wob") && words.contains("it has web"), "{words}");
+    let (code, words) = told(&["stack", "diff", "--quiet"], "");
+    assert_eq!(code, Some(1), "{words}");
+    assert!(words.contains("cluster.yaml has no stacks"), "{words}");
+}

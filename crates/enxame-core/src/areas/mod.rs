@@ -35,6 +35,8 @@ pub enum Action {
     Tunnel(tunnel::Action),
     /// The shared files.
     Storage(storage::Action),
+    /// The stacks.
+    Stacks(stacks::Action),
 }
 
 impl Action {
@@ -53,7 +55,8 @@ impl Action {
             | Self::Engine(_)
             | Self::Swarm(_)
             | Self::Tunnel(_)
-            | Self::Storage(_) => None,
+            | Self::Storage(_)
+            | Self::Stacks(_) => None,
         }
     }
 }

@@ -48,7 +48,9 @@ impl Action {
                 Touched { files: rules.chain(settings).collect(), ..Touched::default() }
             }
             Self::Engine(action) => of_engine(action),
-            Self::Firewall(_) | Self::Swarm(_) | Self::Tunnel(_) | Self::Storage(_) => Touched::default(),
+            Self::Firewall(_) | Self::Swarm(_) | Self::Tunnel(_) | Self::Storage(_) | Self::Stacks(_) => {
+                Touched::default()
+            }
         }
     }
 }

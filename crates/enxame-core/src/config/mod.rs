@@ -22,7 +22,8 @@ pub use error::{ConfigError, Problem};
 pub use load::LoadedConfig;
 pub use model::{
     AddressPool, Config, EdgeConfig, EngineConfig, ExportConfig, FirewallConfig, NetworksConfig, NodeConfig,
-    OpeningConfig, OperatorConfig, RepositoryConfig, SshConfig, StorageConfig, SwarmConfig, TunnelConfig,
+    OpeningConfig, OperatorConfig, RepositoryConfig, SshConfig, StackConfig, StorageConfig, SwarmConfig,
+    TunnelConfig,
 };
 pub(crate) use reserved::{NFS_PORT, SSH_PORT};
 pub use reserved::{PROBE_PORT, SWARM_GOSSIP_PORT, SWARM_MANAGEMENT_PORT};

@@ -37,10 +37,21 @@ pub struct Config {
     pub tunnel: Option<TunnelConfig>,
     /// The shared files; `None`: there are to be none.
     pub storage: Option<StorageConfig>,
-    /// The compose files of the stacks; relative paths are relative to `cluster.yaml`.
-    pub stacks: Vec<PathBuf>,
+    /// The stacks, names unique.
+    pub stacks: Vec<StackConfig>,
     /// Sysctl values beyond, or instead of, the manual's.
     pub sysctl: BTreeMap<String, String>,
+}
+
+/// A stack; relative paths are relative to `cluster.yaml`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StackConfig {
+    /// What Docker calls it.
+    pub name: ObjectName,
+    /// Its compose file.
+    pub file: PathBuf,
+    /// A file of variables for it.
+    pub env_file: Option<PathBuf>,
 }
 
 /// How to reach the nodes; what is not said here is OpenSSH's own business.

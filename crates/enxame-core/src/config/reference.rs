@@ -65,13 +65,14 @@ fn rows_of(root: &Value, mapping: &Value, above: &str, rows: &mut Vec<Row>) {
     }
 }
 
-/// What a schema refers to, or itself; an optional value's schema is that of the value.
+/// What a schema refers to, or itself; an optional value's schema is that of the value, and of a path or a mapping it is the
+/// mapping's.
 fn resolved<'a>(root: &'a Value, schema: &'a Value) -> &'a Value {
     let alternatives = schema.get("anyOf").and_then(Value::as_array);
     let value =
         alternatives.and_then(|all| all.iter().find(|one| one.get("$ref").is_some())).unwrap_or(schema);
     let reference = value.get("$ref").and_then(Value::as_str).and_then(|at| at.strip_prefix('#'));
-    reference.and_then(|at| root.pointer(at)).unwrap_or(value)
+    reference.and_then(|at| root.pointer(at)).map_or(value, |target| resolved(root, target))
 }
 
 fn kind_of(root: &Value, schema: &Value) -> String {

@@ -1,15 +1,61 @@
-//! `stacks`: the compose files beside `cluster.yaml`, as far as the firewall depends on them: which ports they publish.
+//! `stacks`: the compose files beside `cluster.yaml`: what they are called and, since the firewall depends on it, which ports
+//! they publish.
 //!
 //! Shapes: the Compose Specification, `services.*.ports`, short and long syntax. What else is in such a file is Docker's.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
+use std::path::Path;
 
 use serde::Deserialize;
 use serde_saphyr::Spanned;
 
 use super::error::{ConfigError, Problems};
+use super::model::StackConfig;
+use super::v1::StackFile;
+use crate::names::ObjectName;
+
+/// The stacks, each with a name of its own.
+pub(super) fn check(stacks: &[Spanned<StackFile>], found: &mut Problems<'_>) -> Vec<StackConfig> {
+    let mut lines: BTreeMap<String, u64> = BTreeMap::new();
+    let mut checked = Vec::new();
+    for stack in stacks {
+        let StackFile(file) = &stack.value;
+        let at = file.name.as_ref().map_or(stack.referenced, |name| name.referenced);
+        let name = file.name.as_ref().map_or_else(|| name_of(&file.file), |name| name.value.clone());
+        if let Some(line) = lines.insert(name.clone(), at.line()) {
+            let message = format!("there is a stack `{name}` on line {line} already");
+            found.add(at, message, "say what Docker is to call it: `{file: FILE, name: NAME}`");
+        }
+        // Docker puts it in front of every object's name.
+        let known = ObjectName::new(name.clone()).ok().filter(|name| name.as_str().len() <= LONGEST_NAME);
+        let Some(name) = known else {
+            let hint = "begin with a letter or digit, go on with letters, digits, `_`, `.` or `-`, 40 in all: \
+                        `{file: FILE, name: NAME}`";
+            found.add(at, format!("`{name}` is no name of a stack"), hint);
+            continue;
+        };
+        checked.push(StackConfig { name, file: file.file.clone(), env_file: file.env_file.clone() });
+    }
+    checked
+}
+
+/// A service's name, the stack's in front, is a host name: 63 letters.
+const LONGEST_NAME: usize = 40;
+
+/// What a stack is called after its file: `db-stack.yml` is `db`, `blog/compose.yaml` is `blog`.
+fn name_of(file: &Path) -> String {
+    let text = |part: Option<&std::ffi::OsStr>| part.unwrap_or_default().to_string_lossy().into_owned();
+    let stem = text(file.file_stem());
+    let name = ["-stack", "_stack", ".stack"].iter().find_map(|end| stem.strip_suffix(end));
+    let is_nameless = ["compose", "docker-compose", "stack", "docker-stack"].contains(&stem.as_str());
+    let directory = file.parent().map(|parent| text(parent.file_name())).filter(|name| !name.is_empty());
+    match directory.filter(|_| is_nameless) {
+        Some(directory) => directory,
+        None => name.unwrap_or(&stem).to_owned(),
+    }
+}
 
 /// A compose file that was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -189,6 +235,48 @@ mod tests {
 
     fn publishing(published: &[u16]) -> Stack {
         Stack { published: published.iter().copied().collect(), has_variable_ports: false }
+    }
+
+    #[test]
+    fn a_stack_is_called_after_its_file_unless_it_is_said() {
+        for (file, name) in [
+            ("web.yaml", "web"),
+            ("stacks/db-stack.yml", "db"),
+            ("blog/compose.yaml", "blog"),
+            ("docker-compose.yml", "docker-compose"),
+            ("my.app.yaml", "my.app"),
+        ] {
+            assert_eq!(name_of(Path::new(file)), name, "{file}");
+        }
+    }
+
+    fn stacks(text: &str) -> Result<Vec<(String, Option<String>)>, Vec<String>> {
+        let text = format!(
+            "version: 1\ncluster: lab\nstacks: {text}\nnodes:\n  - {{name: a, address: 203.0.113.12}}\n"
+        );
+        let config = crate::config::Config::parse("cluster.yaml", &text);
+        let problems = |error: ConfigError| error.problems().iter().map(ToString::to_string).collect();
+        let told = |stack: &StackConfig| {
+            (stack.name.to_string(), stack.env_file.as_ref().map(|file| file.display().to_string()))
+        };
+        config.map(|config| config.stacks.iter().map(told).collect()).map_err(problems)
+    }
+
+    #[test]
+    fn a_stack_is_a_path_or_a_mapping_with_a_name_of_its_own() {
+        let both = "[web.yaml, {file: x/compose.yaml, name: shop, env_file: shop.env}]";
+        let named = |name: &str, env: Option<&str>| (name.to_owned(), env.map(str::to_owned));
+        assert_eq!(stacks(both), Ok(vec![named("web", None), named("shop", Some("shop.env"))]));
+        for (text, problem) in [
+            ("[a/web.yaml, b/web.yaml]", "cluster.yaml:3:22: there is a stack `web` on line 3 already"),
+            ("[{file: a.yaml, name: my shop}]", "cluster.yaml:3:31: `my shop` is no name of a stack"),
+            ("[{file: a.yaml, nane: shop}]", "cluster.yaml:3:25: unknown field `nane`"),
+            ("[{name: shop}]", "cluster.yaml:3:11: missing field `file`"),
+            ("[[a]]", "cluster.yaml:3:10: "),
+        ] {
+            let found = stacks(text).unwrap_err();
+            assert!(found.len() == 1 && found[0].starts_with(problem), "{found:?}");
+        }
     }
 
     #[test]

@@ -50,14 +50,65 @@ pub(super) struct ClusterFile {
     /// Files that every server shares, over NFS in the tunnels, which come with it. The server with the role `storage` holds them.
     #[schemars(with = "Option<StorageFile>")]
     pub(super) storage: Option<Spanned<StorageFile>>,
-    /// The compose files of your stacks; relative paths are relative to this file. Where there are any, every port
-    /// that is written in `firewall.public_ports` must be published by one of them.
+    /// Your stacks: each a compose file's path, or a mapping. Relative paths are relative to this file. Where there are any,
+    /// every port that is written in `firewall.public_ports` must be published by one of them.
     #[serde(default)]
-    pub(super) stacks: Vec<PathBuf>,
+    #[schemars(with = "Vec<StackEntry>", extend("default" = serde_json::json!([])))]
+    pub(super) stacks: Vec<Spanned<StackFile>>,
     /// Sysctl values beyond, or instead of, the manual's; keys with dots.
     #[serde(default)]
     #[schemars(with = "BTreeMap<String, String>")]
     pub(super) sysctl: BTreeMap<String, Spanned<String>>,
+}
+
+/// A stack.
+#[derive(Debug)]
+pub(super) struct StackFile(pub(super) StackMapping);
+
+/// A stack, as a mapping.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct StackMapping {
+    /// The compose file.
+    pub(super) file: PathBuf,
+    /// What Docker calls the stack. Without it: the file's name, less `.yaml` and `-stack`; of a `compose.yaml` its directory's.
+    #[schemars(with = "Option<ObjectName>")]
+    pub(super) name: Option<Spanned<String>>,
+    /// A file of variables for it, one `NAME=value` in a line; what the environment has goes before it.
+    pub(super) env_file: Option<PathBuf>,
+}
+
+/// What the JSON Schema says of [`StackFile`].
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+#[expect(dead_code, reason = "the schema alone is of use")]
+enum StackEntry {
+    /// The compose file.
+    File(PathBuf),
+    /// With more.
+    Mapping(StackMapping),
+}
+
+impl<'de> Deserialize<'de> for StackFile {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Either;
+        impl<'de> serde::de::Visitor<'de> for Either {
+            type Value = StackFile;
+
+            fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                formatter.write_str("a compose file's path, or a mapping with `file`")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, path: &str) -> Result<StackFile, E> {
+                Ok(StackFile(StackMapping { file: path.into(), name: None, env_file: None }))
+            }
+
+            fn visit_map<A: serde::de::MapAccess<'de>>(self, map: A) -> Result<StackFile, A::Error> {
+                StackMapping::deserialize(serde::de::value::MapAccessDeserializer::new(map)).map(StackFile)
+            }
+        }
+        from.deserialize_any(Either)
+    }
 }
 
 /// How to reach the servers.

@@ -44,7 +44,7 @@ pub(super) fn check(name: &str, text: &str, file: ClusterFile) -> Result<Config,
         firewall: firewall(&file.firewall, edge, &reserved, &mut found),
         tunnel,
         storage,
-        stacks: file.stacks,
+        stacks: super::stacks::check(&file.stacks, &mut found),
         sysctl: file.sysctl.into_iter().map(|(key, value)| (key, value.value)).collect(),
     };
     found.into_result(config)

@@ -49,7 +49,7 @@ pub(super) fn withhold(config: &Config, facts: &ClusterFacts, plan: &mut Plan) {
             Risk::Safe | Risk::Restarts(_) | Risk::MayCutSsh => None,
         };
         let why = match shut {
-            Some(Shut(why)) => why,
+            Some(Shut { why, .. }) => why,
             None if change.after.iter().any(|id| left_out.contains(id)) => {
                 "it comes after something that is withheld".to_owned()
             }

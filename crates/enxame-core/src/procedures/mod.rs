@@ -4,19 +4,21 @@
 //! asked for again: the steps are made anew from what the nodes look like. Where that cannot be seen, a record stands in a
 //! label of the swarm ([`RECORD`]).
 
+mod deployment;
 mod maintenance;
 mod placement;
 mod rotation;
 #[cfg(test)]
 mod tests;
 
+pub use deployment::{Wish, deploy, deployment_of, remove_stack, stack_manager};
 pub use maintenance::{activate, drain, reboot};
 pub use rotation::rotate_tunnel_keys;
 
 use crate::areas::swarm::availability::RECORD;
 use crate::config::{Config, NodeConfig};
 use crate::facts::{ClusterFacts, NodeFacts, SwarmFacts, SwarmNodeFacts, Workloads, digest_of};
-use crate::names::NodeName;
+use crate::names::{NodeName, ObjectName};
 use crate::plan::{Plan, PlanError};
 
 /// Why a procedure cannot be planned.
@@ -43,6 +45,9 @@ pub enum ProcedureError {
     /// The operator's own session would not outlive it.
     #[error("you come to {0} through the tunnel, whose key would change under you")]
     ThroughTheTunnel(NodeName),
+    /// There is no such stack.
+    #[error("no service of a stack {0} runs")]
+    NoStack(ObjectName),
     /// What is there cannot be planned for.
     #[error(transparent)]
     Plan(#[from] PlanError),
@@ -63,6 +68,7 @@ impl ProcedureError {
                 "come from a public address that `ssh.allow_from` names, with the node's own as `ssh_host`, and ask again; \
                  afterwards `enxame tunnel config NAME` has the new keys for your own file"
             }
+            Self::NoStack(_) => "`enxame stack ls` names those that there are",
             Self::Plan(_) => "this is a defect of enxame's: please tell us",
         }
     }

@@ -17,7 +17,7 @@ fn name() -> NodeName {
 }
 
 /// A cluster in which all is as it is to be.
-fn converged() -> (Config, ClusterFacts) {
+pub(super) fn converged() -> (Config, ClusterFacts) {
     let scenarios = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios");
     let yaml = std::fs::read_to_string(scenarios.join("a_converged_cluster_needs_nothing/cluster.yaml"));
     let facts = std::fs::read(scenarios.join("bases/converged.json")).unwrap();
@@ -76,13 +76,13 @@ fn a_node_that_could_not_be_seen_to_encrypt_does_not() {
     assert_eq!(encrypts().check(&config, &facts), Ok(()));
     let mut shut = |esp| {
         facts.get_mut(&name()).unwrap().esp = esp;
-        encrypts().check(&config, &facts).unwrap_err().0
+        encrypts().check(&config, &facts).unwrap_err().why
     };
     assert_eq!(shut(Observed::Known(false)), "the kernel of kvm8-core refuses an ESP association");
     let untried = Observed::Unknown("esp4 is not loaded".to_owned());
     assert_eq!(shut(untried), "whether kvm8-core can encrypt could not be tried");
     facts.insert_hole(name(), "no route to host");
-    assert_eq!(encrypts().check(&config, &facts).unwrap_err().0, "kvm8-core does not answer");
+    assert_eq!(encrypts().check(&config, &facts).unwrap_err().why, "kvm8-core does not answer");
 }
 
 #[test]
@@ -115,7 +115,10 @@ fn a_reboots_own_record_says_since_when_it_was_asked_for() {
 /// A service as the managers tell of it, with tasks that run on these nodes.
 fn service(wanted: u64, constraint: &str, on: &[&NodeName], config: &Config) -> ServiceFacts {
     let id = |name: &NodeName| id_of(config, name);
-    let tasks = on.iter().map(|name| TaskFacts { node_id: id(name), is_running: true }).collect();
+    let tasks = on
+        .iter()
+        .map(|name| TaskFacts { node_id: id(name), is_running: true, ..TaskFacts::default() })
+        .collect();
     ServiceFacts {
         wanted: Some(wanted),
         constraints: Some(constraint.to_owned()).filter(|text| !text.is_empty()).into_iter().collect(),
@@ -130,7 +133,7 @@ fn id_of(config: &Config, name: &NodeName) -> String {
     format!("{:0>25}", address.rsplit_once('.').unwrap().1)
 }
 
-fn running(facts: &mut ClusterFacts, services: &[(&str, &ServiceFacts)]) {
+pub(super) fn running(facts: &mut ClusterFacts, services: &[(&str, &ServiceFacts)]) {
     let services = services.iter().map(|(name, service)| ((*name).to_owned(), (*service).clone())).collect();
     let workloads = Workloads { services, ..Workloads::default() };
     for facts in facts.values_mut() {

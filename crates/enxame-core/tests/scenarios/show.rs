@@ -16,6 +16,7 @@ pub(crate) enum Area {
     Swarm,
     Tunnel,
     Storage,
+    Stacks,
 }
 
 impl Area {
@@ -27,6 +28,7 @@ impl Area {
             Action::Swarm(_) => Self::Swarm,
             Action::Tunnel(_) => Self::Tunnel,
             Action::Storage(_) => Self::Storage,
+            Action::Stacks(_) => Self::Stacks,
         }
     }
 }

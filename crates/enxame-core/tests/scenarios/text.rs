@@ -54,6 +54,7 @@ fn change(out: &mut String, change: &Change) {
             let from: Vec<&str> = from.iter().map(NodeName::as_str).collect();
             line(out, 1, &format!("with the keys of {}", from.join(", ")));
         }
+        Some(Handover::Material) => line(out, 1, "with what the operator's side has for it"),
         None => {}
     }
     if !change.after.is_empty() {

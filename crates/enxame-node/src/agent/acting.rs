@@ -77,9 +77,12 @@ impl Acting {
                 forget::forget(host).map_err(|error| error.failure())?;
                 Ok(Reply::Done)
             }
-            Request::Gather(_) | Request::ManagerToken | Request::TunnelKey | Request::Probe(_) => {
-                Err(failure("a look was taken for an act", "this is a defect of enxame"))
-            }
+            Request::Gather(_)
+            | Request::ManagerToken
+            | Request::TunnelKey
+            | Request::Convert(_)
+            | Request::TaskLog { .. }
+            | Request::Probe(_) => Err(failure("a look was taken for an act", "this is a defect of enxame")),
         }
     }
 

@@ -44,6 +44,8 @@ impl Lane {
             Request::Gather(_)
             | Request::ManagerToken
             | Request::TunnelKey
+            | Request::Convert(_)
+            | Request::TaskLog { .. }
             | Request::Probe(ProbeRequest::Scan(_) | ProbeRequest::Paths(_)) => Self::Look,
             Request::Lock { .. }
             | Request::Execute { .. }

@@ -11,7 +11,7 @@ use enxame_core::secret::Secret;
 use super::acting::Acting;
 use super::{Task, Work, lock};
 use crate::actuate::ActuateError;
-use crate::areas::tunnel;
+use crate::areas::{stacks, tunnel};
 use crate::engine::Engine;
 use crate::host::Host;
 use crate::probes::{self, Probes};
@@ -48,6 +48,13 @@ impl Work for Session {
             }
             Request::ManagerToken => manager_token().map(Reply::ManagerToken),
             Request::TunnelKey => tunnel_key(&*self.host).map(Reply::TunnelKey),
+            Request::Convert(bundle) => {
+                let converted = stacks::convert(&*self.host, &bundle).map_err(|error| error.failure())?;
+                Ok(Reply::Converted(Box::new(converted)))
+            }
+            Request::TaskLog { task } => {
+                stacks::task_log(&*self.host, &task).map(Reply::TaskLog).map_err(|error| error.failure())
+            }
             Request::Probe(ProbeRequest::Scan(order)) => {
                 let reply = probes::scan(&order, task.cancel(), &mut progress);
                 reply.map(Reply::Probe).map_err(|error| Failure::of(&error))

@@ -5,6 +5,7 @@
 pub(crate) mod engine;
 pub(crate) mod firewall;
 pub(crate) mod machine;
+pub(crate) mod stacks;
 pub(crate) mod storage;
 pub(crate) mod swarm;
 pub(crate) mod tunnel;
@@ -29,6 +30,7 @@ pub fn act(on: &mut Context<'_>, action: &Action) -> Result<(), ActuateError> {
         Action::Swarm(action) => swarm::act(on, action),
         Action::Tunnel(action) => tunnel::act(on, action),
         Action::Storage(action) => storage::act(on, action),
+        Action::Stacks(action) => stacks::act(on, action),
     }
 }
 
@@ -47,6 +49,7 @@ pub fn way_back(host: &dyn Host, action: &Action) -> Result<Option<WayBack>, Act
         | Action::Engine(_)
         | Action::Swarm(_)
         | Action::Tunnel(_)
-        | Action::Storage(_) => Ok(None),
+        | Action::Storage(_)
+        | Action::Stacks(_) => Ok(None),
     }
 }

@@ -5,5 +5,6 @@ pub(crate) mod lint;
 pub(crate) mod plan;
 pub(crate) mod progress;
 pub(crate) mod scan;
+pub(crate) mod stacks;
 pub(crate) mod status;
 pub(crate) mod storage;

@@ -51,6 +51,7 @@ impl Progress {
                 let mark = match outcome {
                     Outcome::Done => "done",
                     Outcome::Failed { .. } => "FAILED",
+                    Outcome::Unmet { .. } => "IN VAIN",
                     Outcome::Held { .. } => "not begun",
                     Outcome::Skipped(_) | Outcome::Stopped => "not tried",
                 };

@@ -57,6 +57,13 @@ pub(crate) enum Outcome {
         /// Why it did not hold.
         why: String,
     },
+    /// It was made, and what was to come of it did not in time, or never will.
+    Unmet {
+        /// What was waited for, in words.
+        gate: String,
+        /// Why it did not come true.
+        why: String,
+    },
     /// It was not tried, because this one was not made.
     Skipped(ChangeId),
     /// It was not tried, because the user asked to stop.

@@ -19,6 +19,7 @@ use enxame_core::change::{Change, ChangeId, Handover};
 use enxame_core::config::Config;
 use enxame_core::names::NodeName;
 use enxame_core::plan::Plan;
+use enxame_core::secret::Secret;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use tokio::sync::watch;
@@ -30,6 +31,9 @@ pub(crate) use world::World;
 /// What became of each change.
 pub(crate) type Outcomes = BTreeMap<ChangeId, Outcome>;
 
+/// What the operator's side hands over, by change.
+pub(crate) type Materials = BTreeMap<ChangeId, Secret>;
+
 /// What a run goes by.
 #[derive(Clone, Copy)]
 pub(crate) struct Run<'a> {
@@ -37,6 +41,8 @@ pub(crate) struct Run<'a> {
     pub(crate) config: &'a Config,
     /// The nodes.
     pub(crate) world: &'a dyn World,
+    /// What the operator's side hands over for changes that ask for it.
+    pub(crate) materials: &'a Materials,
     /// Who listens.
     pub(crate) tell: &'a dyn Fn(&Event<'_>),
 }
@@ -92,7 +98,7 @@ fn needs(change: &Change) -> impl Iterator<Item = &NodeName> {
     let from = match &change.handover {
         Some(Handover::ManagerToken { from }) => Some(from),
         // Whatever else they do, their keys are what they are.
-        Some(Handover::TunnelKeys { .. }) | None => None,
+        Some(Handover::TunnelKeys { .. } | Handover::Material) | None => None,
     };
     std::iter::once(&change.node).chain(from)
 }

@@ -75,10 +75,7 @@ impl Run<'_> {
         }
         match self.pass((change, &change.until), Duration::MAX, stop).await {
             Ok(()) => Outcome::Done,
-            Err(NotPassed::Shut { gate, why }) => {
-                let causes = vec![format!("it was done, and then waited in vain until {gate}"), why];
-                Outcome::Failed { causes, hint: Some("`enxame status`; asking again goes on".to_owned()) }
-            }
+            Err(NotPassed::Shut { gate, why }) => Outcome::Unmet { gate, why },
             Err(NotPassed::Stopped) => {
                 let causes = vec!["it was done, and what comes of it was not waited for".to_owned()];
                 Outcome::Failed { causes, hint: Some("asking again goes on".to_owned()) }
@@ -105,16 +102,17 @@ impl Run<'_> {
             let took = asked.elapsed();
             let is_old = took > longest_look;
             let shut = gates.iter().zip(&mut turns).find_map(|(gate, turn)| {
-                let old = || is_old.then(|| Shut(format!("looking at all nodes took {} s", took.as_secs())));
-                let Some(Shut(why)) = gate.check(self.config, &facts).err().or_else(old) else {
+                let old =
+                    || is_old.then(|| Shut::yet(format!("looking at all nodes took {} s", took.as_secs())));
+                let Some(Shut { why, is_final }) = gate.check(self.config, &facts).err().or_else(old) else {
                     // It has its whole time again.
                     *turn = None;
                     return None;
                 };
-                Some((gate, turn, why))
+                Some((gate, turn, why, is_final))
             });
-            let Some((gate, turn, why)) = shut else { return Ok(()) };
-            if turn.get_or_insert_with(Instant::now).elapsed() >= gate.deadline() {
+            let Some((gate, turn, why, is_final)) = shut else { return Ok(()) };
+            if is_final || turn.get_or_insert_with(Instant::now).elapsed() >= gate.deadline() {
                 return Err(NotPassed::Shut { gate: gate.to_string(), why });
             }
             if why != told {
@@ -145,6 +143,7 @@ impl Run<'_> {
                     _ => Err(TransportError::OutOfTurn),
                 }
             }
+            Some(Handover::Material) => Ok(self.materials.get(&change.id).cloned()),
             Some(Handover::TunnelKeys { from }) => {
                 let mut keys: BTreeMap<&NodeName, PublicKey> = BTreeMap::new();
                 for node in from {

@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
 use super::simulation::scenario::bases;
-use super::{Event, Outcome, Outcomes, Run, World};
+use super::{Event, Materials, Outcome, Outcomes, Run, World};
 use crate::transport::TransportError;
 
 const NODES: [&str; 3] = ["kvm2-manager", "kvm4-manager", "kvm8-core"];
@@ -90,7 +90,9 @@ impl Scripted {
             Event::Ended { change, .. } => self.heard.borrow_mut().push(format!("ended {}", change.id)),
             Event::Said { .. } | Event::Waiting { .. } | Event::Stopping => {}
         };
-        Run { config: &bases().0, world: self, tell: &tell }.carry_out(&plan, stop).await
+        Run { config: &bases().0, world: self, materials: &Materials::new(), tell: &tell }
+            .carry_out(&plan, stop)
+            .await
     }
 
     async fn carry_all_out(&self, changes: Vec<Change>) -> Outcomes {
@@ -232,13 +234,13 @@ async fn a_stop_lets_what_runs_end_and_begins_nothing_more() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_does_not_come_true_after_a_step_is_a_failure() {
+async fn what_does_not_come_true_after_a_step_is_no_step_that_was_made() {
     let world = Scripted { then: (id("a"), |world| world.goes_down(0)), ..Scripted::new() };
     let step = Change { until: vec![Gate::NodeReady { node: name(0) }], ..change("a", 0) };
     let begun = Instant::now();
     let outcomes = world.carry_all_out(vec![step]).await;
-    let Outcome::Failed { causes, .. } = &outcomes[&id("a")] else { panic!("{outcomes:?}") };
-    assert_eq!(causes[1], "kvm2-manager does not answer");
+    let Outcome::Unmet { why, .. } = &outcomes[&id("a")] else { panic!("{outcomes:?}") };
+    assert_eq!(why, "kvm2-manager does not answer");
     assert!(begun.elapsed() >= Duration::from_secs(300), "{:?}", begun.elapsed());
 }
 

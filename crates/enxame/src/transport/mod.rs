@@ -182,6 +182,8 @@ fn attempt(request: &Request) -> &'static str {
         Request::Forget => "take away /var/lib/enxame",
         Request::ManagerToken => "fetch the join token",
         Request::TunnelKey => "fetch the key for the tunnels",
+        Request::Convert(_) => "ask docker what a stack would change",
+        Request::TaskLog { .. } => "fetch what a task wrote",
         Request::Probe(_) => "take part in a proof",
     }
 }

@@ -38,6 +38,33 @@ impl Target {
         }
     }
 
+    /// All arguments for a command that root runs there, with our own standard streams and perhaps a terminal.
+    ///
+    /// # Errors
+    /// A command with a NUL, which no command line can have.
+    pub(crate) fn interactive(&self, has_terminal: bool, command: &[&str]) -> anyhow::Result<Vec<String>> {
+        /// The login shell may be any: it has to understand words in single quotes.
+        const AS_ROOT: &str = "if [ \"$(id -u)\" = 0 ]; then exec \"$@\"; else exec sudo -n -- \"$@\"; fi";
+        let mut arguments: Vec<String> = Vec::new();
+        if let Some(file) = &self.config_file {
+            arguments.extend(["-F".to_owned(), file.display().to_string()]);
+        }
+        arguments.push(if has_terminal { "-t" } else { "-T" }.to_owned());
+        for option in ["ClearAllForwardings=yes", "RemoteCommand=none", "LogLevel=ERROR"] {
+            arguments.extend(["-o".to_owned(), option.to_owned()]);
+        }
+        if let Some(user) = &self.user {
+            arguments.extend(["-l".to_owned(), user.clone()]);
+        }
+        if let Some(port) = self.port {
+            arguments.extend(["-p".to_owned(), port.to_string()]);
+        }
+        let words = shlex::try_join(command.iter().copied())?;
+        arguments.extend(["--".to_owned(), self.host.clone()]);
+        arguments.push(format!("exec sh -c '{AS_ROOT}' enxame {words}"));
+        Ok(arguments)
+    }
+
     /// The arguments up to and with the host; the remote command comes next.
     #[must_use]
     pub(crate) fn arguments(&self, sharing: Sharing) -> Vec<String> {
@@ -89,6 +116,18 @@ mod tests {
         let arguments = target.arguments(Sharing::Allowed);
         assert_eq!(arguments[arguments.len() - 4..], ["-p", "2222", "--", "-oProxyCommand=x"]);
         assert!(!arguments.contains(&"ControlPath=none".to_owned()));
+    }
+
+    #[test]
+    fn a_commands_words_stay_words() {
+        let target =
+            Target { host: "kvm2".into(), user: Some("admin".into()), port: None, config_file: None };
+        let words = ["sh", "-c", "echo $HOME; it's"];
+        let arguments = target.interactive(true, &words).unwrap();
+        assert_eq!(arguments[0], "-t");
+        let (_, written) = arguments.last().unwrap().split_once(" enxame ").unwrap();
+        assert_eq!(shlex::split(written).unwrap(), words);
+        assert!(target.interactive(false, &["a\0b"]).is_err());
     }
 
     #[test]

@@ -17,7 +17,7 @@ use crate::edge::Observer;
 use crate::fleet::{Doors, Fleet, Locking, causes};
 use crate::render;
 use crate::render::progress::Progress;
-use crate::run::{Outcome, Outcomes};
+use crate::run::{Materials, Outcome, Outcomes};
 use crate::{Ending, output};
 
 pub(super) async fn apply(arguments: &ApplyArgs) -> anyhow::Result<Ending> {
@@ -67,7 +67,8 @@ pub(super) async fn apply(arguments: &ApplyArgs) -> anyhow::Result<Ending> {
     let stop = interrupts()?;
     let of_the_edge = at_the_edge(&look, &progress, stop.clone()).await;
     let outcomes = if of_the_edge.values().all(|outcome| *outcome == Outcome::Done) {
-        let mut outcomes = carry::out(&look.config, &look.fleet, &look.plan, &progress, stop).await;
+        let mut outcomes =
+            carry::out(&look.config, &look.fleet, (&look.plan, &Materials::new()), &progress, stop).await;
         outcomes.extend(of_the_edge);
         outcomes
     } else {

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use crate::cli::CommonArgs;
 use crate::fleet::Fleet;
 use crate::render::progress::Progress;
-use crate::run::{Event, FleetNodes, Outcome, Outcomes, Run};
+use crate::run::{Event, FleetNodes, Materials, Outcome, Outcomes, Run};
 use crate::{Ending, output, render};
 
 /// What `--json` prints.
@@ -41,17 +41,17 @@ pub(super) fn is_approved(is_json: bool) -> anyhow::Result<bool> {
     Ok(answer.trim() == "yes")
 }
 
-/// Carries a plan's changes out on the nodes of a fleet.
+/// Carries a plan's changes out on the nodes of a fleet, with what the operator's side has for them.
 pub(super) async fn out(
     config: &Config,
     fleet: &Fleet,
-    plan: &Plan,
+    (plan, materials): (&Plan, &Materials),
     progress: &Progress,
     stop: watch::Receiver<bool>,
 ) -> Outcomes {
     let nodes = FleetNodes::of(fleet);
     let tell = |event: &Event<'_>| progress.hear(event);
-    let outcomes = Run { config, world: &nodes, tell: &tell }.carry_out(plan, stop).await;
+    let outcomes = Run { config, world: &nodes, materials, tell: &tell }.carry_out(plan, stop).await;
     nodes.close().await;
     outcomes
 }
@@ -94,7 +94,8 @@ pub(super) fn finish(
 
 /// How it ends where not all is done; where all is as planned, what is left is what somebody began and did not end.
 fn unfinished(is_as_planned: bool, outcomes: &Outcomes) -> Ending {
-    let is_held = outcomes.values().any(|outcome| matches!(outcome, Outcome::Held { .. }));
+    let is_held =
+        outcomes.values().any(|outcome| matches!(outcome, Outcome::Held { .. } | Outcome::Unmet { .. }));
     let has_failed = outcomes.values().any(|outcome| matches!(outcome, Outcome::Failed { .. }));
     if (is_held || is_as_planned) && !has_failed { Ending::Unproven } else { Ending::Failed }
 }
@@ -155,13 +156,17 @@ pub(super) fn told_outcomes(plan: &Plan, outcomes: &Outcomes) -> String {
                     "       hint: `enxame status` shows who is missing; asking again goes on from here"
                 );
             }
+            Some(Outcome::Unmet { gate, why }) => {
+                let _ =
+                    writeln!(text, "error: {place}: {summary}: done, and waited in vain until {gate}: {why}");
+            }
             Some(Outcome::Done | Outcome::Skipped(_) | Outcome::Stopped) | None => {}
         }
     }
     let done = outcomes.values().filter(|outcome| **outcome == Outcome::Done).count();
     let untried = outcomes
         .values()
-        .filter(|outcome| !matches!(outcome, Outcome::Done | Outcome::Failed { .. }))
+        .filter(|outcome| !matches!(outcome, Outcome::Done | Outcome::Failed { .. } | Outcome::Unmet { .. }))
         .count();
     let failed = outcomes.len() - done - untried;
     let _ =

@@ -7,6 +7,7 @@ mod init;
 mod node;
 mod rotate;
 mod scan;
+mod service;
 mod stack;
 mod storage;
 mod tunnel;
@@ -43,12 +44,14 @@ pub(crate) async fn run(verb: Verb) -> anyhow::Result<Ending> {
         Verb::Uninstall(arguments) => uninstall::uninstall(&arguments).await,
         Verb::Status(arguments) => status(&arguments).await,
         Verb::Storage(verb) => storage::storage(&verb).await,
+        Verb::Stack(verb) => stack::stack(&verb).await,
+        Verb::Logs(arguments) => service::logs(&arguments).await,
+        Verb::Exec(arguments) => service::exec(&arguments).await,
         Verb::Tunnel(verb) => tunnel::tunnel(&verb).await,
         Verb::Verify(arguments) => verify::verify(&arguments).await,
         Verb::Edge(_)
         | Verb::Scan(_)
         | Verb::Schema
-        | Verb::Stack(_)
         | Verb::Explain(_)
         | Verb::Agent { .. }
         | Verb::PutBack { .. }
@@ -58,7 +61,7 @@ pub(crate) async fn run(verb: Verb) -> anyhow::Result<Ending> {
 
 pub(crate) use edge::edge;
 pub(crate) use scan::scan;
-pub(crate) use stack::{explain, stack};
+pub(crate) use stack::explain;
 
 pub(crate) fn schema() -> anyhow::Result<Ending> {
     output::text(&(Config::json_schema()? + "\n"))?;

@@ -12,7 +12,7 @@ use super::{LookedAt, carry, interrupts, look_at_nodes, tell_lost};
 use crate::cli::{CommonArgs, NodeVerb};
 use crate::fleet::Locking;
 use crate::render::progress::Progress;
-use crate::run::{Outcome, Outcomes};
+use crate::run::{Materials, Outcome, Outcomes};
 use crate::{Ending, output, render};
 
 /// What `--json` prints.
@@ -55,27 +55,40 @@ pub(super) async fn carried_out(
     look: &LookedAt,
     plan: &Plan,
 ) -> anyhow::Result<Ending> {
+    Ok(carried_out_with((common, yes), look, (plan, &Materials::new())).await?.0)
+}
+
+/// The same, with what the operator's side hands over; also tells what became of each change.
+pub(super) async fn carried_out_with(
+    (common, yes): (&CommonArgs, bool),
+    look: &LookedAt,
+    (plan, materials): (&Plan, &Materials),
+) -> anyhow::Result<(Ending, Outcomes)> {
     if plan.is_refused() || plan.is_empty() {
         told(common, &look.config, plan, &Outcomes::new())?;
-        return Ok(if plan.is_refused() { Ending::Unproven } else { Ending::Done });
+        let ending = if plan.is_refused() { Ending::Unproven } else { Ending::Done };
+        return Ok((ending, Outcomes::new()));
     }
     if !common.json {
         output::text(&render::plan::plan(&look.config, plan))?;
     }
     if !yes && !carry::is_approved(common.json)? {
         output::note("Nothing was changed.");
-        return Ok(Ending::Failed);
+        return Ok((Ending::Failed, Outcomes::new()));
     }
     let progress = Progress::new(&look.config, common.quiet);
-    let outcomes = carry::out(&look.config, &look.fleet, plan, &progress, interrupts()?).await;
+    let outcomes = carry::out(&look.config, &look.fleet, (plan, materials), &progress, interrupts()?).await;
     progress.finish();
     told(common, &look.config, plan, &outcomes)?;
     let is = |wanted: fn(&Outcome) -> bool| outcomes.values().any(wanted);
-    Ok(match () {
+    let ending = match () {
         () if is(|outcome| matches!(outcome, Outcome::Failed { .. } | Outcome::Stopped)) => Ending::Failed,
-        () if is(|outcome| matches!(outcome, Outcome::Held { .. })) => Ending::Unproven,
+        () if is(|outcome| matches!(outcome, Outcome::Held { .. } | Outcome::Unmet { .. })) => {
+            Ending::Unproven
+        }
         () => Ending::Done,
-    })
+    };
+    Ok((ending, outcomes))
 }
 
 fn told(common: &CommonArgs, config: &Config, plan: &Plan, outcomes: &Outcomes) -> anyhow::Result<()> {

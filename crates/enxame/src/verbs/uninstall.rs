@@ -10,6 +10,7 @@ use super::{carry, directory_of, interrupts, load, tell_lost};
 use crate::cli::UninstallArgs;
 use crate::fleet::{Fleet, Locking};
 use crate::render::progress::Progress;
+use crate::run::Materials;
 use crate::run::Outcomes;
 use crate::{Ending, output, render};
 
@@ -49,7 +50,7 @@ pub(super) async fn uninstall(arguments: &UninstallArgs) -> anyhow::Result<Endin
         return Ok(Ending::Failed);
     }
     let progress = Progress::new(&config, common.quiet);
-    let outcomes = carry::out(&config, &fleet, &plan, &progress, interrupts()?).await;
+    let outcomes = carry::out(&config, &fleet, (&plan, &Materials::new()), &progress, interrupts()?).await;
     let after = look(&fleet, &config, swarm, &progress).await;
     progress.finish();
     let after = match after {

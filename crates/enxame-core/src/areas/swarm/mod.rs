@@ -18,7 +18,7 @@ mod workloads;
 pub(crate) use constraint::{Attributes, Constraint};
 pub use facts::member_at;
 pub use members::{endpoint, member};
-pub use workloads::{Resources, ServiceFacts, TaskFacts, Workloads};
+pub use workloads::{Resources, ServiceFacts, TaskFacts, UpdateFacts, Workloads};
 
 super::actions! {
     Swarm:

@@ -59,6 +59,30 @@ pub struct ServiceFacts {
     pub reserved: Resources,
     /// Its tasks that are to run, by where they are.
     pub tasks: Vec<TaskFacts>,
+    /// Those that have failed and were to run, as far as the engine remembers them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failed: Vec<TaskFacts>,
+    /// The stack that it belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stack: Option<String>,
+    /// Its image, as its entry has it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub image: String,
+    /// Its last update; `None` before the first, and right after it was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub update: Option<UpdateFacts>,
+    /// How long a task must run in an update before the next one's turn, in nanoseconds.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub monitor_ns: u64,
+}
+
+/// What became of a service's last update.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UpdateFacts {
+    /// `updating`, `paused`, `completed`, `rollback_started`, `rollback_paused` or `rollback_completed`.
+    pub state: String,
+    /// The engine's words for it.
+    pub message: String,
 }
 
 impl ServiceFacts {
@@ -69,11 +93,46 @@ impl ServiceFacts {
     }
 }
 
-/// A task that is to run (its desired state is `running`).
+/// A task that is to run (its desired state is `running`), or was.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TaskFacts {
     /// The id of the node it was given to; empty while it was given to none.
     pub node_id: String,
     /// Whether it runs (its state is `running`, so that a health check has passed).
     pub is_running: bool,
+    /// Its id.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub id: String,
+    /// Its container's id; empty before it has one.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub container_id: String,
+    /// Its number in the service; of one that runs once on every node, the node's id.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub slot: String,
+    /// Its state, e.g. `pending`, `preparing`, `rejected`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub state: String,
+    /// What went wrong; empty where nothing did.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub error: String,
+    /// What its container ended with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_code: Option<i64>,
+    /// Its image.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub image: String,
+    /// Whether it is as its service's entry says now.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_up_to_date: bool,
+    /// Since when it is in that state, in milliseconds since 1970.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub since_unix_ms: u64,
+    /// When it was made, likewise.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub created_unix_ms: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }

@@ -124,7 +124,11 @@ impl Acting {
                 }
                 Ok(self.with(|model| model.change_swarm(&self.order.node, action)).map(|()| Reply::Done))
             }
-            Action::Machine(_) | Action::Engine(_) | Action::Tunnel(_) | Action::Storage(_) => {
+            Action::Machine(_)
+            | Action::Engine(_)
+            | Action::Tunnel(_)
+            | Action::Storage(_)
+            | Action::Stacks(_) => {
                 self.passes(200, 3_000).await?;
                 self.apply();
                 Ok(Ok(Reply::Done))

@@ -15,7 +15,7 @@ use enxame_core::procedures::{self, ProcedureError};
 use tokio::task::LocalSet;
 use tokio::time::sleep;
 
-use super::super::{Event, Outcome, Outcomes, Run};
+use super::super::{Event, Materials, Outcome, Outcomes, Run};
 use super::defects::Defect;
 use super::faults::{Dice, Faults};
 use super::invariants::Violation;
@@ -329,7 +329,8 @@ impl Campaign {
             operator.stops.subscribe()
         };
         let mut dies = operator.dies.subscribe();
-        let run = Run { config: &config, world: operator, tell: &tell };
+        let materials = Materials::new();
+        let run = Run { config: &config, world: operator, materials: &materials, tell: &tell };
         let watched = async {
             let mut stops = operator.stops.subscribe();
             // The run hears of it first.

@@ -49,7 +49,8 @@ impl Concern {
             | Action::Engine(_)
             | Action::Swarm(_)
             | Action::Tunnel(_)
-            | Action::Storage(_) => return None,
+            | Action::Storage(_)
+            | Action::Stacks(_) => return None,
         })
     }
 

@@ -133,7 +133,8 @@ impl Swarm {
             let member = task.node.as_ref().and_then(|node| self.members.get(node));
             if let Some(member) = member {
                 let is_running = Self::runs(task, health);
-                service.tasks.push(TaskFacts { node_id: member.facts.id.clone(), is_running });
+                let node_id = member.facts.id.clone();
+                service.tasks.push(TaskFacts { node_id, is_running, ..TaskFacts::default() });
             }
         }
         workloads

@@ -25,6 +25,8 @@ pub(in crate::areas::stacks) struct Unset {
 pub(super) struct Replaced {
     /// The text; `None` where the environment is unknown and decides.
     pub(super) text: Option<String>,
+    /// The variables that it has, set or not.
+    pub(super) names: Vec<String>,
     /// Variables that are not set, and have nothing else to be.
     pub(super) unset: Vec<Unset>,
     /// What is no variable, and keeps Docker from reading the file.
@@ -54,6 +56,7 @@ pub(super) fn replace(text: &str, environment: &Environment) -> Replaced {
         if name.is_empty() || !(otherwise.is_empty() || otherwise.starts_with([':', '-', '?'])) {
             return Replaced { is_malformed: true, ..replaced };
         }
+        replaced.names.push(name.to_owned());
         let value = value_of(name, otherwise, environment, &mut replaced.unset);
         push(&mut written, value.as_deref());
         rest = after;
@@ -122,6 +125,7 @@ mod tests {
             assert_eq!(replaced.text.as_deref(), Some(expected), "{text}");
             assert_eq!((replaced.unset.len(), replaced.is_malformed), (0, false), "{text}");
         }
+        assert_eq!(known("${A}$$x${B:-2}$a_b2").names, ["A", "B", "a_b2"]);
     }
 
     #[test]

@@ -18,6 +18,7 @@ use serde_saphyr::Location;
 use super::cluster::Cluster;
 use super::compose::{ComposeFile, Service};
 use crate::terminal::shown_in_line;
+pub(super) use rules::sounds_secret;
 use waiver::Waivers;
 
 /// How bad it is.

@@ -159,17 +159,21 @@ fn ask(engine: &Engine, asks_volumes: bool) -> Result<Answers, EngineError> {
     let mut swarm = swarm::Lists { networks, ..swarm::Lists::default() };
     let mut workloads = None;
     if has_quorum {
-        let tasks;
-        (swarm.nodes, swarm.services, tasks) =
+        let (tasks, up_to_date);
+        // The engine itself tells which tasks are as their services' entries say (docker/cli asks it so).
+        let as_entered =
+            ListTasksOptions { filters: Some([("_up-to-date".to_owned(), vec!["true".to_owned()])].into()) };
+        (swarm.nodes, swarm.services, tasks, up_to_date) =
             engine.call("tell its nodes and services", CALL * 2, async {
-                let (nodes, services, tasks) = futures::join!(
+                let (nodes, services, tasks, up_to_date) = futures::join!(
                     within(CALL, api.list_nodes(None::<ListNodesOptions>)),
                     within(CALL, api.list_services(None::<ListServicesOptions>)),
                     within(CALL, api.list_tasks(None::<ListTasksOptions>)),
+                    within(CALL, api.list_tasks(Some(as_entered))),
                 );
-                Ok((nodes?, services?, tasks?))
+                Ok((nodes?, services?, tasks?, up_to_date?))
             })?;
-        workloads = Some(workloads::workloads(&swarm.nodes, &swarm.services, tasks));
+        workloads = Some(workloads::workloads(&swarm.nodes, &swarm.services, tasks, &up_to_date));
     }
     // Only a warning comes of them.
     let containers = published(first.2.unwrap_or_default());

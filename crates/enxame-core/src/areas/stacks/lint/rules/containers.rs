@@ -71,7 +71,11 @@ pub(super) fn unpinned_bind(scope: &Scope<'_>, found: &mut Found<'_>) {
         }
         for (mount, source) in binds(service) {
             let path = Path::new(&source);
-            if source == "/" || EVERYWHERE.iter().any(|known| path.starts_with(known)) {
+            // Of a path of the operator's the other rule tells.
+            if source == "/"
+                || source.starts_with('.')
+                || EVERYWHERE.iter().any(|known| path.starts_with(known))
+            {
                 continue;
             }
             found.of(
@@ -79,6 +83,22 @@ pub(super) fn unpinned_bind(scope: &Scope<'_>, found: &mut Found<'_>) {
                 mount.at,
                 format!("{source} is the one of whichever node the task runs on, and where there is none the task is refused"),
                 "pin the service with a placement constraint, or use a volume: shared files, or a config for a file",
+            );
+        }
+    }
+}
+
+/// A path of the machine that the stack is deployed from.
+pub(super) fn relative_bind(scope: &Scope<'_>, found: &mut Found<'_>) {
+    for service in scope.services() {
+        for (mount, source) in binds(service).filter(|(_, source)| source.starts_with('.')) {
+            // By itself it may be one of those that are deployed on the only node, from there.
+            let severity = if scope.cluster.is_some() { Severity::Error } else { Severity::Warning };
+            found.graded(severity).of(
+                service,
+                mount.at,
+                format!("{source} is a path of the machine that deploys, and no server's"),
+                "a config for a file, a volume of shared files for a directory, or an absolute path of the server",
             );
         }
     }

@@ -10,6 +10,8 @@ mod secrets;
 mod traefik;
 mod updates;
 
+pub(in crate::areas::stacks) use secrets::sounds_secret;
+
 use super::Severity::{Advice, Error, Warning};
 use super::{Found, Rule, Scope, Severity};
 
@@ -18,7 +20,7 @@ const fn rule(code: &'static str, severity: Severity, check: fn(&Scope<'_>, &mut
 }
 
 /// All of them, in the order of their pages.
-pub(super) static RULES: [Rule; 42] = [
+pub(super) static RULES: [Rule; 43] = [
     rule("unknown-key", Error, keys::unknown_key),
     rule("wrong-type", Error, keys::wrong_type),
     rule("ignored-key", Warning, keys::ignored_key),
@@ -31,6 +33,7 @@ pub(super) static RULES: [Rule; 42] = [
     rule("no-digest", Advice, images::no_digest),
     rule("docker-socket", Warning, containers::docker_socket),
     rule("host-path", Error, containers::host_path),
+    rule("relative-bind", Error, containers::relative_bind),
     rule("unpinned-bind", Warning, containers::unpinned_bind),
     rule("no-memory-limit", Advice, containers::no_memory_limit),
     rule("no-healthcheck", Advice, containers::no_healthcheck),

@@ -28,7 +28,8 @@ pub(super) fn plain_secret(scope: &Scope<'_>, found: &mut Found<'_>) {
     }
 }
 
-fn sounds_secret(name: &str) -> bool {
+/// Whether a variable of that name holds what nobody is to read.
+pub(in crate::areas::stacks) fn sounds_secret(name: &str) -> bool {
     let name = name.to_uppercase();
     ["PASSWORD", "PASSWD", "PASSPHRASE"].iter().any(|word| name.contains(word))
         || [
